@@ -1,0 +1,1 @@
+"""From features to scores to p-values: arrays only, no files, no command line."""

@@ -1,0 +1,1 @@
+"""Named network architectures that a state dict can be loaded into."""
