@@ -1,0 +1,1 @@
+"""What the network's own confidence says, for comparison (the paper's DNN row)."""

@@ -1,0 +1,24 @@
+"""Combine standardised scores into one.
+
+A soft maximum: the evidence of a backdoor sits in a few layers, which a sum over all of them would
+drown, while a hard maximum throws away what the other layers confirm.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHARPNESS = 2.0
+
+
+def soft_maximum(z: NDArray[np.float64], sharpness: float = SHARPNESS) -> NDArray[np.float64]:
+    """Log-sum-exp ``(N,)`` of standardised scores ``(N, S)``.
+
+    .. math:: \\frac1t \\log \\sum_s \\exp(t z_s)
+
+    Args:
+        z: Standardised scores, higher is more suspicious.
+        sharpness: ``t``; the hard maximum is the limit of large ``t``.
+    """
+    return np.asarray(np.logaddexp.reduce(sharpness * z, axis=1) / sharpness, np.float64)

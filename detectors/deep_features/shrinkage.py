@@ -1,0 +1,36 @@
+"""Ledoit-Wolf shrinkage of a covariance towards a scaled identity (Ledoit and Wolf 2004)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def ledoit_wolf(
+    covariance: NDArray[np.float64], fourth_moment: float, count: int
+) -> tuple[NDArray[np.float64], float]:
+    """Shrink a maximum-likelihood covariance by the optimal intensity.
+
+    .. math:: \\hat\\Sigma = (1 - \\rho) S + \\rho \\frac{\\mathrm{tr} S}{p} I
+
+    Only sufficient statistics are needed, so it works on streams:
+
+    .. math:: \\rho = \\min(1, \\frac{\\frac1n \\sum_i \\|x_i\\|^4 - \\|S\\|_F^2}{n (\\|S\\|_F^2 - (\\mathrm{tr} S)^2 / p)})
+
+    Args:
+        covariance: ``(p, p)``, of centred observations, divided by ``count``.
+        fourth_moment: ``mean_i ||x_i||^4`` over the centred observations.
+        count: Number of observations ``n``.
+
+    Returns:
+        The shrunk covariance and the intensity ``rho`` in [0, 1].
+    """
+    dim = len(covariance)
+    scale = float(np.trace(covariance)) / dim
+    squared_norm = float(np.einsum("ij,ij->", covariance, covariance))
+    spread = squared_norm - dim * scale * scale
+    noise = max(fourth_moment - squared_norm, 0.0) / count
+    intensity = 1.0 if spread <= noise else noise / spread
+    shrunk = (1.0 - intensity) * covariance
+    shrunk[np.diag_indices(dim)] += intensity * scale
+    return shrunk, intensity
