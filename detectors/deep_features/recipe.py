@@ -1,0 +1,58 @@
+"""Named detector configurations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from detectors.calibration.combine import SHARPNESS
+from detectors.deep_features.density import Family
+from detectors.deep_features.projection import RETAINED_VARIANCE
+from detectors.deep_features.scores import ScoreKind
+
+Pooling = Literal["mean", "max", "token", "value"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to compute at every tap and how to combine it.
+
+    Attributes:
+        name: Name on the command line.
+        poolings: Descriptors to use at each tap that has them.
+        family: Density family.
+        kinds: Scores per descriptor; all of them enter the combined score.
+        taps: All chosen taps, or the deepest alone.
+        retained_variance: Share of variance that the projection keeps.
+        sharpness: Of the soft maximum that combines the standardised scores.
+    """
+
+    name: str
+    poolings: tuple[Pooling, ...]
+    family: Family
+    kinds: tuple[ScoreKind, ...]
+    taps: Literal["all", "deepest"]
+    retained_variance: float = RETAINED_VARIANCE
+    sharpness: float = SHARPNESS
+
+
+DEFAULT = Recipe(
+    name="default",
+    poolings=("mean", "max", "token", "value"),
+    family="tied-shrunk",
+    kinds=("likelihood", "reconstruction"),
+    taps="all",
+)
+
+# Subedar et al. with Ahuja et al. 2019 for the details: average pooling, 0.995 of the variance,
+# Gaussians with separate covariances, log-likelihood. Neither says which layer: the deepest hidden
+# one is the best single layer on the models this project trains.
+PAPER = Recipe(
+    name="paper",
+    poolings=("mean", "value"),
+    family="separate",
+    kinds=("likelihood",),
+    taps="deepest",
+)
+
+RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PAPER)}
