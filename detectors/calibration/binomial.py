@@ -44,9 +44,12 @@ def binomial_tail(k: int, n: int, p: float) -> float:
 
 
 def _tail(log_pmf: NDArray[np.float64], k: int) -> float:
-    """Sum of ``exp(log_pmf[k:])``, normalised so that rounding in a long recursion cancels."""
+    """Sum of ``exp(log_pmf[k:])``, normalised so that rounding in a long recursion cancels.
+
+    A tail too small for a double is reported as the smallest normal one: never as impossible.
+    """
     weights = np.exp(log_pmf - log_pmf.max())
-    return float(min(1.0, weights[k:].sum() / weights.sum()))
+    return float(np.clip(weights[k:].sum() / weights.sum(), np.finfo(np.float64).tiny, 1.0))
 
 
 def beta_quantile(probability: float, a: int, b: int) -> float:

@@ -23,7 +23,7 @@ def p_values(calibration: NDArray[np.float64], scores: NDArray[np.float64]) -> N
         scores: Scores to judge, higher is more suspicious. NaN counts as the most suspicious.
     """
     below = np.searchsorted(calibration, scores, side="left")
-    return (1.0 + len(calibration) - below) / (len(calibration) + 1.0)
+    return np.asarray((1.0 + len(calibration) - below) / (len(calibration) + 1.0), np.float64)
 
 
 def rank_limit(calibration_size: int, alpha: float) -> int:

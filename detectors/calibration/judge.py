@@ -62,9 +62,7 @@ class Calibration:
         return Judgement(per_score, z, combined, p_values(self.combined, combined))
 
 
-def calibrate(
-    scores: NDArray[np.float64], standardiser: Standardiser, sharpness: float
-) -> Calibration:
+def calibrate(scores: NDArray[np.float64], standardiser: Standardiser, sharpness: float) -> Calibration:
     """Build a calibration from clean scores ``(n_cal, S)`` that no density saw."""
     combined = soft_maximum(standardiser(scores), sharpness)
     return Calibration(np.sort(scores, axis=0), np.sort(combined), standardiser, sharpness)

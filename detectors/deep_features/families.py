@@ -81,9 +81,7 @@ def _fourth_moment(
     return total / len(rows)
 
 
-def _members(
-    features: NDArray[np.float32], rows: NDArray[np.int64], projection: Projection
-) -> NDArray[np.float64]:
+def _members(features: NDArray[np.float32], rows: NDArray[np.int64], projection: Projection) -> NDArray[np.float64]:
     """Projected features of one class, ``(n_c, k)``: bounded by the class, not the reference."""
     return np.concatenate([projection.transform(block) for _, block in blocks(features, rows)])
 

@@ -90,7 +90,7 @@ def fit_split(
 
 def pilot_point(features: NDArray[np.float32]) -> NDArray[np.float64]:
     """A point near the data, ``(D,)``: the mean of the first chunk."""
-    return np.asarray(features[:CHUNK_ROWS], np.float64).mean(0)
+    return np.asarray(features[:CHUNK_ROWS].mean(0, dtype=np.float64), np.float64)
 
 
 def _fit(
@@ -100,8 +100,6 @@ def _fit(
     moments: ClassMoments,
     settings: DensitySettings,
 ) -> DescriptorDensity:
-    projection = fit_projection(
-        moments.mean(), moments.total_covariance(), moments.total, settings.retained_variance
-    )
+    projection = fit_projection(moments.mean(), moments.total_covariance(), moments.total, settings.retained_variance)
     density = fit_density(settings.family, features, rows, classes, moments, projection, settings.seed)
     return DescriptorDensity(projection, density)

@@ -63,12 +63,12 @@ class DescriptorHead(nn.Module):
                 + (self.centres * self.centres).sum(1)
             )
         else:
-            difference = white.unflatten(1, self.centres.shape) - self.centres
+            difference = white.reshape(-1, *self.centres.shape) - self.centres
             squared = (difference * difference).sum(2)
         exponents = self.log_scales.flatten() - 0.5 * squared
         if self.num_components == 1:
             return exponents
-        return torch.logsumexp(exponents.unflatten(1, (self.num_classes, self.num_components)), dim=2)
+        return torch.logsumexp(exponents.reshape(-1, self.num_classes, self.num_components), dim=2)
 
     def forward(self, features: torch.Tensor, predicted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map features ``(N, D)`` and predicted classes ``(N, 1)`` to scores and class scores.

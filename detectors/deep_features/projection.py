@@ -27,7 +27,7 @@ class Projection:
     @property
     def dim(self) -> int:
         """Number of components ``k``."""
-        return self.components.shape[1]
+        return int(self.components.shape[1])
 
     def transform(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Coordinates ``(N, k)`` of features ``(N, D)``."""

@@ -6,16 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def ledoit_wolf(
-    covariance: NDArray[np.float64], fourth_moment: float, count: int
-) -> tuple[NDArray[np.float64], float]:
+def ledoit_wolf(covariance: NDArray[np.float64], fourth_moment: float, count: int) -> tuple[NDArray[np.float64], float]:
     """Shrink a maximum-likelihood covariance by the optimal intensity.
 
     .. math:: \\hat\\Sigma = (1 - \\rho) S + \\rho \\frac{\\mathrm{tr} S}{p} I
 
     Only sufficient statistics are needed, so it works on streams:
 
-    .. math:: \\rho = \\min(1, \\frac{\\frac1n \\sum_i \\|x_i\\|^4 - \\|S\\|_F^2}{n (\\|S\\|_F^2 - (\\mathrm{tr} S)^2 / p)})
+    .. math:: \\rho = \\min(1, \\frac{\\frac1n \\sum_i \\|x_i\\|^4 - \\|S\\|_F^2}
+        {n (\\|S\\|_F^2 - (\\mathrm{tr} S)^2 / p)})
 
     Args:
         covariance: ``(p, p)``, of centred observations, divided by ``count``.

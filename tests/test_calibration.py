@@ -1,0 +1,209 @@
+"""P-values, combination and batch tests against SciPy and by simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special, stats
+
+from detectors.calibration.batch import batch_test, target_classes, triggered_share
+from detectors.calibration.binomial import beta_binomial_tail, beta_quantile, binomial_tail, clopper_pearson
+from detectors.calibration.combine import soft_maximum
+from detectors.calibration.conformal import p_values, rank_limit, smallest_alpha
+from detectors.calibration.folds import stratified_folds
+from detectors.calibration.judge import calibrate
+from detectors.calibration.plan import plan_calibration
+from detectors.calibration.standardise import fit_standardiser
+
+
+class TestConformal:
+    @given(
+        calibration=st.lists(st.integers(0, 20), min_size=1, max_size=40),
+        scores=st.lists(st.integers(-1, 21), min_size=1, max_size=20),
+    )
+    def test_definition(self, calibration: list[int], scores: list[int]) -> None:
+        ours = p_values(np.sort(np.array(calibration, float)), np.array(scores, float))
+        expected = [(1 + sum(c >= s for c in calibration)) / (len(calibration) + 1) for s in scores]
+        np.testing.assert_allclose(ours, expected)
+
+    @given(n=st.integers(1, 5000), k=st.integers(1, 99))
+    def test_rank_limit_counts_p_values_up_to_alpha(self, n: int, k: int) -> None:
+        alpha = k / 100
+        assert rank_limit(n, alpha) == k * (n + 1) // 100
+
+    def test_not_a_number_is_the_most_suspicious(self) -> None:
+        assert p_values(np.arange(9.0), np.array([np.nan]))[0] == pytest.approx(0.1)
+
+    def test_smallest_alpha(self) -> None:
+        assert smallest_alpha(99) == pytest.approx(0.01)
+        assert rank_limit(99, 0.01) == 1
+        assert rank_limit(98, 0.01) == 0
+
+    def test_uniform_on_exchangeable_scores(self) -> None:
+        """Over many draws of calibration set and input, p is uniform on its grid (chi-squared)."""
+        rng = np.random.default_rng(0)
+        draws = rng.gamma(2.0, size=(20_000, 20))
+        p = np.array([p_values(np.sort(row[:19]), row[19:])[0] for row in draws])
+        counts = np.bincount(np.round(p * 20).astype(int), minlength=21)[1:]
+        assert stats.chisquare(counts).pvalue > 1e-4
+
+
+class TestBinomial:
+    @given(n=st.integers(1, 400), a=st.integers(1, 60), b=st.integers(1, 400), data=st.data())
+    @settings(max_examples=100, deadline=None)
+    def test_beta_binomial_against_scipy(self, n: int, a: int, b: int, data: st.DataObject) -> None:
+        k = data.draw(st.integers(0, n))
+        # SciPy's survival function is one minus a sum; its probabilities are accurate in the tail.
+        expected = stats.betabinom.pmf(np.arange(k, n + 1), n, a, b).sum()
+        assert beta_binomial_tail(k, n, a, b) == pytest.approx(expected, rel=1e-6, abs=1e-300)
+
+    @given(n=st.integers(1, 2000), p=st.floats(1e-6, 1 - 1e-6), data=st.data())
+    @settings(max_examples=100, deadline=None)
+    def test_binomial_against_scipy(self, n: int, p: float, data: st.DataObject) -> None:
+        k = data.draw(st.integers(0, n))
+        assert binomial_tail(k, n, p) == pytest.approx(stats.binom.sf(k - 1, n, p), rel=1e-6, abs=1e-250)
+
+    @given(a=st.integers(1, 300), b=st.integers(1, 300), q=st.floats(0.001, 0.999))
+    @settings(max_examples=50, deadline=None)
+    def test_beta_quantile_against_scipy(self, a: int, b: int, q: float) -> None:
+        assert beta_quantile(q, a, b) == pytest.approx(special.betaincinv(a, b, q), abs=1e-9)
+
+    @pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (10, 10), (500, 100_000)])
+    def test_clopper_pearson_against_scipy(self, k: int, n: int) -> None:
+        reference = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
+        assert clopper_pearson(k, n, 0.95) == pytest.approx((reference.low, reference.high), abs=1e-8)
+
+    def test_far_tail_is_not_lost(self) -> None:
+        assert beta_binomial_tail(100, 100, 20, 1981) == pytest.approx(
+            np.exp(stats.betabinom.logpmf(100, 100, 20, 1981)), rel=1e-6
+        )
+
+    def test_a_tail_below_double_precision_is_not_zero(self) -> None:
+        assert 0 < beta_binomial_tail(100_000, 100_000, 20, 1981) < 1e-300
+
+
+class TestStandardise:
+    def test_robust_scale_of_a_gaussian(self) -> None:
+        rng = np.random.default_rng(0)
+        scores = rng.normal(5.0, 3.0, (20_000, 1))
+        standardiser = fit_standardiser(scores, np.array([np.nan]))
+        assert standardiser.scales[0] == pytest.approx(stats.median_abs_deviation(scores[:, 0], scale="normal"))
+        assert standardiser.locations[0] == pytest.approx(np.median(scores))
+
+    def test_bounded_scores_are_logarithmic(self) -> None:
+        scores = np.exp(np.random.default_rng(0).normal(size=(500, 1))) - 3.0
+        standardiser = fit_standardiser(scores, np.array([-3.0]))
+        assert standardiser(np.array([[-3.0 + np.e]]))[0, 0] == pytest.approx(
+            (1.0 - standardiser.locations[0]) / standardiser.scales[0]
+        )
+
+    def test_constant_scores_do_not_divide_by_zero(self) -> None:
+        standardiser = fit_standardiser(np.ones((10, 1)), np.array([0.0]))
+        assert np.isfinite(standardiser(np.array([[2.0]]))).all()
+
+
+class TestCombine:
+    @given(st.lists(st.floats(-50, 50), min_size=1, max_size=10), st.floats(0.5, 10))
+    def test_between_maximum_and_maximum_plus_log_count(self, z: list[float], sharpness: float) -> None:
+        combined = soft_maximum(np.array([z]), sharpness)[0]
+        assert max(z) - 1e-9 <= combined <= max(z) + np.log(len(z)) / sharpness + 1e-9
+
+
+class TestJudge:
+    def make(self, n: int = 199) -> tuple[np.random.Generator, object]:
+        rng = np.random.default_rng(1)
+        scores = rng.gamma(3.0, size=(n, 4))
+        bounds = np.zeros(4)
+        return rng, calibrate(scores, fit_standardiser(scores, bounds), 2.0)
+
+    def test_p_values_of_fresh_clean_inputs_are_uniform(self) -> None:
+        """Averaged over calibration sets, the flag rate at alpha is alpha (within 4 standard errors)."""
+        rng = np.random.default_rng(2)
+        rates = []
+        for _ in range(300):
+            scores = rng.gamma(3.0, size=(199 + 100 + 50, 4))
+            standardiser = fit_standardiser(scores[:100], np.zeros(4))
+            calibration = calibrate(scores[100:299], standardiser, 2.0)
+            rates.append((calibration.judge(scores[299:]).p_values <= 0.05).mean())
+        error = np.std(rates) / np.sqrt(len(rates))
+        assert abs(np.mean(rates) - 0.05) < 4 * error
+
+    def test_infinite_score_is_flagged(self) -> None:
+        _, calibration = self.make()
+        judgement = calibration.judge(np.array([[1.0, np.nan, 1.0, 1.0], [1.0, 1.0, np.inf, 1.0]]))
+        np.testing.assert_allclose(judgement.p_values, 1 / 200)
+        np.testing.assert_allclose(judgement.score_p_values[[0, 1], [1, 2]], 1 / 200)
+
+    def test_p_falls_as_any_score_rises(self) -> None:
+        rng, calibration = self.make()
+        base = rng.gamma(3.0, size=(50, 4))
+        higher = base.copy()
+        higher[:, 2] *= 3
+        assert (calibration.judge(higher).p_values <= calibration.judge(base).p_values).all()
+
+
+class TestBatch:
+    def test_exact_under_the_null_including_the_calibration(self) -> None:
+        """Simulate calibration and clean batch together: P(p <= 0.05) must not exceed 0.05."""
+        rng = np.random.default_rng(0)
+        n_cal, n, alpha = 150, 400, 0.01
+        rejected = naive = 0
+        for _ in range(1500):
+            p = p_values(np.sort(rng.normal(size=n_cal)), rng.normal(size=n))
+            test = batch_test(int((p <= alpha).sum()), int((p <= 1 / (n_cal + 1)).sum()), n, n_cal, alpha)
+            rejected += test.p_value <= 0.05
+            naive += stats.binom.sf((p <= alpha).sum() - 1, n, alpha) <= 0.05
+        assert rejected / 1500 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1500)
+        assert naive / 1500 > 0.08, "a plain binomial test would have been good enough"
+
+    def test_power_against_a_rare_but_strong_trigger(self) -> None:
+        """20 of 10,000 inputs stand out: the flag rate hides them, the maximum does not."""
+        test = batch_test(flagged=118, above_all=24, inputs=10_000, calibration_size=2000, alpha=0.01)
+        assert test.flagged_p_value > 0.01
+        assert test.p_value < 0.01
+
+    def test_small_batches_cannot_convince(self) -> None:
+        assert batch_test(1, 1, 1, 100, 0.01).smallest_attainable > 0.01
+        assert batch_test(2, 2, 2, 100, 0.01).smallest_attainable < 0.001
+
+    def test_alpha_below_what_the_calibration_supports(self) -> None:
+        test = batch_test(0, 50, 100, 50, 0.01)
+        assert test.flagged_p_value == 1.0
+        assert test.p_value < 1e-3
+
+    @pytest.mark.parametrize(("share", "n_cal"), [(0.0, 200), (0.05, 200), (0.5, 2000)])
+    def test_interval_covers_the_share(self, share: float, n_cal: int) -> None:
+        rng = np.random.default_rng(3)
+        covered = 0
+        for _ in range(300):
+            triggered = rng.random(500) < share
+            scores = np.where(triggered, 100.0, rng.normal(size=500))
+            p = p_values(np.sort(rng.normal(size=n_cal)), scores)
+            interval = triggered_share(int((p <= 0.01).sum()), 500, n_cal, 0.01)
+            assert interval.low <= interval.estimate <= interval.high
+            covered += interval.low <= share <= interval.high
+        assert covered / 300 >= 0.93
+
+    def test_target_class_comes_first(self) -> None:
+        ranked = target_classes(np.array([1, 30, 0]), np.array([100, 90, 0]), 500, 0.01)
+        assert [c.label for c in ranked] == [1, 0]
+        assert ranked[0].p_value < 1e-6 < ranked[1].p_value
+
+
+class TestPlan:
+    @given(st.lists(st.integers(0, 5), min_size=10, max_size=200), st.integers(2, 10))
+    def test_folds_are_balanced_in_total_and_by_class(self, classes: list[int], count: int) -> None:
+        labels = np.array(classes)
+        folds = stratified_folds(labels, count, 0)
+        sizes = np.bincount(folds, minlength=count)
+        assert sizes.max() - sizes.min() <= 1
+        for label in np.unique(labels):
+            within = np.bincount(folds[labels == label], minlength=count)
+            assert within.max() - within.min() <= 1
+
+    def test_large_reference_is_split_and_small_one_crossed(self) -> None:
+        assert plan_calibration(np.arange(5000) % 10, 0).method == "split"
+        assert plan_calibration(np.arange(500) % 10, 0).method == "cross-fit"
+        assert plan_calibration(np.arange(5000) % 1000, 0).method == "cross-fit"
