@@ -148,7 +148,7 @@ class TestBatch:
     def test_exact_under_the_null_including_the_calibration(self) -> None:
         """Simulate calibration and clean batch together: P(p <= 0.05) must not exceed 0.05."""
         rng = np.random.default_rng(0)
-        n_cal, n, alpha = 150, 400, 0.01
+        n_cal, n, alpha = 199, 1000, 0.01
         rejected = naive = 0
         for _ in range(1500):
             p = p_values(np.sort(rng.normal(size=n_cal)), rng.normal(size=n))
@@ -159,10 +159,10 @@ class TestBatch:
         assert naive / 1500 > 0.08, "a plain binomial test would have been good enough"
 
     def test_power_against_a_rare_but_strong_trigger(self) -> None:
-        """20 of 10,000 inputs stand out: the flag rate hides them, the maximum does not."""
-        test = batch_test(flagged=118, above_all=24, inputs=10_000, calibration_size=2000, alpha=0.01)
+        """60 of 10,000 inputs stand out: the flag rate hides them, the maximum does not."""
+        test = batch_test(flagged=140, above_all=64, inputs=10_000, calibration_size=2000, alpha=0.01)
         assert test.flagged_p_value > 0.01
-        assert test.p_value < 0.01
+        assert test.p_value < 1e-4
 
     def test_small_batches_cannot_convince(self) -> None:
         assert batch_test(1, 1, 1, 100, 0.01).smallest_attainable > 0.01
