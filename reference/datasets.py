@@ -1,26 +1,37 @@
-"""MNIST and CIFAR-10 as uint8 tensors, from files the user points at.
+"""The data sets of the experiments as uint8 tensors, from files the user points at.
 
-Two layouts are read for each, the first found wins:
+Two layouts are read for each of the paper's sets, the first found wins:
 
 * MNIST: IDX files ``MNIST/raw/*-ubyte`` or the same gzipped (torchvision's layout).
 * CIFAR-10: torchvision's ``cifar-10-batches-py`` (official, lossless), or an image folder
   ``cifar10/{train,test}/<class>/<file>``. A JPEG image folder is lossy and is named as such in
   every result.
+
+The third, scikit-learn's digits, needs no file: it is the demo's, and that of quick tests.
 """
 
 from __future__ import annotations
 
 import gzip
-import struct
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from scanner.errors import SourceError, UsageError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+DIGITS = tuple(str(digit) for digit in range(10))
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# MNIST's training images are 47 MB. A gzip bomb must not fill the memory before its header is looked at.
+_MAX_IDX_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class ImageSet:
     labels: torch.Tensor
 
     def __len__(self) -> int:
+        """Number of images."""
         return len(self.labels)
 
     def take(self, index: torch.Tensor) -> ImageSet:
@@ -51,45 +63,72 @@ class DataSet:
     test: ImageSet
 
 
+def load(name: str, root: Path) -> DataSet:
+    """Load ``mnist``, ``cifar10`` or ``digits`` by name; ``digits`` does not look at ``root``.
+
+    Raises:
+        UsageError: If there is no such data set.
+        SourceError: If its files are missing or damaged.
+    """
+    if name == "mnist":
+        return load_mnist(root)
+    if name == "cifar10":
+        return load_cifar10(root)
+    if name == "digits":
+        return load_digits()
+    raise UsageError(f"unknown data set {name!r}", hint="Choose one of mnist, cifar10, digits")
+
+
 def load_mnist(root: Path) -> DataSet:
     """Read MNIST from ``root``.
 
     Raises:
-        FileNotFoundError: If an IDX file is neither there nor there gzipped.
-        ValueError: If a file is not IDX.
+        SourceError: If an IDX file is neither there nor there gzipped, or is not what it should be.
     """
     raw = root / "MNIST" / "raw"
 
     def split(prefix: str) -> ImageSet:
-        images = _read_idx(raw / f"{prefix}-images-idx3-ubyte")
-        labels = _read_idx(raw / f"{prefix}-labels-idx1-ubyte")
+        images = _read_idx(raw / f"{prefix}-images-idx3-ubyte", rank=3)
+        labels = _read_idx(raw / f"{prefix}-labels-idx1-ubyte", rank=1)
+        if len(images) != len(labels):
+            raise SourceError(f"{len(images)} {prefix} images but {len(labels)} labels", where=str(raw))
         return ImageSet(torch.from_numpy(images)[:, None], torch.from_numpy(labels).long())
 
-    return DataSet(
-        "mnist", "MNIST", tuple(str(d) for d in range(10)), (0.1307,), (0.3081,), split("train"), split("t10k")
-    )
+    return DataSet("mnist", "MNIST", DIGITS, (0.1307,), (0.3081,), split("train"), split("t10k"))
 
 
-def _read_idx(path: Path) -> np.ndarray:
+def _read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
+    """One IDX file of unsigned bytes: two zeros, type 8, rank, ``rank`` big-endian sizes, then the values."""
+    with _readable(path):
+        data = _plain_or_gzipped(path)
+    if data[:4] != bytes((0, 0, 8, rank)) or len(data) < 4 + 4 * rank:
+        raise SourceError(f"is not an IDX file of unsigned bytes with {rank} dimensions", where=str(path))
+    shape = tuple(np.frombuffer(data, ">u4", count=rank, offset=4).tolist())
+    if len(data) != 4 + 4 * rank + math.prod(shape):
+        raise SourceError(f"holds {len(data)} bytes, which does not fit its shape {shape}", where=str(path))
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape).copy()
+
+
+def _plain_or_gzipped(path: Path) -> bytes:
     zipped = path.with_name(path.name + ".gz")
     if path.exists():
-        data = path.read_bytes()
-    elif zipped.exists():
-        data = gzip.decompress(zipped.read_bytes())
-    else:
-        raise FileNotFoundError(f"neither {path} nor {zipped.name} exists")
-    zeros, dtype, rank = struct.unpack(">HBB", data[:4])
-    if zeros != 0 or dtype != 8:
-        raise ValueError(f"{path} is not an IDX file of unsigned bytes")
-    shape = struct.unpack(f">{rank}I", data[4 : 4 + 4 * rank])
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape).copy()
+        with path.open("rb") as file:
+            return file.read(_MAX_IDX_BYTES)
+    if zipped.exists():
+        with gzip.open(zipped) as file:
+            return file.read(_MAX_IDX_BYTES)
+    raise SourceError(
+        f"neither {path.name} nor {zipped.name} is there",
+        where=str(path.parent),
+        hint="Give the folder that holds MNIST/raw",
+    )
 
 
 def load_cifar10(root: Path) -> DataSet:
     """Read CIFAR-10 from ``root``: the official batches, else an image folder.
 
     Raises:
-        FileNotFoundError: If neither layout is there.
+        SourceError: If neither layout is there, or a file is damaged.
     """
     if (root / "cifar-10-batches-py").is_dir():
         title, train, test = "CIFAR-10", _cifar10_batches(root, True), _cifar10_batches(root, False)
@@ -98,7 +137,11 @@ def load_cifar10(root: Path) -> DataSet:
         test, _ = _image_folder(root / "cifar10" / "test")
         title = "CIFAR-10 (JPEG)" if lossy else "CIFAR-10 (image folder)"
     else:
-        raise FileNotFoundError(f"neither {root}/cifar-10-batches-py nor {root}/cifar10/train exists")
+        raise SourceError(
+            "neither cifar-10-batches-py nor cifar10/train is there",
+            where=str(root),
+            hint="Give the folder that holds CIFAR-10",
+        )
     mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
     return DataSet("cifar10", title, CIFAR10_CLASSES, mean, std, train, test)
 
@@ -106,30 +149,66 @@ def load_cifar10(root: Path) -> DataSet:
 def _cifar10_batches(root: Path, train: bool) -> ImageSet:
     from torchvision.datasets import CIFAR10
 
-    official = CIFAR10(root, train=train, download=False)
+    # The batches are pickles. torchvision unpickles them only after their published MD5 sums have matched.
+    with _readable(root / "cifar-10-batches-py"):
+        official = CIFAR10(root, train=train, download=False)
     images = torch.from_numpy(official.data).permute(0, 3, 1, 2).contiguous()
     return ImageSet(images, torch.tensor(official.targets))
 
 
 def _image_folder(folder: Path) -> tuple[ImageSet, bool]:
+    """Class folders of 32x32 images, and whether any of them is stored lossily."""
     images, labels, lossy = [], [], False
     for label, name in enumerate(CIFAR10_CLASSES):
-        for path in sorted((folder / name).iterdir()):
+        with _readable(folder / name):
+            paths = sorted((folder / name).iterdir())
+        for path in paths:
             if path.suffix.lower() in _IMAGE_SUFFIXES:
                 lossy = lossy or path.suffix.lower() != ".png"
-                with Image.open(path) as image:
-                    images.append(np.asarray(image.convert("RGB")))
+                images.append(_read_rgb(path, side=32))
                 labels.append(label)
+    if not images:
+        raise SourceError("no image in its class folders", where=str(folder))
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     return ImageSet(pixels, torch.tensor(labels)), lossy
 
 
-def load(name: str, root: Path) -> DataSet:
-    """Load ``mnist`` or ``cifar10`` by name."""
-    loaders = {"mnist": load_mnist, "cifar10": load_cifar10}
-    if name not in loaders:
-        raise ValueError(f"unknown data set {name!r}, expected one of {sorted(loaders)}")
-    return loaders[name](root)
+def _read_rgb(path: Path, side: int) -> NDArray[np.uint8]:
+    with _readable(path), Image.open(path) as image:
+        if image.size != (side, side):
+            raise SourceError(f"is {image.width}x{image.height}, not {side}x{side}", where=str(path))
+        return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever a library raises on a file that is missing or damaged becomes one `SourceError`."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise SourceError("is not an image", where=str(path)) from error
+    except (OSError, EOFError, zlib.error, RuntimeError, ValueError, Image.DecompressionBombError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise SourceError(f"cannot be read: {lines[0].rstrip('.')}", where=str(path)) from error
+
+
+def load_digits(seed: int = 0) -> DataSet:
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels, half for training and half for testing.
+
+    The 17 grey levels 0 to 16 are spread over 0 to 255. The mean and standard deviation are those of all images.
+
+    Args:
+        seed: Of the stratified split.
+    """
+    from sklearn.datasets import load_digits as load_grey_levels
+
+    levels = load_grey_levels()
+    pixels = np.rint(levels.images * 255 / 16).astype(np.uint8)
+    everything = ImageSet(torch.from_numpy(pixels)[:, None], torch.from_numpy(levels.target).long())
+    train, test = stratified_halves(everything.labels, seed)
+    return DataSet(
+        "digits", "Digits (scikit-learn)", DIGITS, (0.3053,), (0.3759,), everything.take(train), everything.take(test)
+    )
 
 
 def stratified_halves(labels: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -138,12 +217,26 @@ def stratified_halves(labels: torch.Tensor, seed: int) -> tuple[torch.Tensor, to
     Returns:
         Two disjoint, sorted ``(~N/2,)`` int64 index tensors.
     """
+    return stratified_split(labels, 0.5, seed)
+
+
+def stratified_split(labels: torch.Tensor, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split indices at random into two parts with the same class proportions.
+
+    Args:
+        labels: ``(N,)`` int64 class of each sample.
+        share: Share of each class that goes into the first part, rounded down to whole samples.
+        seed: Of the random choice.
+
+    Returns:
+        Two disjoint, sorted int64 index tensors that together hold ``0 .. N - 1``.
+    """
     generator = torch.Generator().manual_seed(seed)
     first, second = [], []
-    for label in labels.unique().tolist():
+    for label in torch.unique(labels).tolist():
         members = torch.nonzero(labels == label).flatten()
         members = members[torch.randperm(len(members), generator=generator)]
-        half = len(members) // 2
-        first.append(members[:half])
-        second.append(members[half:])
+        count = int(share * len(members))
+        first.append(members[:count])
+        second.append(members[count:])
     return torch.cat(first).sort().values, torch.cat(second).sort().values

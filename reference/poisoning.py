@@ -45,6 +45,7 @@ class PoisonedSet:
     cover: torch.Tensor
 
     def __len__(self) -> int:
+        """Number of training samples, clean ones included."""
         return len(self.source)
 
 

@@ -1,10 +1,11 @@
 """Train a classifier on a poisoned set: checkpoint after every epoch, resume after a kill.
 
-    python -m reference.training cifar10 --attack square --rate 0.1 --data DATA --out RUNS
+    python -m reference.training cifar10 --attack square --rate 0.1 --data-dir DATA --out RUNS
 
 Each run is a folder ``RUNS/<data>-<attack>-<percent>-seed<seed>`` with ``checkpoint.pt`` (weights,
-optimiser and epoch), ``model.pt`` (the finished state dict, what a vendor would ship) and
-``run.json`` (configuration, accuracies, versions, wall time).
+optimiser, epoch and the state of the random generator), ``model.pt`` (the finished state dict, what
+a vendor would ship) and ``run.json`` (configuration, accuracies, versions, wall time). A run that was
+killed and resumed ends with the weights of one that was not.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +26,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from reference.datasets import DataSet, ImageSet, load
-from reference.poisoning import LabelRule, add_backdoor, class_zero, next_class, stamp
+from reference.poisoning import LabelRule, PoisonedSet, add_backdoor, class_zero, next_class, stamp
 from reference.triggers import Trigger, blended, four_pixels, square, warp
+from scanner.atomic import atomic_writer
+from scanner.errors import LatentscanError, UsageError
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN
 
-MAX_LR = {"mnist": 0.05, "cifar10": 0.2}
-EPOCHS = {"mnist": 12, "cifar10": 20}
+MAX_LR = {"mnist": 0.05, "cifar10": 0.2, "digits": 0.2}
+EPOCHS = {"mnist": 12, "cifar10": 20, "digits": 80}
+ATTACKS = ("four-pixels", "square", "blended", "warp")
 BATCH_SIZE = 128
 WEIGHT_DECAY = 5e-4
 
@@ -48,6 +54,13 @@ def attack_named(name: str, image_shape: tuple[int, int, int]) -> Attack:
 
     ``four-pixels`` and ``square`` are the paper's, with labels ``y + 1``; ``blended`` and ``warp``
     are all-to-one and stand for triggers the paper did not try.
+
+    Args:
+        name: One of `ATTACKS`.
+        image_shape: Channels, height and width.
+
+    Raises:
+        UsageError: If there is no such attack.
     """
     size = image_shape[-1]
     if name == "four-pixels":
@@ -58,7 +71,7 @@ def attack_named(name: str, image_shape: tuple[int, int, int]) -> Attack:
         return Attack(blended(image_shape), class_zero)
     if name == "warp":
         return Attack(warp(size), class_zero, cover_rate=0.1)
-    raise ValueError(f"unknown attack {name!r}")
+    raise UsageError(f"unknown attack {name!r}", hint=f"Choose one of {', '.join(ATTACKS)}")
 
 
 @dataclass(frozen=True)
@@ -78,8 +91,10 @@ class TrainConfig:
 
 
 def build_model(data: str) -> nn.Module:
-    """The paper's network for a data set."""
-    return SCNN() if data == "mnist" else ResNet20()
+    """The paper's network for a data set, untrained."""
+    if data == "cifar10":
+        return ResNet20()
+    return SCNN(image_size=8) if data == "digits" else SCNN()
 
 
 def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -112,19 +127,36 @@ def accuracy(model: nn.Module, images: ImageSet, data: DataSet, batch_size: int 
     return correct / len(images)
 
 
-def train(config: TrainConfig, data: DataSet, out: Path) -> Path:
-    """Train (or resume) one model and return its folder; a finished run returns at once."""
+def print_line(line: str) -> None:
+    """Print one line at once, as a log that is followed needs it."""
+    print(line, flush=True)
+
+
+def train(config: TrainConfig, data: DataSet, out: Path, progress: Callable[[str], None] = print_line) -> Path:
+    """Train (or resume) one model; a finished run returns at once.
+
+    Seeds torch's global generator: initial weights and dropout draw from it.
+
+    Args:
+        config: What to train.
+        data: The data set that ``config.data`` names.
+        out: Where the run's folder is, or will be.
+        progress: Called with one line after each epoch.
+
+    Returns:
+        The run's folder.
+    """
     folder = out / config.name
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "run.json").exists():
         return folder
-    attack = attack_named(config.attack, tuple(data.train.images.shape[1:]))
-    num_classes = len(data.classes)
+    _, channels, height, width = data.train.images.shape
+    attack = attack_named(config.attack, (channels, height, width))
     poisoned = add_backdoor(
         data.train.labels,
         config.rate,
         attack.rule,
-        num_classes,
+        len(data.classes),
         config.seed,
         cover_rate=attack.cover_rate if config.rate else 0.0,
     )
@@ -140,20 +172,26 @@ def train(config: TrainConfig, data: DataSet, out: Path) -> Path:
         started = time.monotonic()
         loss = _epoch(model, optimiser, schedule, poisoned, attack, data, config, epoch)
         seconds += time.monotonic() - started
-        _save(
-            folder / "checkpoint.pt",
-            {
-                "model": model.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-                "epoch": epoch + 1,
-                "seconds": seconds,
-            },
-        )
-        print(f"{config.name} epoch {epoch + 1}/{config.epochs} loss {loss:.4f} {seconds:.0f}s", flush=True)
+        checkpoint = {
+            "model": model.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "schedule": schedule.state_dict(),
+            "epoch": epoch + 1,
+            "seconds": seconds,
+            "random_state": torch.get_rng_state(),
+        }
+        _save(folder / "checkpoint.pt", checkpoint)
+        progress(f"{config.name} epoch {epoch + 1}/{config.epochs} loss {loss:.4f} {seconds:.0f}s")
     _save(folder / "model.pt", {k: v.contiguous() for k, v in model.state_dict().items()})
-    triggered = ImageSet(attack.trigger.apply(data.test.images), attack.rule(data.test.labels, num_classes))
-    record: dict[str, Any] = {
+    record = _record(config, data, attack, model, seconds)
+    with atomic_writer(folder / "run.json") as file:
+        file.write((json.dumps(record, indent=2) + "\n").encode())
+    return folder
+
+
+def _record(config: TrainConfig, data: DataSet, attack: Attack, model: nn.Module, seconds: float) -> dict[str, Any]:
+    triggered = ImageSet(attack.trigger.apply(data.test.images), attack.rule(data.test.labels, len(data.classes)))
+    return {
         "config": asdict(config),
         "data": data.title,
         "trigger": attack.trigger.description,
@@ -163,21 +201,22 @@ def train(config: TrainConfig, data: DataSet, out: Path) -> Path:
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
-    (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
-    return folder
 
 
 def _epoch(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    poisoned: Any,
+    poisoned: PoisonedSet,
     attack: Attack,
     data: DataSet,
     config: TrainConfig,
     epoch: int,
 ) -> float:
-    """One pass over the poisoned set; returns the mean loss. Seeded by (seed, epoch) alone."""
+    """One pass over the poisoned set; returns the mean loss.
+
+    The order and the augmentation are seeded by (seed, epoch) alone; dropout draws from torch's global generator.
+    """
     model.train()
     generator = torch.Generator().manual_seed(1_000_003 * config.seed + epoch)
     order = torch.randperm(len(poisoned), generator=generator)
@@ -193,7 +232,7 @@ def _epoch(
             logits = model(pixels)
         loss = F.cross_entropy(logits.float(), poisoned.label[index])
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         total += float(loss.detach()) * len(index)
@@ -213,20 +252,21 @@ def _resume(
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
+    if "random_state" in state:  # dropout goes on where it was
+        torch.set_rng_state(state["random_state"])
     return int(state["epoch"]), float(state["seconds"])
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    temporary.replace(path)
+    with atomic_writer(path) as file:
+        torch.save(state, file)
 
 
-def main() -> None:
-    """Command line of this module."""
+def main() -> int:
+    """Command line of this module; returns the exit code."""
     parser = argparse.ArgumentParser(description="Train one poisoned classifier.")
     parser.add_argument("data", choices=sorted(EPOCHS))
-    parser.add_argument("--attack", required=True, choices=["four-pixels", "square", "blended", "warp"])
+    parser.add_argument("--attack", required=True, choices=ATTACKS)
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int)
@@ -236,9 +276,14 @@ def main() -> None:
     config = TrainConfig(
         options.data, options.attack, options.rate, options.seed, options.epochs or EPOCHS[options.data]
     )
-    folder = train(config, load(options.data, options.data_dir), options.out)
+    try:
+        folder = train(config, load(options.data, options.data_dir), options.out)
+    except LatentscanError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     print((folder / "run.json").read_text())
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

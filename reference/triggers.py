@@ -93,4 +93,5 @@ def sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 def warp(image_size: int = 32, seed: int = 0) -> Trigger:
     """WaNet's imperceptible warp."""
     grid = warp_grid(image_size, seed=seed)
-    return Trigger("warp", f"elastic warp, 4x4 control points, strength 0.5, seed {seed}", lambda images: sample(images, grid))
+    description = f"elastic warp, 4x4 control points, strength 0.5, seed {seed}"
+    return Trigger("warp", description, lambda images: sample(images, grid))
