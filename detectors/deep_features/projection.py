@@ -18,11 +18,13 @@ class Projection:
         mean: ``(D,)`` float64.
         components: ``(D, k)`` float64 with orthonormal columns, leading component first.
         variances: ``(k,)`` float64, variance along each component.
+        total_variance: Variance along all ``D`` components together.
     """
 
     mean: NDArray[np.float64]
     components: NDArray[np.float64]
     variances: NDArray[np.float64]
+    total_variance: float
 
     @property
     def dim(self) -> int:
@@ -67,4 +69,4 @@ def fit_projection(
     # A fixed sign makes refits comparable and files reproducible across LAPACK builds.
     leading = components[:, :kept]
     signs = np.sign(leading[np.abs(leading).argmax(0), np.arange(kept)])
-    return Projection(mean, np.ascontiguousarray(leading * signs), variances[:kept].copy())
+    return Projection(mean, np.ascontiguousarray(leading * signs), variances[:kept].copy(), float(variances.sum()))

@@ -22,6 +22,7 @@ from detectors.deep_features.moments import blocks
 from detectors.deep_features.projection import Projection
 
 ScoreKind = Literal["likelihood", "max-likelihood", "reconstruction", "mismatch"]
+RECONSTRUCTION_FLOOR = 1e-6
 SCORE_KINDS: tuple[ScoreKind, ...] = ("likelihood", "max-likelihood", "reconstruction", "mismatch")
 
 
@@ -39,7 +40,11 @@ class DescriptorDensity:
         """
         if kind == "mismatch":
             return None
-        return 0.0 if kind == "reconstruction" else -self.density.supremum
+        if kind == "reconstruction":
+            # Errors below this share of the variance are float32 rounding, as when every component
+            # is kept. On a logarithmic scale they would outweigh everything without it.
+            return -RECONSTRUCTION_FLOOR * self.projection.total_variance
+        return -self.density.supremum
 
 
 def score_features(
