@@ -1,0 +1,1 @@
+"""Sources of images, decoding and preprocessing, and the pipeline that runs them through a network."""
