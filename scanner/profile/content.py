@@ -1,0 +1,93 @@
+"""A profile in memory, and the digest of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanner.profile.header import ProfileHeader
+
+FORMAT = "latentscan profile"
+GROUPS = ("detector", "calibration")
+BYTE_DATASETS = ("header", "graph", "weights")
+
+# What a reader accepts, and so what a writer may write. A profile of a large vision transformer has 2.5 GiB of
+# weights, a few hundred arrays and, with 22,000 named classes, 2 MiB of header.
+MAX_BYTES = 8 * 2**30
+MAX_HEADER_BYTES = 16 * 2**20
+MAX_ARRAYS = 20_000
+MAX_NAME_BYTES = 4096
+MAX_DIMENSIONS = 4
+
+_SAFE_IN_LINK_NAMES = " !#$&()*+,:;<=>?@[]^{|}"
+
+Dataset = NDArray[np.uint8] | NDArray[np.float64]
+
+_DIGEST_DOMAIN = b"latentscan profile 1\n"
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Everything that `scan` needs.
+
+    Attributes:
+        header: What the profile says about itself.
+        graph: The serialised ONNX model, pixels to scores. Its large initialisers refer to `weights`.
+        weights: Flat buffer of the initialisers, uint8, shape (bytes,).
+        detector: Parameters of the densities in float64, by name.
+        calibration: Calibration columns and the like in float64, by name; free of NaN.
+    """
+
+    header: ProfileHeader
+    graph: bytes
+    weights: NDArray[np.uint8]
+    detector: Mapping[str, NDArray[np.float64]]
+    calibration: Mapping[str, NDArray[np.float64]]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the content, hexadecimal: equal if and only if all of the content is equal.
+
+        It is computed over the data sets and not over the file, so that it does not depend on the HDF5 library.
+        """
+        digest = hashlib.sha256(_DIGEST_DOMAIN)
+        for path, array in sorted(self.datasets(), key=itemgetter(0)):
+            shape = ",".join(map(str, array.shape))
+            digest.update(f"{path}\n{array.dtype.name}\n{shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        return digest.hexdigest()
+
+    def datasets(self) -> Iterator[tuple[str, Dataset]]:
+        """Every data set of the file: its path, with names quoted, and its values in little-endian order."""
+        yield "header", np.frombuffer(self.header.to_json(), np.uint8)
+        yield "graph", np.frombuffer(self.graph, np.uint8)
+        yield "weights", self.weights
+        for group, arrays in zip(GROUPS, (self.detector, self.calibration), strict=True):
+            for name, array in arrays.items():
+                yield f"{group}/{quote(name)}", np.asarray(array, "<f8")
+
+
+def quote(name: str) -> str:
+    """The HDF5 link name of an array, in printable ASCII.
+
+    Layers of an ONNX graph are named freely: '/' would start a group, a NUL would end the name.
+
+    >>> quote("/layer1/Relu:max")
+    '%2Flayer1%2FRelu:max'
+    >>> unquote("%2Flayer1%2FRelu:max")
+    '/layer1/Relu:max'
+    """
+    # HDF5 reads a component that is a lone dot as the group itself.
+    return "%2E" if name == "." else urllib.parse.quote(name, safe=_SAFE_IN_LINK_NAMES, errors="surrogatepass")
+
+
+def unquote(quoted: str) -> str:
+    """The inverse of `quote`."""
+    return urllib.parse.unquote(quoted, errors="surrogatepass")

@@ -1,0 +1,656 @@
+"""The profile survives a round trip, and a hostile file does not get anywhere."""
+
+import hashlib
+import os
+import resource
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pydantic
+import pytest
+from h5py import h5d, h5p, h5s, h5t
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from profile_samples import names, profiles, sample_header, sample_profile
+
+from scanner.errors import OutputError, ProfileError
+from scanner.profile import header as header_module
+from scanner.profile.content import Profile, quote, unquote
+from scanner.profile.header import ModelInfo, Part, ProfileHeader
+from scanner.profile.reader import read_profile
+from scanner.profile.writer import write_profile
+
+
+def reference_digest(path):
+    """The digest as docs/profile-format.md describes it, from the file alone."""
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    digest = hashlib.sha256(b"latentscan profile 1\n")
+    for name in sorted(found):
+        values = np.asarray(found[name])
+        digest.update(f"{name}\n{values.dtype}\n{','.join(str(side) for side in values.shape)}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture
+def path(tmp_path):
+    write_profile(tmp_path / "profile.h5", sample_profile())
+    return tmp_path / "profile.h5"
+
+
+def refused(path, match):
+    """Reading fails with one line of reason and advice, quickly, and without allocating what the file claims."""
+    tracemalloc.start()
+    start = time.process_time()
+    with pytest.raises(ProfileError, match=match) as caught:
+        read_profile(path)
+    assert time.process_time() - start < 5
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+    assert caught.value.hint
+    assert str(caught.value).isprintable()
+
+
+# Round trips
+
+
+@settings(max_examples=60, deadline=None)
+@given(profiles())
+def test_round_trip(tmp_path_factory, profile):
+    path = tmp_path_factory.mktemp("profile") / "profile.h5"
+    write_profile(path, profile)
+    back = read_profile(path)
+    assert back.header == profile.header
+    assert back.graph == profile.graph
+    np.testing.assert_array_equal(back.weights, profile.weights)
+    for ours, theirs in ((profile.detector, back.detector), (profile.calibration, back.calibration)):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            assert ours[name].shape == theirs[name].shape
+            assert ours[name].tobytes() == theirs[name].tobytes()
+    assert back.digest == profile.digest == reference_digest(path)
+
+
+@given(names)
+def test_link_names(name):
+    assert unquote(quote(name)) == name
+    assert quote(name).isascii()
+    assert quote(name).isprintable()
+    assert "/" not in quote(name)
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path):
+    write_profile(tmp_path / "a.h5", sample_profile())
+    time.sleep(1.1)  # HDF5 time stamps count seconds
+    write_profile(tmp_path / "b.h5", read_profile(tmp_path / "a.h5"))
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_the_digest_is_pinned():
+    """A change of this value breaks every profile in use: raise the format's version with it."""
+    assert sample_profile().digest == "e30fa6a9b8f606bbe765ed6381678eda8fd7415334f28ed2fc7fa011b5676085"
+
+
+def test_the_digest_covers_everything():
+    profile = sample_profile()
+    parts = {
+        "header": profile.header,
+        "graph": profile.graph,
+        "weights": profile.weights,
+        "detector": profile.detector,
+        "calibration": profile.calibration,
+    }
+    combined = profile.calibration["combined"]
+    changes = [
+        {},
+        {"header": sample_header(seed=1)},
+        {"graph": profile.graph + b"\0"},
+        {"weights": profile.weights[:-1]},
+        {"detector": {}},
+        {"calibration": {"combined": combined.reshape(2, 150)}},
+        {"calibration": {"combined": np.nextafter(combined, 1)}},
+        {"calibration": {"combine": combined}},
+        {"detector": profile.calibration, "calibration": profile.detector},
+    ]
+    digests = {Profile(**(parts | change)).digest for change in changes}
+    assert len(digests) == len(changes)
+
+
+def test_big_endian_and_strided_arrays_are_the_same_content(tmp_path):
+    profile = sample_profile()
+    combined = profile.calibration["combined"]
+    other = Profile(
+        profile.header,
+        profile.graph,
+        np.repeat(profile.weights, 2)[::2],
+        profile.detector,
+        {"combined": combined.astype(">f8")},
+    )
+    assert other.digest == profile.digest
+    write_profile(tmp_path / "p.h5", other)
+    assert read_profile(tmp_path / "p.h5").digest == profile.digest
+
+
+def test_names_that_are_not_unicode(tmp_path):
+    name = os.fsdecode(b"caf\xe9.onnx")
+    model = sample_header().model.model_copy(update={"name": name})
+    header = sample_header(model=ModelInfo(**model.model_dump()), class_names=(name, "\ud800", "frog"))
+    assert header.model.name == r"caf\xe9.onnx"
+    assert header.class_names[1] == r"\ud800"
+    write_profile(tmp_path / name, Profile(header, b"", np.zeros(0, np.uint8), {}, {}))
+    assert read_profile(tmp_path / name).header == header
+
+
+def test_reading_needs_no_heavy_library():
+    code = (
+        "import sys, scanner.profile.reader; "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'onnx', 'scipy', 'sklearn', 'rich')))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# The header
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_classes": 4}, "3 class names for 4 classes"),
+        ({"class_order": {"source": "given", "assignment": (0, 0)}}, "one to one"),
+        ({"class_order": {"source": "given", "assignment": (3,)}}, "one to one"),
+        ({"taps": sample_header().taps * 2}, "one tap name"),
+        ({"scores": sample_header().scores[1:]}, "no score enters"),
+        ({"descriptors": [sample_header().descriptors[0].model_copy(update={"tap": "layer2"})]}, "unknown taps"),
+        ({"scores": [sample_header().scores[0].model_copy(update={"descriptor": "x"})]}, "unknown descriptors"),
+        ({"class_names": ("cat", "dog", "x" * 1025)}, "at most 1024"),
+        ({"detector": {"family": "tied", "parameters": {"x": float("nan")}}}, "NaN|nan"),
+        ({"detector": {"family": "tied", "parameters": {"x": "y" * 70_000}}}, "65536 bytes"),
+        ({"seed": -1}, "greater than or equal to 0"),
+        ({"surprise": 1}, "not permitted"),
+    ],
+)
+def test_inconsistent_headers(changes, message):
+    with pytest.raises(pydantic.ValidationError, match=message):
+        sample_header(**changes)
+
+
+def test_every_field_of_the_header_is_described():
+    parts = [part for part in vars(header_module).values() if isinstance(part, type) and issubclass(part, Part)]
+    assert ProfileHeader in parts
+    fields = [(part.__name__, name, field.description) for part in parts for name, field in part.model_fields.items()]
+    assert [field for field in fields if not field[2]] == []
+
+
+def test_smallest_class():
+    reference = sample_header().reference
+    header = sample_header(reference=reference.model_copy(update={"per_class": {"a": 7, "b": 3, "c": 0}}))
+    assert header.smallest_class == 3
+
+
+# Files that are not profiles
+
+
+def test_not_a_file(tmp_path):
+    refused(tmp_path / "absent.h5", "there is no such profile")
+    refused(tmp_path, "is a folder")
+    os.mkfifo(tmp_path / "fifo")
+    refused(tmp_path / "fifo", "not a regular file")
+    refused(tmp_path / "nul\0", "not a valid path")
+    (tmp_path / "loop").symlink_to("loop")
+    refused(tmp_path / "loop", "cannot be read")
+
+
+@pytest.mark.parametrize("content", [b"text", b"\x80\x04\x95 pickle", b"PK\x03\x04", b"\0" * 5000])
+def test_not_hdf5(tmp_path, content):
+    (tmp_path / "p.h5").write_bytes(content)
+    refused(tmp_path / "p.h5", "not an HDF5 file")
+
+
+def test_empty(tmp_path):
+    (tmp_path / "p.h5").touch()
+    refused(tmp_path / "p.h5", "is empty")
+
+
+def test_every_truncation_is_refused(path):
+    content = path.read_bytes()
+    for size in [*range(1, 200), *range(200, len(content), 97), len(content) - 1]:
+        path.write_bytes(content[:size])
+        with pytest.raises(ProfileError):
+            read_profile(path)
+    path.write_bytes(content[: len(content) // 2])
+    refused(path, "is truncated")
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_damage_is_refused_or_without_effect(tmp_path_factory, data):
+    """Whatever bytes change, reading ends in `ProfileError` or in the very same content."""
+    folder = tmp_path_factory.mktemp("damage")
+    write_profile(folder / "p.h5", sample_profile())
+    content = bytearray((folder / "p.h5").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    (folder / "p.h5").write_bytes(content)
+    try:
+        profile = read_profile(folder / "p.h5")
+    except ProfileError:
+        return
+    assert profile.digest == sample_profile().digest
+
+
+def test_hdf5_of_something_else(tmp_path):
+    with h5py.File(tmp_path / "keras.h5", "w") as file:
+        file["model_weights"] = np.zeros(3)
+    refused(tmp_path / "keras.h5", "not a profile")
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [("2.0", "profile format 2.0"), ("1.1", "profile format 1.1"), ("0.9", "format 0.9"), ("one", "no version")],
+)
+def test_other_versions(path, version, message):
+    with h5py.File(path, "r+") as file:
+        file.attrs["schema_version"] = np.bytes_(version)
+    refused(path, message)
+
+
+@pytest.mark.parametrize(
+    "value", ["variable length", np.bytes_("x" * 1000), 3.0, np.array([b"a", b"b"]), h5py.Empty("S5"), h5py.Reference()]
+)
+@pytest.mark.parametrize("name", ["format", "schema_version", "sha256"])
+def test_strange_attributes(path, name, value):
+    with h5py.File(path, "r+") as file:
+        del file.attrs[name]
+        if isinstance(value, h5py.Reference):
+            value = file.ref
+        file.attrs[name] = value
+    refused(path, "attribute")
+
+
+@pytest.mark.parametrize("name", ["format", "schema_version", "sha256"])
+def test_missing_attributes(path, name):
+    with h5py.File(path, "r+") as file:
+        del file.attrs[name]
+    refused(path, "not a profile|has no attribute")
+
+
+# Content that was changed
+
+
+@pytest.mark.parametrize("name", ["weights", "graph", "calibration/combined", "detector/constant"])
+def test_changed_values(path, name):
+    with h5py.File(path, "r+") as file:
+        values = np.atleast_1d(file[name][()])
+        values[0] += 1
+        file[name][...] = values.reshape(file[name].shape)
+    refused(path, "altered or damaged")
+
+
+def replace_header(path, text):
+    with h5py.File(path, "r+") as file:
+        del file["header"]
+        file["header"] = np.frombuffer(text, np.uint8)
+    sign(path)
+
+
+def sign(path):
+    digest = reference_digest(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["sha256"] = np.bytes_(digest)
+
+
+def test_a_change_with_a_new_digest_reads(path):
+    """The digest guards against damage. It is no signature, and the documentation says so."""
+    replace_header(path, sample_header(seed=7).to_json())
+    assert read_profile(path).header.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:-10], "invalid header"),
+        (lambda text: b"\xff" + text, "invalid header"),
+        (lambda text: b"[" * 100_000, "invalid header"),
+        (lambda text: text.replace(b'"seed":0', b'"seed":"0"'), "seed"),
+        (lambda text: text.replace(b'"seed":0', b'"seed":NaN'), "seed"),
+        (lambda text: text.replace(b'"seed":0', b'"seed":0,"extra":1'), "extra"),
+        (lambda text: text.replace(b'"seed":0,', b""), "seed"),
+        (lambda text: text.replace(b"0.995", b"1e999"), "invalid header"),
+        (lambda text: text.replace(b'"seed":0', b'"seed":1,"seed":0'), "altered"),
+        (lambda text: text.replace(b":", b": "), "altered"),
+        (lambda text: text.replace(b'"seed":0', b'"se\\u001bed":0'), "invalid header"),
+    ],
+)
+def test_strange_headers(path, change, message):
+    replace_header(path, change(sample_header().to_json()))
+    refused(path, message)
+
+
+def test_a_header_of_many_megabytes(path):
+    replace_header(path, b" " * (17 * 2**20))
+    refused(path, "too large a header")
+
+
+def test_nan_in_the_calibration(path, tmp_path):
+    with h5py.File(path, "r+") as file:
+        file["calibration/combined"][3] = np.nan
+    sign(path)
+    refused(path, "NaN")
+    profile = sample_profile()
+    bad = Profile(profile.header, profile.graph, profile.weights, {}, {"combined": np.array([np.nan])})
+    with pytest.raises(ProfileError, match="NaN"):
+        write_profile(tmp_path / "bad.h5", bad)
+    assert not (tmp_path / "bad.h5").exists()
+
+
+# Content that no profile holds
+
+
+def add(name):
+    """A decorator: the hostile member that the function makes takes the place of `name`."""
+
+    def mark(make):
+        def hostile(file):
+            if name in file:
+                del file[name]
+            make(file, name)
+
+        hostile.__name__ = make.__name__
+        HOSTILE.append(hostile)
+        return hostile
+
+    return mark
+
+
+HOSTILE = []
+
+
+@add("weights")
+def external_link(file, name):
+    file[name] = h5py.ExternalLink("/etc/passwd", "/weights")
+
+
+@add("weights")
+def soft_link(file, name):
+    file[name] = h5py.SoftLink("/graph")
+
+
+@add("detector/layer")
+def soft_link_in_a_group(file, name):
+    file[name] = h5py.SoftLink("/detector/constant")
+
+
+@add("calibration")
+def dangling_link(file, name):
+    file[name] = h5py.SoftLink("/nowhere")
+
+
+@add("detector/self")
+def cycle(file, name):
+    file[name] = file["/"]
+
+
+@add("weights")
+def a_group_for_a_dataset(file, name):
+    file.create_group(name)
+
+
+@add("detector")
+def a_dataset_for_a_group(file, name):
+    file[name] = np.zeros(3)
+
+
+@add("detector/type")
+def committed_type(file, name):
+    file[name] = np.dtype("f8")
+
+
+@add("detector")
+def deep_nesting(file, name):
+    file.create_group(name + "/a" * 1000)
+
+
+@add("surprise")
+def unknown_member(file, name):
+    file[name] = np.zeros(3)
+
+
+@add("graph")
+def missing_member(file, name):
+    pass
+
+
+@add("detector/%2f")
+def improper_name(file, name):
+    file[name] = np.zeros(3)
+
+
+@add("detector/\N{SNOWMAN}")
+def name_beyond_ascii(file, name):
+    file[name] = np.zeros(3)
+
+
+@add("weights")
+def virtual(file, name):
+    layout = h5py.VirtualLayout(shape=(100,), dtype=np.uint8)
+    layout[:] = h5py.VirtualSource("/etc/passwd", "weights", shape=(100,))
+    file.create_virtual_dataset(name, layout)
+
+
+@add("detector/x")
+def virtual_without_end(file, name):
+    layout = h5py.VirtualLayout(shape=(100,), dtype=np.float64, maxshape=(None,))
+    layout[: h5s.UNLIMITED] = h5py.VirtualSource("other.h5", "x", shape=(100,), maxshape=(None,))[: h5s.UNLIMITED]
+    file.create_virtual_dataset(name, layout)
+
+
+@add("weights")
+def external_storage(file, name):
+    file.create_dataset(name, (100,), np.uint8, external=[("/etc/passwd", 0, 100)])
+
+
+@add("weights")
+def gzip(file, name):
+    file.create_dataset(name, data=np.zeros(10_000_000, np.uint8), compression="gzip")
+
+
+@add("weights")
+def chunked(file, name):
+    file.create_dataset(name, data=np.zeros(100, np.uint8), chunks=(10,))
+
+
+@add("detector/x")
+def unknown_filter(file, name):
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_chunk((10,))
+    properties.set_filter(32_099, h5py.h5z.FLAG_OPTIONAL)
+    space = h5s.create_simple((10,))
+    h5d.create(file.id, name.encode(), h5t.IEEE_F64LE, space, properties)
+
+
+@add("detector/x")
+def compact(file, name):
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_layout(h5d.COMPACT)
+    h5d.create(file.id, name.encode(), h5t.IEEE_F64LE, h5s.create_simple((10,)), properties)
+
+
+@add("detector/x")
+def absurd_shape(file, name):
+    file.create_dataset(name, (2**40, 2**10), np.float64)
+
+
+@add("detector/x")
+def absurd_chunked_shape(file, name):
+    file.create_dataset(name, (2**62,), np.float64, chunks=(1024,))
+
+
+@add("weights")
+def two_dimensional_bytes(file, name):
+    file[name] = np.zeros((3, 3), np.uint8)
+
+
+@add("detector/x")
+def many_dimensions(file, name):
+    file[name] = np.zeros((1,) * 5)
+
+
+@add("detector/x")
+def no_shape(file, name):
+    file[name] = h5py.Empty("f8")
+
+
+@add("detector/x")
+def variable_strings(file, name):
+    file.create_dataset(name, data=["a" * 1000], dtype=h5py.string_dtype())
+
+
+@add("detector/x")
+def variable_arrays(file, name):
+    file.create_dataset(name, (3,), dtype=h5py.vlen_dtype(np.float64))
+
+
+@add("detector/x")
+def references(file, name):
+    file.create_dataset(name, data=[file.ref], dtype=h5py.ref_dtype)
+
+
+@add("detector/x")
+def compound(file, name):
+    file[name] = np.zeros(3, [("a", "f8"), ("b", "f8")])
+
+
+@add("detector/x")
+def opaque(file, name):
+    file[name] = np.zeros(3, "V8")
+
+
+@add("detector/x")
+def array_type(file, name):
+    space = h5s.create_simple((2,))
+    h5d.create(file.id, name.encode(), h5t.array_create(h5t.IEEE_F64LE, (1000, 1000)), space)
+
+
+@add("detector/x")
+def single_precision(file, name):
+    file[name] = np.zeros(3, np.float32)
+
+
+@add("detector/x")
+def big_endian(file, name):
+    file[name] = np.zeros(3, ">f8")
+
+
+@add("weights")
+def signed_bytes(file, name):
+    file[name] = np.zeros(3, np.int8)
+
+
+@add("detector/x")
+def one_array_under_many_names(file, name):
+    file[name] = np.zeros(100_000)
+    for index in range(500):
+        file[f"{name}{index}"] = file[name]
+
+
+@add("detector/x")
+def too_many_members(file, name):
+    file[name] = np.zeros(0)
+    for index in range(20_001):
+        file[f"{name}{index}"] = file[name]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.__name__)
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_hostile_members(tmp_path, hostile, libver):
+    path = tmp_path / "profile.h5"
+    write_profile(path, sample_profile())
+    with h5py.File(path, "r+", libver=libver) as file:
+        hostile(file)
+    refused(path, r"profile\.h5: (?!is a damaged)")
+
+
+def test_a_sparse_file_of_terabytes(path):
+    """The file really has the size that a data set claims, and costs its author nothing."""
+    with h5py.File(path, "r+") as file:
+        del file["weights"]
+        file.create_dataset("weights", (2**36,), np.uint8)
+        file["weights"][-1] = 1
+    refused(path, "claims more data")
+
+
+def test_no_other_file_is_opened(path, tmp_path, monkeypatch):
+    """Not even to find out whether it exists: a FIFO in its place would block for ever."""
+    os.mkfifo(tmp_path / "trap")
+    with h5py.File(path, "r+") as file:
+        del file["weights"]
+        file["weights"] = h5py.ExternalLink("trap", "/weights")
+        file.create_dataset("detector/x", (2,), np.float64, external=[(str(tmp_path / "trap"), 0, 16)])
+    refused(path, "profile")
+    with h5py.File(path, "r+") as file:
+        del file["weights"]
+        file["weights"] = np.zeros(10, np.uint8)
+    refused(path, "not stored plainly")
+
+
+# Writing
+
+
+def test_a_full_disk_leaves_nothing(tmp_path):
+    profile = sample_profile()
+    big = Profile(profile.header, profile.graph, np.zeros(2_000_000, np.uint8), profile.detector, profile.calibration)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (0, 100, 4096, 1_000_000, 2_000_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+        try:
+            with pytest.raises(OutputError, match="larger than"):
+                write_profile(tmp_path / "p.h5", big)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert list(tmp_path.iterdir()) == []
+    write_profile(tmp_path / "p.h5", big)
+    assert read_profile(tmp_path / "p.h5").digest == big.digest
+
+
+@pytest.mark.parametrize("failing_call", [1, 3, 20])
+@pytest.mark.parametrize("method", ["write", "seek"])
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, method, failing_call):
+    """Ctrl-C arrives inside the file's methods, below the HDF5 library."""
+    calls = 0
+    original = getattr(sys.modules["scanner.atomic"].io.BufferedRandom, method)
+
+    class Interrupted(sys.modules["scanner.atomic"].io.BufferedRandom):
+        pass
+
+    def interrupted(self, *arguments):
+        nonlocal calls
+        calls += 1
+        if calls == failing_call:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    setattr(Interrupted, method, interrupted)
+    monkeypatch.setattr("scanner.atomic.io.BufferedRandom", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_profile(tmp_path / "p.h5", sample_profile())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_cannot_hold_a_profile():
+    with pytest.raises(OutputError, match="device"):
+        write_profile(Path("/dev/null"), sample_profile())
+
+
+@pytest.mark.parametrize("arrays", [{"": np.zeros(1)}, {"x": np.zeros((1,) * 5)}, {"x" * 5000: np.zeros(1)}])
+def test_content_that_no_reader_accepts_is_not_written(tmp_path, arrays):
+    profile = sample_profile()
+    with pytest.raises(ProfileError):
+        write_profile(tmp_path / "p.h5", Profile(profile.header, profile.graph, profile.weights, arrays, {}))
+    assert list(tmp_path.iterdir()) == []
