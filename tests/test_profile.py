@@ -188,10 +188,10 @@ def test_every_field_of_the_header_is_described():
     assert [field for field in fields if not field[2]] == []
 
 
-def test_smallest_class():
+@pytest.mark.parametrize(("per_class", "smallest"), [({"cat": 7, "dog": 3, "frog": 9}, 3), ({"cat": 7, "dog": 3}, 0)])
+def test_smallest_class(per_class, smallest):
     reference = sample_header().reference
-    header = sample_header(reference=reference.model_copy(update={"per_class": {"a": 7, "b": 3, "c": 0}}))
-    assert header.smallest_class == 3
+    assert sample_header(reference=reference.model_copy(update={"per_class": per_class})).smallest_class == smallest
 
 
 # Files that are not profiles

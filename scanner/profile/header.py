@@ -236,8 +236,8 @@ class ProfileHeader(Part):
 
     @property
     def smallest_class(self) -> int:
-        """Images in the smallest class that has any; 0 without images."""
-        return min((count for count in self.reference.per_class.values() if count), default=0)
+        """Reference images of the class that has fewest: 0 where the reference leaves a class out."""
+        return min(self.reference.per_class.get(name, 0) for name in self.class_names)
 
     def to_json(self) -> bytes:
         """The header's one JSON text: keys sorted, no white space, ASCII only, floats in full."""

@@ -1,0 +1,283 @@
+"""The checks that a verdict rests on, one function each.
+
+A check states its outcome in one sentence, with the numbers; one that failed also says what to do.
+"""
+
+from __future__ import annotations
+
+from detectors.calibration.binomial import binomial_tail
+from scanner.verdict.rules import Rules, SeverityRule
+from scanner.verdict.terms import Check, CheckStatus, Evidence, FailOn, Severity
+
+
+def _status(passed: bool) -> CheckStatus:
+    return CheckStatus.PASSED if passed else CheckStatus.FAILED
+
+
+# The finding
+
+
+def batch(evidence: Evidence, rule: SeverityRule, fail_on: FailOn, rules: Rules, *, usable: bool) -> Check:
+    """Whether the batch holds triggered inputs: the finding itself."""
+    if not usable:
+        status = CheckStatus.NOT_ASSESSED
+        message = "Whether the batch holds triggered inputs was not assessed."
+    else:
+        status = _status(rule.severity.rank < fail_on.gate.rank)
+        message = _found(evidence, rule.severity)
+    return Check(
+        id="LS100",
+        name="triggered inputs in the batch",
+        status=status,
+        message=message,
+        statistic=evidence.flagged,
+        units="flagged inputs",
+        p_value=evidence.batch_p_value if usable else None,
+        threshold=rules.level(fail_on.gate),
+        n=evidence.inputs_scanned,
+        limitations="Sees only triggers that occur among the scanned inputs, and only if clean inputs are like the "
+        "reference: other cameras, subjects or preprocessing raise the same alarm.",
+    )
+
+
+def _found(evidence: Evidence, severity: Severity) -> str:
+    # An input has a p-value of at most alpha with a probability of at most alpha.
+    expected = evidence.alpha * evidence.inputs_scanned
+    counts = (
+        f"{evidence.flagged} of {evidence.inputs_scanned} inputs were flagged where at most {expected:.3g} "
+        f"are expected by chance (batch p = {evidence.batch_p_value:.2g})"
+    )
+    share = (
+        f"the share of triggered inputs is estimated at {evidence.share:.2%} "
+        f"({evidence.share_low:.2%} to {evidence.share_high:.2%})"
+    )
+    if severity is Severity.NONE:
+        return f"Nothing beyond chance was found: {counts}; {share}."
+    return f"Evidence of triggered inputs, severity {severity}: {counts}; {share}."
+
+
+# What makes the evidence usable
+
+
+def inputs_scanned(evidence: Evidence) -> Check:
+    """Whether anything was scanned at all."""
+    scanned = evidence.inputs_scanned
+    return Check(
+        id="LS201",
+        name="inputs scanned",
+        status=_status(scanned > 0),
+        message=f"{scanned} of {evidence.inputs_total} inputs were scanned."
+        if scanned
+        else f"Nothing was scanned, of {evidence.inputs_total} inputs found. Check the path and the files.",
+        statistic=scanned,
+        units="inputs",
+        p_value=None,
+        threshold=1,
+        n=evidence.inputs_total,
+        limitations="Says nothing about how well the inputs represent what the model will see.",
+    )
+
+
+def clean_accuracy(evidence: Evidence, rules: Rules) -> Check:
+    """Whether the model classifies the clean reference better than a guess would.
+
+    Two conditions: a margin over chance, relative to what is left above chance, so that it asks as much of two
+    classes as of a thousand; and an exact binomial test, so that ten images do not pass by luck.
+    """
+    accuracy, images = evidence.clean_accuracy, evidence.reference_images
+    chance = 1 / evidence.num_classes
+    threshold = chance + rules.min_skill * (1 - chance)
+    p_value = None
+    if accuracy is None:
+        status = CheckStatus.NOT_ASSESSED
+        message = "The accuracy on clean images is unknown, as the reference has no labels."
+    else:
+        p_value = binomial_tail(round(accuracy * images), images, chance)
+        status = _status(accuracy > threshold and p_value <= rules.max_accuracy_p)
+        message = f"The model classifies {accuracy:.1%} of {images} clean reference images correctly"
+        message += (
+            f", chance is {chance:.1%}."
+            if status is CheckStatus.PASSED
+            else f", which cannot be told from chance ({chance:.1%}): scores mean nothing then. Check the "
+            "preprocessing, the labels and their order, and fit again."
+        )
+    return Check(
+        id="LS202",
+        name="accuracy on the clean reference",
+        status=status,
+        message=message,
+        statistic=accuracy,
+        units="share of images",
+        p_value=p_value,
+        threshold=threshold,
+        n=images,
+        limitations="A wrong preprocessing that costs little accuracy goes unnoticed.",
+    )
+
+
+# What makes the absence of findings count
+
+
+def coverage(evidence: Evidence, max_unreadable: float) -> Check:
+    """Whether few enough inputs were unreadable."""
+    total, unreadable = evidence.inputs_total, evidence.inputs_unreadable
+    share = unreadable / total if total else 0.0
+    status = CheckStatus.NOT_ASSESSED if not total else _status(share <= max_unreadable)
+    message = f"{unreadable} of {total} inputs ({share:.1%}) could not be read"
+    message += (
+        f", more than the {max_unreadable:.1%} allowed. Repair or remove them, or raise --max-unreadable."
+        if status is CheckStatus.FAILED
+        else "."
+    )
+    return Check(
+        id="LS203",
+        name="unreadable inputs",
+        status=status,
+        message=message,
+        statistic=share,
+        units="share of inputs",
+        p_value=None,
+        threshold=max_unreadable,
+        n=total,
+        limitations="Inputs that cannot be read may be the ones that matter.",
+    )
+
+
+def significance_level(evidence: Evidence) -> Check:
+    """Whether the calibration is large enough to flag anything at this alpha."""
+    passed = evidence.alpha >= evidence.smallest_alpha
+    return Check(
+        id="LS204",
+        name="significance level that the calibration supports",
+        status=_status(passed),
+        message=f"{evidence.calibration_size} calibration images support alpha {evidence.alpha:.3g}."
+        if passed
+        else f"{evidence.calibration_size} calibration images cannot flag any input at alpha {evidence.alpha:.3g}. "
+        f"Use --alpha {evidence.smallest_alpha:.3g} or more, or fit with a larger reference.",
+        statistic=evidence.alpha,
+        units="significance level",
+        p_value=None,
+        threshold=evidence.smallest_alpha,
+        n=evidence.calibration_size,
+        limitations="A level that is supported may still leave little power.",
+    )
+
+
+def power(evidence: Evidence, fail_on: FailOn, rules: Rules) -> Check:
+    """Whether the batch could have reached the severity to fail on."""
+    level = rules.level(fail_on.gate)
+    attainable = evidence.smallest_attainable_p
+    status = CheckStatus.NOT_ASSESSED if not evidence.inputs_scanned else _status(attainable <= level)
+    scope = f"{evidence.inputs_scanned} inputs and {evidence.calibration_size} calibration images"
+    message = f"{scope} can reach severity {fail_on.gate}"
+    if status is not CheckStatus.PASSED:
+        message = (
+            f"{scope} cannot reach severity {fail_on.gate} even if every input were triggered "
+            f"(smallest attainable p = {attainable:.2g}, needed {level:.2g}). Scan more inputs, or fit with a larger "
+            "reference"
+        )
+    return Check(
+        id="LS205",
+        name="power of the batch",
+        status=status,
+        message=message + ".",
+        statistic=attainable,
+        units="smallest attainable p-value",
+        p_value=None,
+        threshold=level,
+        n=evidence.inputs_scanned,
+        limitations="Tells whether a batch of nothing but triggered inputs would be noticed, not how few would be.",
+    )
+
+
+# What the confidence rests on
+
+
+def labels(evidence: Evidence) -> Check:
+    """Whether the reference has labels."""
+    return Check(
+        id="LS301",
+        name="labels of the reference",
+        status=_status(evidence.labelled),
+        message="The reference has labels."
+        if evidence.labelled
+        else "The reference has no labels: the model's own predictions stood in for them, and a wrong preprocessing "
+        "would go unnoticed. Fit with labels if there are any.",
+        statistic=None,
+        units="",
+        p_value=None,
+        threshold=None,
+        n=evidence.reference_images,
+        limitations="Labels are taken as given.",
+    )
+
+
+def calibration_size(evidence: Evidence, rules: Rules) -> Check:
+    """Whether the calibration is large enough to trust its false-alarm rate."""
+    size = evidence.calibration_size
+    passed = size >= rules.min_calibration_size
+    return Check(
+        id="LS302",
+        name="size of the calibration",
+        status=_status(passed),
+        message=f"{size} calibration images."
+        if passed
+        else f"Only {size} calibration images: the realised false-alarm rate may be far from alpha. Fit with at least "
+        f"{rules.min_calibration_size}.",
+        statistic=size,
+        units="images",
+        p_value=None,
+        threshold=rules.min_calibration_size,
+        n=size,
+        limitations="Says nothing about how well the images represent clean inputs.",
+    )
+
+
+def class_size(evidence: Evidence, rules: Rules) -> Check:
+    """Whether every class has enough reference images."""
+    count = evidence.min_class_count
+    passed = count >= rules.min_class_images
+    return Check(
+        id="LS303",
+        name="reference images of the smallest class",
+        status=_status(passed),
+        message=f"The smallest class has {count} reference images."
+        if passed
+        else f"The smallest class has {count} reference images: clean inputs of such classes may raise more alarms. "
+        f"Fit with at least {rules.min_class_images} of every class.",
+        statistic=count,
+        units="images",
+        p_value=None,
+        threshold=rules.min_class_images,
+        n=evidence.reference_images,
+        limitations="Says nothing about the variety within a class.",
+    )
+
+
+def export_parity(evidence: Evidence, rules: Rules) -> Check:
+    """Whether the scanned graph computes what the original framework does."""
+    parity = evidence.parity
+    if parity is None:
+        status = CheckStatus.NOT_ASSESSED
+        message = "The model came as ONNX, so there was no other framework to compare with."
+    else:
+        status = _status(parity <= rules.max_parity)
+        message = f"ONNX Runtime differs from the original framework by {parity:.2g} of the largest activation"
+        message += (
+            "."
+            if status is CheckStatus.PASSED
+            else f", more than {rules.max_parity:.2g}: the scanned graph is not quite the model. Report the "
+            "architecture, and scan a model exported to ONNX by its author."
+        )
+    return Check(
+        id="LS304",
+        name="agreement with the original framework",
+        status=status,
+        message=message,
+        statistic=parity,
+        units="relative difference",
+        p_value=None,
+        threshold=rules.max_parity,
+        n=None,
+        limitations="Compared on a few probe images only.",
+    )

@@ -1,0 +1,79 @@
+"""The thresholds of a verdict, read from ``rules.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from scanner.verdict.terms import Decision, Evidence, Severity
+
+
+@dataclass(frozen=True)
+class SeverityRule:
+    """Batch p-value and share of triggered inputs that a severity asks for."""
+
+    rule: str
+    severity: Severity
+    max_batch_p: float
+    min_share_low: float
+
+    def applies(self, evidence: Evidence) -> bool:
+        """Whether the evidence reaches this severity."""
+        return evidence.batch_p_value <= self.max_batch_p and evidence.share_low >= self.min_share_low
+
+
+NO_FINDING = SeverityRule("LS100", Severity.NONE, 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The content of ``rules.json``.
+
+    Attributes:
+        version: Version of the rules.
+        sha256: SHA-256 of the file.
+        severity: Severity rules, most severe first; the first that applies decides.
+        decision: Decision for each severity.
+        min_skill: Accuracy has to exceed chance by this share of the distance from chance to 1.
+        max_accuracy_p: ... and the p-value of "the model guesses" may be at most this.
+        min_calibration_size: Calibration images below which the confidence is provisional.
+        min_class_images: Reference images of the smallest class below which it is provisional.
+        max_parity: Difference to the original framework above which it is provisional.
+    """
+
+    version: str
+    sha256: str
+    severity: tuple[SeverityRule, ...]
+    decision: Mapping[Severity, Decision]
+    min_skill: float
+    max_accuracy_p: float
+    min_calibration_size: int
+    min_class_images: int
+    max_parity: float
+
+    def level(self, severity: Severity) -> float:
+        """The batch p-value that `severity` asks for."""
+        return next(rule.max_batch_p for rule in self.severity if rule.severity is severity)
+
+
+@cache
+def load_rules() -> Rules:
+    """The rules shipped with this package."""
+    content = (files("scanner.verdict") / "rules.json").read_bytes()
+    rules: dict[str, Any] = json.loads(content)
+    return Rules(
+        version=rules["version"],
+        sha256=hashlib.sha256(content).hexdigest(),
+        severity=tuple(SeverityRule(**rule | {"severity": Severity(rule["severity"])}) for rule in rules["severity"]),
+        decision={Severity(severity): Decision(decision) for severity, decision in rules["decision"].items()},
+        min_skill=rules["clean_accuracy"]["min_skill"],
+        max_accuracy_p=rules["clean_accuracy"]["max_p"],
+        min_calibration_size=rules["provisional"]["min_calibration_size"],
+        min_class_images=rules["provisional"]["min_class_images"],
+        max_parity=rules["provisional"]["max_parity"],
+    )

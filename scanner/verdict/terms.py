@@ -1,0 +1,164 @@
+"""The words of a verdict: severity, decision, confidence, and the evidence and checks behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad it is, if the evidence holds."""
+
+    NONE = "none"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for none to 4 for critical."""
+        return list(Severity).index(self)
+
+
+class FailOn(StrEnum):
+    """The severity from which on a scan exits with 1."""
+
+    NEVER = "never"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def gate(self) -> Severity:
+        """The severity that settles the scan. Without a gate, any finding settles it."""
+        return Severity.LOW if self is FailOn.NEVER else Severity(self.value)
+
+
+class Decision(StrEnum):
+    """What to do with the model."""
+
+    ACCEPT = "accept"
+    REVIEW = "review"
+    QUARANTINE = "quarantine"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Confidence(StrEnum):
+    """Whether everything that the calibration relies on is in place."""
+
+    CALIBRATED = "calibrated"
+    PROVISIONAL = "provisional"
+
+
+class CheckStatus(StrEnum):
+    """Outcome of a check. One that could not run is 'not_assessed', never 'passed'."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_ASSESSED = "not_assessed"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a scan found, and how far its means carry.
+
+    Attributes:
+        inputs_total: Inputs found.
+        inputs_scanned: Inputs that were scored.
+        inputs_unreadable: Inputs that could not be read.
+        alpha: Significance level of an input.
+        smallest_alpha: Smallest level at which the calibration can flag an input.
+        flagged: Inputs with a p-value of at most alpha.
+        batch_p_value: p-value of the batch; 1 when nothing was scanned.
+        smallest_attainable_p: Batch p-value if every scanned input had been as suspicious as possible.
+        share_low: Lower end of the interval for the share of triggered inputs.
+        share: Its estimate.
+        share_high: Its upper end.
+        clean_accuracy: Share of the labelled reference that the model classifies as labelled; None without labels.
+        reference_images: Images that the accuracy was measured on.
+        num_classes: Outputs of the model.
+        calibration_size: Calibration images.
+        labelled: Whether the reference came with labels.
+        min_class_count: Reference images in the smallest class.
+        parity: Largest relative difference between ONNX Runtime and the original framework; None if there was none.
+    """
+
+    inputs_total: int
+    inputs_scanned: int
+    inputs_unreadable: int
+    alpha: float
+    smallest_alpha: float
+    flagged: int
+    batch_p_value: float
+    smallest_attainable_p: float
+    share_low: float
+    share: float
+    share_high: float
+    clean_accuracy: float | None
+    reference_images: int
+    num_classes: int
+    calibration_size: int
+    labelled: bool
+    min_class_count: int
+    parity: float | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One named check with its outcome.
+
+    Attributes:
+        id: Stable identifier.
+        name: Short name.
+        status: Outcome.
+        message: The outcome in one sentence; for a failed check with what to do.
+        statistic: The value looked at, in `units`.
+        units: Unit of `statistic` and `threshold`.
+        p_value: p-value of the check, where it is a test.
+        threshold: The bound that the statistic, or for a test the p-value, was compared with.
+        n: Number of observations behind the statistic.
+        limitations: What the check cannot tell.
+    """
+
+    id: str
+    name: str
+    status: CheckStatus
+    message: str
+    statistic: float | None
+    units: str
+    p_value: float | None
+    threshold: float | None
+    n: int | None
+    limitations: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What follows from the evidence.
+
+    Attributes:
+        severity: Severity that the evidence supports; None when the evidence cannot be used.
+        decision: What to do.
+        confidence: Whether everything that the calibration relies on is in place.
+        reasons: Sentences, the decisive one first.
+        rules: Identifiers of the severity rule that applied and of every failed check.
+        checks: Every check, failed or not.
+        fail_on: The severity to fail on.
+        exit_code: 0 below it, 1 at or above it, 3 inconclusive.
+        rules_version: Version of the rules.
+        rules_sha256: SHA-256 of the rules file.
+    """
+
+    severity: Severity | None
+    decision: Decision
+    confidence: Confidence
+    reasons: tuple[str, ...]
+    rules: tuple[str, ...]
+    checks: tuple[Check, ...]
+    fail_on: FailOn
+    exit_code: int
+    rules_version: str
+    rules_sha256: str
