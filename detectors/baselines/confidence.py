@@ -1,0 +1,23 @@
+"""What the network's own output says: log-softmax, confidence and entropy (the paper's DNN row)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-probabilities ``(N, C)`` of logits ``(N, C)``, in nats."""
+    shifted = logits - logits.max(1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)), np.float64)
+
+
+def entropy(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Entropy ``(N,)`` of the softmax, in nats; higher is less certain."""
+    log_p = log_softmax(logits)
+    return np.asarray(-(np.exp(log_p) * log_p).sum(1), np.float64)
+
+
+def confidence(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest softmax probability ``(N,)``."""
+    return np.asarray(np.exp(log_softmax(logits).max(1)), np.float64)

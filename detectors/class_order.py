@@ -1,0 +1,76 @@
+"""Which network output each reference label stands for, solved from the confusion matrix.
+
+Folders are sorted by name, networks number their outputs as their trainer did. Where the two differ
+every label looks wrong, although the assignment can be read off the predictions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+MIN_IMAGES_PER_CLASS = 4
+CLEAR_GAIN = 0.1
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Output index of every label, and the accuracy under it.
+
+    Attributes:
+        outputs: ``(L,)`` int64, one output per label, all different.
+        accuracy: Share of images predicted as their label's output.
+        solved: Whether it differs from the given order and was solved from the predictions.
+    """
+
+    outputs: NDArray[np.int64]
+    accuracy: float
+    solved: bool
+
+
+def assign_classes(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], given: NDArray[np.int64], num_outputs: int
+) -> Assignment:
+    """Keep the given order unless another one is clearly better on images it was not solved on.
+
+    Solving on few images overfits: with one image a class a perfect assignment always exists. The
+    assignment is therefore solved on every other image of each class and has to win by
+    ``CLEAR_GAIN`` on the remaining ones.
+
+    Args:
+        labels: ``(N,)`` int64 in [0, L).
+        predicted: ``(N,)`` int64 predicted outputs.
+        given: ``(L,)`` output of each label as its name or position says.
+        num_outputs: Number of network outputs, at least L.
+    """
+    as_given = Assignment(given, float((given[labels] == predicted).mean()), False)
+    counts = np.bincount(labels, minlength=len(given))
+    if counts.min() < MIN_IMAGES_PER_CLASS or len(given) > num_outputs:
+        return as_given
+    half = _alternate(labels)
+    trial = _solve(labels[half], predicted[half], len(given), num_outputs)
+    rest_labels, rest_predicted = labels[~half], predicted[~half]
+    gain = (trial[rest_labels] == rest_predicted).mean() - (given[rest_labels] == rest_predicted).mean()
+    if gain <= CLEAR_GAIN:
+        return as_given
+    outputs = _solve(labels, predicted, len(given), num_outputs)
+    return Assignment(outputs, float((outputs[labels] == predicted).mean()), True)
+
+
+def _alternate(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Every other image of each class, ``(N,)`` bool."""
+    half = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        half[np.flatnonzero(labels == label)[::2]] = True
+    return half
+
+
+def _solve(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], num_labels: int, num_outputs: int
+) -> NDArray[np.int64]:
+    confusion = np.zeros((num_labels, num_outputs))
+    np.add.at(confusion, (labels, predicted), 1)
+    return np.asarray(linear_sum_assignment(confusion, maximize=True)[1], np.int64)

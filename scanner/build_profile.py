@@ -1,0 +1,202 @@
+"""Put a fitted detector, its model and its reference into a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+from numpy.typing import NDArray
+
+import scanner
+from detectors.calibration.conformal import smallest_alpha
+from detectors.calibration.plan import CalibrationPlan
+from detectors.class_order import Assignment
+from detectors.deep_features.detector import DeepFeatures
+from detectors.deep_features.recipe import Recipe
+from scanner.calibration_arrays import calibration_to_arrays
+from scanner.graph.bundle import GraphBundle
+from scanner.graph.pool import Descriptor
+from scanner.inputs.preprocess import PreprocessSpec
+from scanner.models.load import LoadedModel
+from scanner.profile.content import Profile
+from scanner.profile.header import (
+    CalibrationInfo,
+    ClassOrder,
+    DescriptorInfo,
+    DetectorInfo,
+    ModelInfo,
+    ParityInfo,
+    PreprocessCandidate,
+    PreprocessInfo,
+    ProfileHeader,
+    ReferenceInfo,
+    ScoreInfo,
+    TapInfo,
+    ToolInfo,
+)
+
+LIBRARIES = ("torch", "torchvision", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "scikit-learn", "pillow")
+
+
+@dataclass(frozen=True)
+class ChosenPreprocess:
+    """The preprocessing in use, where it came from, and what else was tried (name and accuracy)."""
+
+    spec: PreprocessSpec
+    source: str
+    tried: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class ReferenceSummary:
+    """What the header says of the reference.
+
+    Attributes:
+        kind: Kind of source.
+        images: Readable images.
+        unreadable: Images left out.
+        digest: SHA-256 over the sorted digests of the images.
+        per_class: Images of each class, by name.
+        clean_accuracy: None without labels.
+        labels: Label names with their outputs, or None without labels.
+    """
+
+    kind: str
+    images: int
+    unreadable: int
+    digest: str
+    per_class: dict[str, int]
+    clean_accuracy: float | None
+    labels: tuple[str, ...] | None
+    assignment: Assignment | None
+
+
+def class_names(num_classes: int, labels: Sequence[str] | None, outputs: NDArray[np.int64] | None) -> tuple[str, ...]:
+    """A name for every network output: its label, or its number."""
+    names = [f"class {index}" for index in range(num_classes)]
+    if labels is not None and outputs is not None:
+        for label, output in zip(labels, outputs.tolist(), strict=True):
+            names[output] = label
+    return tuple(names)
+
+
+def build_profile(
+    model: LoadedModel,
+    trusted_code: bool,
+    preprocess: ChosenPreprocess,
+    descriptors: Sequence[Descriptor],
+    detector: DeepFeatures,
+    recipe: Recipe,
+    plan: CalibrationPlan,
+    reference: ReferenceSummary,
+    graph: GraphBundle,
+    provider: str,
+    parity: float | None,
+    seed: int,
+    warnings: Sequence[str],
+) -> Profile:
+    """Assemble the profile; see :mod:`scanner.profile.header` for the meaning of every field."""
+    outputs = None if reference.assignment is None else reference.assignment.outputs
+    header = ProfileHeader(
+        tool=ToolInfo(name="latentscan", version=scanner.__version__),
+        created_with=library_versions(),
+        model=ModelInfo(
+            name=model.file.path.name,
+            sha256=model.file.sha256,
+            size=model.file.size,
+            format=model.file.kind.value,
+            architecture=model.architecture,
+            description=model.file.description,
+            notes=model.notes,
+            trusted_code=trusted_code,
+        ),
+        preprocess=PreprocessInfo(
+            spec=preprocess.spec.to_dict(),
+            source=preprocess.source,
+            candidates=tuple(PreprocessCandidate(name=name, accuracy=acc) for name, acc in preprocess.tried),
+        ),
+        class_names=class_names(model.num_classes, reference.labels, outputs),
+        num_classes=model.num_classes,
+        class_order=ClassOrder(
+            source="solved" if reference.assignment is not None and reference.assignment.solved else "assumed",
+            assignment=() if outputs is None else tuple(outputs.tolist()),
+        ),
+        taps=tuple(
+            TapInfo(name=t.name, tensor=t.tensor, shape=t.shape, layout=t.layout, depth=t.depth)
+            for t in dict.fromkeys(d.tap for d in descriptors)
+        ),
+        descriptors=tuple(
+            DescriptorInfo(
+                key=d.key,
+                tap=d.tap.name,
+                pooling=d.pooling,
+                dim=d.dim,
+                components=detector.densities[d.key].projection.dim,
+            )
+            for d in descriptors
+        ),
+        scores=tuple(
+            ScoreInfo(key=s.key, descriptor=s.descriptor, kind=s.kind, combined=True) for s in detector.scores
+        ),
+        detector=DetectorInfo(
+            family=recipe.family,
+            parameters={
+                "recipe": recipe.name,
+                "poolings": list(recipe.poolings),
+                "scores": list(recipe.kinds),
+                "retained_variance": recipe.retained_variance,
+                "sharpness": recipe.sharpness,
+            },
+        ),
+        reference=ReferenceInfo(
+            source=reference.kind,
+            images=reference.images,
+            unreadable=reference.unreadable,
+            labelled=reference.labels is not None,
+            per_class=reference.per_class,
+            clean_accuracy=reference.clean_accuracy,
+            digest=reference.digest,
+        ),
+        calibration=CalibrationInfo(
+            method=plan.method,
+            folds=int(plan.folds.max()) + 1 if plan.method == "cross-fit" else None,
+            size=detector.calibration.size,
+            smallest_alpha=smallest_alpha(detector.calibration.size),
+        ),
+        parity=ParityInfo(relative=parity, provider=provider),
+        seed=seed,
+        warnings=tuple(warnings),
+    )
+    proto, weights = graph.serialise()
+    return Profile(
+        header,
+        proto,
+        np.frombuffer(weights, np.uint8),
+        detector_arrays(detector),
+        calibration_to_arrays(detector.calibration),
+    )
+
+
+def detector_arrays(detector: DeepFeatures) -> dict[str, NDArray[np.float64]]:
+    """The densities' parameters in float64: what an auditor needs to recompute a score."""
+    arrays: dict[str, NDArray[np.float64]] = {}
+    for key, fitted in detector.densities.items():
+        arrays[f"{key}:mean"] = fitted.projection.mean
+        arrays[f"{key}:components"] = fitted.projection.components
+        arrays[f"{key}:class_means"] = fitted.density.means
+        arrays[f"{key}:whiteners"] = fitted.density.whiteners
+        arrays[f"{key}:log_scales"] = np.maximum(fitted.density.log_scales, -1e30)
+    return arrays
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that results depend on."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,158 @@
+"""Find the preprocessing the model was trained with, or refuse to guess.
+
+Wrong preprocessing is the main cause of false alarms: it makes every clean image look unusual. The
+order of trust is flag, sidecar file, ONNX metadata, and last the candidate under which the model is
+best on labelled clean images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.baselines.confidence import log_softmax
+from detectors.class_order import Assignment, assign_classes
+from scanner.errors import PreprocessError
+from scanner.graph.session import GraphSession
+from scanner.inputs.decode import decode
+from scanner.inputs.normalise import normalise
+from scanner.inputs.preprocess import PreprocessSpec, candidates
+from scanner.inputs.source import Item, Source, UnreadableInput
+from scanner.models.load import LoadedModel
+
+TRIAL_IMAGES = 400
+CHANCE_FACTOR = 1.5
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of the reference in terms of network outputs.
+
+    Attributes:
+        names: ``L`` label names in natural order.
+        given: ``(L,)`` output that each label stands for by name or position.
+    """
+
+    names: tuple[str, ...]
+    given: NDArray[np.int64]
+
+    def of(self, items: Sequence[Item]) -> NDArray[np.int64]:
+        """Label index of every item, ``(N,)``."""
+        index = {name: i for i, name in enumerate(self.names)}
+        return np.array([index[item.label] for item in items if item.label is not None], np.int64)
+
+
+@dataclass(frozen=True)
+class TriedCandidate:
+    """A preprocessing candidate with what the model made of it."""
+
+    name: str
+    spec: PreprocessSpec
+    accuracy: float
+    log_likelihood: float
+
+
+def reference_labels(source: Source, num_classes: int) -> Labels | None:
+    """Map label names to outputs: integers by value, names by natural order; None without labels."""
+    names = source.class_names
+    if not names:
+        return None
+    if all(name.isdecimal() and int(name) < num_classes for name in names):
+        return Labels(names, np.array([int(name) for name in names], np.int64))
+    if len(names) > num_classes:
+        raise PreprocessError(
+            f"the reference has {len(names)} classes, the model {num_classes} outputs",
+            where=str(source.root),
+            hint="Point --clean at images of the model's classes",
+        )
+    return Labels(names, np.arange(len(names), dtype=np.int64))
+
+
+def trial_items(source: Source, seed: int) -> list[Item]:
+    """Up to :data:`TRIAL_IMAGES` items, spread over the labels."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(source.items))
+    by_label: dict[str | None, list[int]] = {}
+    for index in order.tolist():
+        by_label.setdefault(source.items[index].label, []).append(index)
+    quota = max(1, TRIAL_IMAGES // max(1, len(by_label)))
+    chosen = sorted(index for members in by_label.values() for index in members[:quota])
+    return [source.items[index] for index in chosen[: 4 * TRIAL_IMAGES]]
+
+
+def try_candidates(
+    model: LoadedModel,
+    session: GraphSession,
+    source: Source,
+    labels: Labels,
+    image_sizes: Sequence[tuple[int, int]],
+    seed: int,
+) -> list[TriedCandidate]:
+    """Evaluate every candidate on a labelled sample, best first.
+
+    The order is by accuracy, then by mean log-likelihood of the labels: candidates that differ
+    little in accuracy are usually one normalisation and a near copy of it.
+    """
+    channels, height, width = model.input_shape
+    items = trial_items(source, seed)
+    label_index = labels.of(items)
+    tried = []
+    pixels: dict[PreprocessSpec, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = {}
+    for name, spec in candidates(channels, (height, width), image_sizes):
+        geometry = spec.geometry()
+        if geometry not in pixels:
+            pixels[geometry] = _decode_all(source, items, geometry)
+        images, readable = pixels[geometry]
+        if not readable.any():
+            raise PreprocessError("none of the sampled images can be read", where=str(source.root))
+        logits = _run(session, normalise(images, spec, model.layout))
+        known = label_index[readable]
+        assignment = assign_classes(known, logits.argmax(1), labels.given, model.num_classes)
+        tried.append(TriedCandidate(name, spec, assignment.accuracy, _likelihood(logits, assignment, known)))
+    return sorted(tried, key=lambda c: (-c.accuracy, -c.log_likelihood))
+
+
+def require_above_chance(best: TriedCandidate, num_labels: int, where: Path) -> None:
+    """Refuse a search that found nothing.
+
+    Raises:
+        PreprocessError: If the best accuracy is near chance.
+    """
+    chance = 1.0 / num_labels
+    if num_labels > 1 and best.accuracy < CHANCE_FACTOR * chance:
+        raise PreprocessError(
+            f"no candidate preprocessing makes the model better than chance (best {best.accuracy:.1%})",
+            where=str(where),
+            hint="Give --preprocess, and check that the images and labels belong to this model",
+        )
+
+
+def _decode_all(
+    source: Source, items: Sequence[Item], spec: PreprocessSpec
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    images, readable = [], np.zeros(len(items), bool)
+    for index, item in enumerate(items):
+        try:
+            images.append(decode(source.read(item), spec))
+        except UnreadableInput:
+            continue
+        readable[index] = True
+    height, width = spec.size
+    empty = np.empty((0, height, width, spec.channels), np.uint8)
+    return (np.stack(images) if images else empty), readable
+
+
+def _run(session: GraphSession, inputs: NDArray[np.float32], batch_size: int = 16) -> NDArray[np.float64]:
+    parts = [
+        session.run({"image": inputs[start : start + batch_size]}, ["logits"])["logits"]
+        for start in range(0, len(inputs), batch_size)
+    ]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _likelihood(logits: NDArray[np.float64], assignment: Assignment, labels: NDArray[np.int64]) -> float:
+    return float(log_softmax(logits)[np.arange(len(labels)), assignment.outputs[labels]].mean())

@@ -1,0 +1,22 @@
+"""``modelscan export``: the scoring graph as one ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    profile: Annotated[Path, typer.Argument(help="Profile written by 'fit'.")] = Path("modelscan.h5"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")] = Path("scoring.onnx"),
+) -> None:
+    """Write a deployable ONNX file: pixels in; logits, scores, combined score and p-value out."""
+    from scanner.atomic import check_destination
+    from scanner.graph.export import export_scoring_graph
+    from scanner.profile.reader import read_profile
+
+    check_destination(output)
+    digest = export_scoring_graph(read_profile(profile), output)
+    typer.echo(f"wrote {output} (sha256 {digest})", err=True)

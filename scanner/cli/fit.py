@@ -1,0 +1,110 @@
+"""``modelscan fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanner.errors import UsageError
+from scanner.options import Device, FitOptions
+
+
+def fit(
+    model: Annotated[Path, typer.Argument(help="Suspect model: .onnx, state-dict .pt/.pth/.th, or .safetensors.")],
+    clean: Annotated[
+        Path,
+        typer.Option(help="Clean images: a folder per class, a folder, a .csv/.jsonl manifest, .npz or .npy."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Profile to write.")] = Path("modelscan.h5"),
+    arch: Annotated[
+        str | None,
+        typer.Option(help="Architecture of a state dict: scnn, resnet20, a torchvision name, or file.py:callable."),
+    ] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Allow --arch file.py:callable, which runs that file.")
+    ] = False,
+    preprocess: Annotated[
+        str | None, typer.Option(help="Preprocessing: a preset (unit, imagenet, cifar10, ...) or a JSON file.")
+    ] = None,
+    input_size: Annotated[str | None, typer.Option(help="Network input, as 224 or 224x320 (height x width).")] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(min=2, help="Network outputs, when they cannot be inferred.")
+    ] = None,
+    labels: Annotated[bool, typer.Option(help="Use class folders or labels of the reference.")] = True,
+    layers: Annotated[str | None, typer.Option(help="Layers to tap, comma-separated; 'inspect' lists them.")] = None,
+    recipe: Annotated[str, typer.Option(help="Detector: default, or paper.")] = "default",
+    density: Annotated[
+        str | None, typer.Option(help="Density: tied, separate, tied-shrunk, separate-shrunk or mixture.")
+    ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(help="Scores, comma-separated: likelihood, max-likelihood, reconstruction, mismatch."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that loading the model may take.")] = 600.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Learn how the model sees clean images, and write a profile to scan with."""
+    options = FitOptions(
+        model=model,
+        clean=clean,
+        output=output,
+        architecture=arch,
+        trust_code=trust_code,
+        preprocess=preprocess,
+        input_size=parse_size(input_size),
+        num_classes=num_classes,
+        labels=labels,
+        layers=tuple(split_names(layers)) if layers else None,
+        recipe=recipe,
+        density=density,
+        scores=tuple(split_names(scores)) if scores else None,
+        seed=seed,
+        device=parse_device(device),
+        timeout=timeout,
+    )
+    from scanner.atomic import check_destination
+    from scanner.cli.console import TerminalProgress
+    from scanner.cli.fit_summary import print_fit_summary
+    from scanner.fit import fit as run_fit
+
+    check_destination(output)
+    with TerminalProgress(quiet) as progress:
+        result = run_fit(options, progress)
+    if not quiet:
+        print_fit_summary(result)
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """``"224"`` or ``"224x320"`` as height and width.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and 1 <= int(part[:6]) <= 8192 for part in parts):
+        raise UsageError(
+            f"{text!r} is not a size", where="--input-size", hint="Write 224, or 224x320 for height x width"
+        )
+    return int(parts[0]), int(parts[-1])
+
+
+def parse_device(text: str) -> Device:
+    """The value of ``--device``.
+
+    Raises:
+        UsageError: If it is not one of auto, cpu, cuda.
+    """
+    if text == "auto" or text == "cpu" or text == "cuda":
+        return text
+    raise UsageError(f"{text!r} is not a device", where="--device", hint="Use auto, cpu or cuda")
+
+
+def split_names(text: str) -> list[str]:
+    """Comma-separated names without blanks."""
+    return [name.strip() for name in text.split(",") if name.strip()]

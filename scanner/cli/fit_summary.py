@@ -1,0 +1,41 @@
+"""What a person wants to know when `fit` is done."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+
+from scanner.cli.console import stderr_console
+from scanner.fit import FitResult
+from scanner.report.text import printable
+
+
+def fit_summary(result: FitResult) -> list[str]:
+    """Lines of the summary."""
+    header = result.profile.header
+    reference, calibration = header.reference, header.calibration
+    counts = list(reference.per_class.values())
+    accuracy = "unknown (no labels)" if reference.clean_accuracy is None else f"{reference.clean_accuracy:.2%}"
+    layers = f"{len(header.taps)} taps, {len(header.descriptors)} descriptors, {len(header.scores)} scores"
+    if calibration.method == "cross-fit":
+        split = f"{calibration.size} images, cross-fitted in {calibration.folds} folds"
+    else:
+        split = f"{calibration.size} images held out of {reference.images}"
+    parity = "not measured" if header.parity.relative is None else f"{header.parity.relative:.1e}"
+    lines = [
+        f"clean accuracy   {accuracy}",
+        f"classes          {len(counts)} of {header.num_classes} with {min(counts)} to {max(counts)} images each",
+        f"layers           {layers}",
+        f"calibration      {split}; smallest alpha {calibration.smallest_alpha:.2g}",
+        f"parity           {parity} (network, ONNX Runtime against torch or float64; {header.parity.provider})",
+        f"score parity     {result.score_parity:.1e} standard deviations against float64",
+    ]
+    lines += [f"warning: {warning}" for warning in header.warnings]
+    lines.append(f"profile          {result.path} (sha256 {result.profile.digest[:16]})")
+    return lines
+
+
+def print_fit_summary(result: FitResult) -> None:
+    """Print the summary on standard error."""
+    console = stderr_console()
+    for line in fit_summary(result):
+        console.print(escape(printable(line)))

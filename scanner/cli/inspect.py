@@ -1,0 +1,81 @@
+"""``modelscan inspect``: what a file is and what loading it would execute, without loading it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanner.cli.fit import parse_size
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="Model file or profile.")],
+    arch: Annotated[str | None, typer.Option(help="Architecture of a state dict, to list its layers.")] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Load the model in a child process and list its layers.")
+    ] = False,
+    input_size: Annotated[str | None, typer.Option(help="Network input for --layers, as 224 or 224x320.")] = None,
+    timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that loading the model may take.")] = 600.0,
+) -> None:
+    """Say what a file is, what loading it would execute, and which layers a model has."""
+    from scanner.models.identify import FileKind, identify
+
+    found = identify(file)
+    show("file", file.name)
+    show("content", found.description)
+    show("size", f"{found.size} bytes")
+    show("sha256", found.sha256)
+    if found.kind is FileKind.HDF5_PROFILE:
+        _show_profile(file)
+        return
+    if found.imports:
+        show("imports", f"{len(found.imports)} names that loading would import: {', '.join(found.imports[:20])}")
+    if not (layers or arch):
+        return
+    from scanner.graph.taps import choose_taps
+    from scanner.models.load import load_model
+
+    model = load_model(
+        found,
+        architecture=arch,
+        trust_code=False,
+        input_size=parse_size(input_size),
+        num_classes=None,
+        probe=None,
+        timeout=timeout,
+    )
+    for note in model.notes:
+        show("note", note)
+    show("input", f"{'x'.join(map(str, model.input_shape))} (channels x height x width), {model.num_classes} classes")
+    chosen = {tap.name for tap in choose_taps(model.candidates)}
+    for tap in model.candidates:
+        mark = "*" if tap.name in chosen else " "
+        show("layer", f"{mark} {tap.name:<32} {'x'.join(map(str, tap.shape)):<14} {tap.layout}")
+    show("", "* tapped by default; --layers of 'fit' takes these names")
+
+
+def _show_profile(path: Path) -> None:
+    from scanner.profile.reader import read_profile
+
+    profile = read_profile(path)
+    header = profile.header
+    show("digest", profile.digest)
+    show("model", f"{header.model.name} ({header.model.format}, sha256 {header.model.sha256})")
+    show("made with", ", ".join(f"{name} {version}" for name, version in sorted(header.created_with.items())))
+    show("preprocess", header.preprocess.source)
+    accuracy = header.reference.clean_accuracy
+    shown = "unknown accuracy" if accuracy is None else f"clean accuracy {accuracy:.2%}"
+    show("reference", f"{header.reference.images} images, {len(header.reference.per_class)} classes, {shown}")
+    show("calibration", f"{header.calibration.method}, {header.calibration.size} images")
+    show("taps", ", ".join(tap.name for tap in header.taps))
+    for warning in header.warnings:
+        show("warning", warning)
+
+
+def show(name: str, text: str) -> None:
+    """Print one line on standard output; names in files are an attacker's words."""
+    from scanner.report.text import printable
+
+    typer.echo(f"{name:<12} {printable(text)}")

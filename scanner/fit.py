@@ -1,0 +1,341 @@
+"""`fit`: from a suspect model and clean images to a profile.
+
+model -> taps -> descriptors -> features of the reference -> densities and calibration -> one graph
+-> profile
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.calibration.plan import plan_calibration
+from detectors.class_order import Assignment, assign_classes
+from detectors.deep_features.density import FAMILIES, Family
+from detectors.deep_features.detector import DeepFeatures, fit_deep_features
+from detectors.deep_features.head import ScoringHead, evaluate
+from detectors.deep_features.recipe import RECIPES, Recipe
+from detectors.deep_features.scores import SCORE_KINDS, ScoreKind
+from scanner.build_profile import ChosenPreprocess, ReferenceSummary, build_profile, class_names
+from scanner.choose_preprocess import Labels, reference_labels, require_above_chance, try_candidates
+from scanner.errors import ModelError, PreprocessError, UsageError
+from scanner.fit_warnings import fit_warnings
+from scanner.graph.bundle import GraphBundle
+from scanner.graph.head import build_head, merge_head
+from scanner.graph.pool import Descriptor, add_descriptors, add_pixel_input
+from scanner.graph.session import GraphSession
+from scanner.graph.taps import choose_taps
+from scanner.inputs.decode import decode, image_size
+from scanner.inputs.preprocess import NORMALISATIONS, PreprocessSpec, from_onnx_metadata, from_sidecar, parse_flag
+from scanner.inputs.source import Source, UnreadableInput, open_source
+from scanner.models.identify import ModelFile, identify
+from scanner.models.load import LoadedModel, load_model
+from scanner.options import FitOptions
+from scanner.profile.content import Profile
+from scanner.profile.writer import write_profile
+from scanner.reference_set import ReferenceFeatures, extract_features
+
+PARITY_IMAGES = 64
+SIZED_IMAGES = 16
+SMALL_IMAGE = 160
+SMALL_PIXELS = 64 * 64
+
+
+class FitProgress(Protocol):
+    """Where `fit` tells what it is doing."""
+
+    def say(self, text: str) -> None:
+        """Announce a finding or a step."""
+
+    def task(self, name: str, total: int) -> Callable[[int], None]:
+        """Start a task of ``total`` steps; the result is called with the number done."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A written profile and what a person wants to know about it."""
+
+    profile: Profile
+    path: Path
+    score_parity: float
+
+
+def fit(options: FitOptions, progress: FitProgress) -> FitResult:
+    """Fit a profile and write it.
+
+    Raises:
+        LatentscanError: For everything the user can do something about.
+    """
+    recipe = choose_recipe(options)
+    file = identify(options.model)
+    progress.say(f"model: {file.description}")
+    source = open_source(options.clean, labels=options.labels)
+    models = _load(file, source, options, progress)
+    labels = reference_labels(source, models[0].num_classes) if options.labels else None
+    model, preprocess = choose_preprocess(models, source, labels, options, progress)
+    taps = choose_taps(model.candidates, layers=options.layers)
+    taps = taps[-1:] if recipe.taps == "deepest" else taps
+    progress.say(f"taps: {', '.join(tap.name for tap in taps)}")
+    tapped, descriptors = add_descriptors(add_pixel_input(model.bundle, preprocess.spec), taps)
+    descriptors = tuple(d for d in descriptors if d.pooling in recipe.poolings)
+    with tempfile.TemporaryDirectory(prefix="latentscan-") as folder:
+        session = _session(tapped, options)
+        reference = extract_features(
+            session,
+            source,
+            preprocess.spec,
+            {d.output: d.dim for d in descriptors},
+            model.num_classes,
+            Path(folder),
+            batch_size(preprocess.spec),
+            progress.task("reference", len(source.items)),
+        )
+        provider = session.provider
+        features = {d.key: reference.features[d.output] for d in descriptors}
+        classes, assignment = _classes(source, reference, labels, model.num_classes, progress)
+        plan = plan_calibration(classes, options.seed)
+        step = progress.task("densities", len(features))
+        names = list(features)
+        detector = fit_deep_features(
+            features,
+            classes,
+            reference.predicted,
+            model.num_classes,
+            recipe,
+            plan,
+            options.seed,
+            lambda key: step(names.index(key)),
+        )
+        step(len(features))
+        head = build_head(detector)
+        graph = merge_head(tapped, head, descriptors)
+        score_parity = _score_parity(graph, head, detector, descriptors, reference, source, preprocess.spec, options)
+    summary = _summary(source, reference, classes, labels, assignment, model.num_classes)
+    profile = build_profile(
+        model,
+        options.trust_code,
+        preprocess,
+        descriptors,
+        detector,
+        recipe,
+        plan,
+        summary,
+        graph,
+        provider,
+        model.parity,
+        options.seed,
+        fit_warnings(summary, plan, detector, model.num_classes, score_parity),
+    )
+    write_profile(options.output, profile)
+    return FitResult(profile, options.output, score_parity)
+
+
+def choose_recipe(options: FitOptions) -> Recipe:
+    """The named recipe with the user's overrides.
+
+    Raises:
+        UsageError: If a name is unknown.
+    """
+    if options.recipe not in RECIPES:
+        raise UsageError(f"unknown recipe {options.recipe!r}", where="--recipe", hint=f"Known: {', '.join(RECIPES)}")
+    recipe = RECIPES[options.recipe]
+    if options.density is not None:
+        if options.density not in FAMILIES:
+            raise UsageError(
+                f"unknown density {options.density!r}", where="--density", hint=f"Known: {', '.join(FAMILIES)}"
+            )
+        recipe = replace(recipe, family=cast(Family, options.density))
+    if options.scores is not None:
+        unknown = sorted(set(options.scores) - set(SCORE_KINDS))
+        if unknown or not options.scores:
+            raise UsageError(f"unknown score {unknown[:1]}", where="--scores", hint=f"Known: {', '.join(SCORE_KINDS)}")
+        recipe = replace(recipe, kinds=cast(tuple[ScoreKind, ...], tuple(dict.fromkeys(options.scores))))
+    return recipe
+
+
+def batch_size(spec: PreprocessSpec) -> int:
+    """Images per run: enough to keep a core busy on small images, little memory on large ones."""
+    return 64 if spec.size[0] * spec.size[1] <= SMALL_PIXELS else 8
+
+
+def sample_sizes(source: Source) -> list[tuple[int, int]]:
+    """Height and width of some images spread over the source."""
+    sizes = []
+    step = max(1, len(source.items) // SIZED_IMAGES)
+    for item in source.items[::step][:SIZED_IMAGES]:
+        try:
+            sizes.append(image_size(source.read(item)))
+        except UnreadableInput:
+            continue
+    return sizes
+
+
+def choose_preprocess(
+    models: Sequence[LoadedModel], source: Source, labels: Labels | None, options: FitOptions, progress: FitProgress
+) -> tuple[LoadedModel, ChosenPreprocess]:
+    """Flag, then sidecar, then metadata, then the best candidate on labelled images.
+
+    Args:
+        models: The model at the input sizes to try, its own first.
+        source: The reference.
+        labels: Its labels, if any.
+        options: Options of `fit`.
+        progress: Where the choice is announced.
+
+    Raises:
+        PreprocessError: If nothing says how to preprocess and there are no labels to find out.
+    """
+    model = models[0]
+    channels, height, width = model.input_shape
+    size = (height, width)
+    if options.preprocess is not None:
+        return model, ChosenPreprocess(parse_flag(options.preprocess, channels, size), "flag --preprocess")
+    if (sidecar := from_sidecar(options.model, channels, size)) is not None:
+        progress.say(f"preprocessing: from {sidecar[1]}")
+        return model, ChosenPreprocess(sidecar[0], f"file {sidecar[1]}")
+    if (spec := from_onnx_metadata(model.metadata, channels, size)) is not None:
+        progress.say("preprocessing: from the model's metadata")
+        return model, ChosenPreprocess(spec, "ONNX metadata")
+    if labels is None:
+        raise PreprocessError(
+            "nothing says how to preprocess images, and without labels it cannot be found out",
+            where=str(options.model),
+            hint=f"Give --preprocess with a file or one of {', '.join(NORMALISATIONS)}",
+        )
+    return _best_candidate(models, source, labels, options, progress)
+
+
+def _best_candidate(
+    models: Sequence[LoadedModel], source: Source, labels: Labels, options: FitOptions, progress: FitProgress
+) -> tuple[LoadedModel, ChosenPreprocess]:
+    image_sizes = sample_sizes(source)
+    tried = []
+    for model in models:
+        session = _session(model.bundle, options)
+        tried += [(c, model) for c in try_candidates(model, session, source, labels, image_sizes, options.seed)]
+    tried.sort(key=lambda pair: (-pair[0].accuracy, -pair[0].log_likelihood))
+    best, model = tried[0]
+    require_above_chance(best, len(labels.names), options.clean)
+    shown = ", ".join(f"{c.name} {c.accuracy:.1%}" for c, _ in tried[:4])
+    progress.say(
+        f"preprocessing: {best.name} at {best.spec.size[0]}x{best.spec.size[1]}, "
+        f"best of {len(tried)} on labelled images ({shown}, ...)"
+    )
+    ranking = tuple((f"{c.name} at {c.spec.size[0]}x{c.spec.size[1]}", c.accuracy) for c, _ in tried)
+    return model, ChosenPreprocess(best.spec, f"best candidate on labelled images: {best.name}", ranking)
+
+
+def _load(file: ModelFile, source: Source, options: FitOptions, progress: FitProgress) -> list[LoadedModel]:
+    """Load the model at every input size worth trying, the architecture's own first.
+
+    A network for 224x224 may have been trained anew on small images at their own size, and its
+    weights do not tell.
+    """
+
+    def at(size: tuple[int, int] | None) -> LoadedModel:
+        return load_model(
+            file,
+            architecture=options.architecture,
+            trust_code=options.trust_code,
+            input_size=size,
+            num_classes=options.num_classes,
+            probe=None,
+            timeout=options.timeout,
+        )
+
+    models = [at(options.input_size)]
+    for note in models[0].notes:
+        progress.say(note)
+    sizes = set(sample_sizes(source))
+    native = next(iter(sizes)) if len(sizes) == 1 else None
+    if (
+        native is not None
+        and options.input_size is None
+        and options.architecture is not None
+        and max(native) <= SMALL_IMAGE
+        and native != models[0].input_shape[1:]
+    ):
+        try:
+            models.append(at(native))
+        except ModelError:
+            progress.say(f"input size: the network does not run at the images' {native[0]}x{native[1]}")
+    return models
+
+
+def _session(graph: GraphBundle, options: FitOptions) -> GraphSession:
+    proto, weights = graph.serialise()
+    return GraphSession(proto, weights, device=options.device)
+
+
+def _classes(
+    source: Source,
+    reference: ReferenceFeatures,
+    labels: Labels | None,
+    num_classes: int,
+    progress: FitProgress,
+) -> tuple[NDArray[np.int64], Assignment | None]:
+    """The class each image is fitted under: its label's output, or the prediction without labels."""
+    if labels is None:
+        return reference.predicted, None
+    index = labels.of([source.items[row] for row in reference.rows.tolist()])
+    assignment = assign_classes(index, reference.predicted, labels.given, num_classes)
+    if assignment.solved:
+        shown = ", ".join(f"{name} = output {out}" for name, out in zip(labels.names, assignment.outputs, strict=True))
+        progress.say(f"class order: solved from the predictions ({shown[:300]})")
+    return assignment.outputs[index], assignment
+
+
+def _score_parity(
+    graph: GraphBundle,
+    head: ScoringHead,
+    detector: DeepFeatures,
+    descriptors: Sequence[Descriptor],
+    reference: ReferenceFeatures,
+    source: Source,
+    spec: PreprocessSpec,
+    options: FitOptions,
+) -> float:
+    """Largest difference between the graph's scores and float64, in robust standard deviations.
+
+    The graph runs from pixels in float32; the reference value is the head in float64 and eager mode
+    on the features that the densities were fitted on.
+    """
+    chosen = np.linspace(0, len(reference.rows) - 1, min(PARITY_IMAGES, len(reference.rows))).astype(int)
+    pixels = np.stack([decode(source.read(source.items[int(reference.rows[i])]), spec) for i in chosen])
+    ours = _session(graph, options).run({"pixels": pixels}, ["scores"])["scores"].astype(np.float64)
+    features = [np.asarray(reference.features[d.output][chosen], np.float64) for d in descriptors]
+    exact, _ = evaluate(head, features, reference.logits[chosen].astype(np.float64))
+    standardise = detector.calibration.standardiser
+    return float(np.abs(standardise(ours) - standardise(exact)).max())
+
+
+def _summary(
+    source: Source,
+    reference: ReferenceFeatures,
+    classes: NDArray[np.int64],
+    labels: Labels | None,
+    assignment: Assignment | None,
+    num_classes: int,
+) -> ReferenceSummary:
+    names = class_names(
+        num_classes,
+        None if labels is None else labels.names,
+        None if assignment is None else assignment.outputs,
+    )
+    counts = np.bincount(classes, minlength=num_classes)
+    return ReferenceSummary(
+        source.kind,
+        len(reference.rows),
+        reference.unreadable,
+        reference.digest,
+        {names[c]: int(counts[c]) for c in np.flatnonzero(counts)},
+        None if assignment is None else assignment.accuracy,
+        None if labels is None else labels.names,
+        assignment,
+    )

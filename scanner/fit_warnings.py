@@ -1,0 +1,72 @@
+"""What a person should know before relying on a profile, in sentences."""
+
+from __future__ import annotations
+
+from detectors.calibration.plan import CalibrationPlan
+from detectors.deep_features.detector import DeepFeatures
+from scanner.build_profile import ReferenceSummary
+
+FEW_PER_CLASS = 10
+FEW_FOR_ALPHA = 99
+CHANCE_FACTOR = 1.5
+PARITY_LIMIT = 0.05
+
+
+def fit_warnings(
+    reference: ReferenceSummary,
+    plan: CalibrationPlan,
+    detector: DeepFeatures,
+    num_classes: int,
+    score_parity: float,
+) -> list[str]:
+    """Warnings for the profile and every report made from it.
+
+    Args:
+        reference: The reference.
+        plan: How it was divided.
+        detector: The fitted detector.
+        num_classes: Number of network outputs.
+        score_parity: Largest difference of the graph's scores from float64, in standard deviations.
+    """
+    warnings = []
+    if reference.labels is None:
+        warnings.append(
+            "The reference has no labels: the model's own predictions stood in for them, and clean accuracy is unknown."
+        )
+    smallest = min(reference.per_class.values())
+    few = [name for name, count in reference.per_class.items() if count < FEW_PER_CLASS]
+    if few:
+        warnings.append(
+            f"{len(few)} classes have fewer than {FEW_PER_CLASS} reference images (the smallest has {smallest}): "
+            "their densities are rough."
+        )
+    missing = num_classes - len(reference.per_class)
+    if missing:
+        warnings.append(
+            f"{missing} of the model's {num_classes} classes have no reference image: inputs predicted as one of them "
+            "are judged by the nearest class that has."
+        )
+    chance = CHANCE_FACTOR / len(reference.per_class)
+    if reference.clean_accuracy is not None and len(reference.per_class) > 1 and reference.clean_accuracy < chance:
+        warnings.append(
+            f"Clean accuracy is {reference.clean_accuracy:.1%}, near chance: preprocessing, labels or model do not "
+            "belong together, and no verdict will be given."
+        )
+    if detector.calibration.size < FEW_FOR_ALPHA:
+        warnings.append(
+            f"{detector.calibration.size} calibration images support no alpha below "
+            f"{1 / (detector.calibration.size + 1):.3g}; 99 are needed for 0.01."
+        )
+    if plan.method == "cross-fit":
+        warnings.append(
+            "Calibrated by cross-fitting: p-values are slightly conservative and not exactly uniform. "
+            "A reference of 2,000 images with 40 a class is split instead, which is exact."
+        )
+    if score_parity > PARITY_LIMIT:
+        warnings.append(
+            f"Scores in the graph differ from float64 by up to {score_parity:.2g} standard deviations: "
+            "p-values near the threshold may flip."
+        )
+    if reference.unreadable:
+        warnings.append(f"{reference.unreadable} reference images could not be read and were left out.")
+    return warnings

@@ -1,0 +1,83 @@
+"""What `fit` and `scan` were asked to do, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from scanner.verdict.terms import FailOn
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Options of `fit`.
+
+    Attributes:
+        model: Suspect model file.
+        clean: Clean reference: folder, manifest or array file.
+        output: Where the profile goes.
+        architecture: Named architecture or ``file.py:callable``; None for ONNX files.
+        trust_code: Whether ``file.py:callable`` may run.
+        preprocess: Preset name or file; None to find out.
+        input_size: Height and width of the network's input; None to find out.
+        num_classes: Number of network outputs; None to infer.
+        labels: Whether the reference's labels are used.
+        layers: Tap names; None to choose by topology.
+        recipe: Name of the detector recipe.
+        density: Density family instead of the recipe's.
+        scores: Score kinds instead of the recipe's.
+        seed: Seed of every random choice.
+        device: Execution provider.
+        timeout: Seconds that loading the model may take.
+    """
+
+    model: Path
+    clean: Path
+    output: Path
+    architecture: str | None = None
+    trust_code: bool = False
+    preprocess: str | None = None
+    input_size: tuple[int, int] | None = None
+    num_classes: int | None = None
+    labels: bool = True
+    layers: tuple[str, ...] | None = None
+    recipe: str = "default"
+    density: str | None = None
+    scores: tuple[str, ...] | None = None
+    seed: int = 0
+    device: Device = "auto"
+    timeout: float = 600.0
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """Options of `scan`.
+
+    Attributes:
+        inputs: Folder, manifest, array or image file to score.
+        profile: Profile written by `fit`.
+        reports: Report files, format by suffix; ``-`` is standard output.
+        rows: File for the complete rows, or None.
+        alpha: Flagging level: the share of clean inputs that is flagged on average.
+        fail_on: Severity from which the exit code is 1.
+        max_unreadable: Share of unreadable inputs above which there is no verdict.
+        top: Number of most suspicious inputs in the report.
+        model: Model file that the profile must have been made for, or None.
+        device: Execution provider.
+        threads: Worker threads; None for one per core.
+    """
+
+    inputs: Path
+    profile: Path
+    reports: tuple[str, ...] = ()
+    rows: Path | None = None
+    alpha: float = 0.01
+    fail_on: FailOn = FailOn.HIGH
+    max_unreadable: float = 0.1
+    top: int = 50
+    model: Path | None = None
+    device: Device = "auto"
+    threads: int | None = None

@@ -1,0 +1,254 @@
+"""`scan`: from inputs and a profile to per-input p-values, batch tests, a verdict and reports.
+
+inputs -> scores (one graph) -> p-values -> rows, counts -> batch tests -> verdict
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.calibration.batch import (
+    BatchTest,
+    ClassCount,
+    TriggeredShare,
+    batch_test,
+    target_classes,
+    triggered_share,
+)
+from detectors.calibration.judge import Calibration, Judgement
+from scanner.calibration_arrays import calibration_from_arrays
+from scanner.errors import ProfileError
+from scanner.graph.session import GraphSession
+from scanner.inputs.pipeline import Batch, run_pipeline
+from scanner.inputs.preprocess import PreprocessSpec
+from scanner.inputs.source import Item, Source
+from scanner.options import ScanOptions
+from scanner.profile.content import Profile
+
+OUTPUTS = ("logits", "scores", "class_evidence")
+TOP_SCORES = 3
+LISTED_UNREADABLE = 100
+SMALL_PIXELS = 64 * 64
+
+
+@dataclass(frozen=True)
+class ScannedInput:
+    """One judged input.
+
+    Attributes:
+        item: The input.
+        sha256: Digest of its bytes.
+        predicted: Predicted class.
+        source_class: The other class it looks most like.
+        p_value: Combined conformal p-value.
+        score: Combined score, in robust standard deviations.
+        flagged: Whether ``p_value <= alpha``.
+        score_p_values: ``(S,)``.
+        z: ``(S,)`` standardised scores.
+    """
+
+    item: Item
+    sha256: str
+    predicted: int
+    source_class: int
+    p_value: float
+    score: float
+    flagged: bool
+    score_p_values: NDArray[np.float64]
+    z: NDArray[np.float64]
+
+    def top_scores(self, count: int = TOP_SCORES) -> list[int]:
+        """Indices of the scores that spoke loudest."""
+        return [int(i) for i in np.argsort(-self.z, kind="stable")[:count]]
+
+
+@dataclass(frozen=True)
+class UnreadableRow:
+    """One input that could not be read, with the reason."""
+
+    item: Item
+    sha256: str | None
+    reason: str
+    detail: str
+
+
+class RowSink(Protocol):
+    """Takes every row in order, scanned or not."""
+
+    def scanned(self, row: ScannedInput) -> None:
+        """A judged input."""
+
+    def unreadable(self, row: UnreadableRow) -> None:
+        """An input that was left out."""
+
+
+@dataclass(frozen=True)
+class ScanCounts:
+    """Everything about a scan that does not grow with the number of inputs."""
+
+    total: int
+    scanned: int
+    unreadable_by_reason: dict[str, int]
+    unreadable_listed: tuple[UnreadableRow, ...]
+    flagged: int
+    predicted_per_class: NDArray[np.int64]
+    flagged_per_class: NDArray[np.int64]
+    top: tuple[ScannedInput, ...]
+    test: BatchTest
+    share: TriggeredShare | None
+    targets: tuple[ClassCount, ...]
+
+    @property
+    def unreadable(self) -> int:
+        """Number of inputs left out."""
+        return self.total - self.scanned
+
+
+@dataclass
+class _Tally:
+    """Counts while scanning; memory does not grow with the inputs."""
+
+    num_classes: int
+    top_size: int
+    scanned: int = 0
+    flagged: int = 0
+    above_all: int = 0
+    unreadable: Counter[str] = field(default_factory=Counter)
+    listed: list[UnreadableRow] = field(default_factory=list)
+    heap: list[tuple[float, int, ScannedInput]] = field(default_factory=list)
+    predicted_per_class: NDArray[np.int64] = field(init=False)
+    flagged_per_class: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.predicted_per_class = np.zeros(self.num_classes, np.int64)
+        self.flagged_per_class = np.zeros(self.num_classes, np.int64)
+
+    def add(self, row: ScannedInput, above_all: bool) -> None:
+        self.scanned += 1
+        self.flagged += row.flagged
+        self.above_all += above_all
+        self.predicted_per_class[row.predicted] += 1
+        self.flagged_per_class[row.predicted] += row.flagged
+        # The order is total (score, then position), so the result does not depend on timing.
+        entry = (row.score, -row.item.index, row)
+        if len(self.heap) < self.top_size:
+            heapq.heappush(self.heap, entry)
+        elif self.heap and entry[:2] > self.heap[0][:2]:
+            heapq.heapreplace(self.heap, entry)
+
+    def leave_out(self, row: UnreadableRow) -> None:
+        self.unreadable[row.reason] += 1
+        if len(self.listed) < LISTED_UNREADABLE:
+            self.listed.append(row)
+
+    def finish(self, calibration_size: int, alpha: float) -> ScanCounts:
+        test = batch_test(self.flagged, self.above_all, self.scanned, calibration_size, alpha)
+        top = [row for _, _, row in sorted(self.heap, key=lambda entry: entry[:2], reverse=True)]
+        return ScanCounts(
+            total=self.scanned + sum(self.unreadable.values()),
+            scanned=self.scanned,
+            unreadable_by_reason=dict(sorted(self.unreadable.items())),
+            unreadable_listed=tuple(self.listed),
+            flagged=self.flagged,
+            predicted_per_class=self.predicted_per_class,
+            flagged_per_class=self.flagged_per_class,
+            top=tuple(top),
+            test=test,
+            share=triggered_share(self.flagged, self.scanned, calibration_size, alpha) if self.scanned else None,
+            targets=tuple(target_classes(self.flagged_per_class, self.predicted_per_class, calibration_size, alpha)),
+        )
+
+
+def scan_source(
+    profile: Profile,
+    session: GraphSession,
+    source: Source,
+    options: ScanOptions,
+    sinks: Sequence[RowSink],
+    progress: Callable[[int], None],
+) -> ScanCounts:
+    """Score every input of a source.
+
+    Args:
+        profile: What to judge with.
+        session: Session of the profile's graph.
+        source: The inputs.
+        options: Alpha, threads, number of top inputs.
+        sinks: Get every row in order.
+        progress: Called with the number of inputs done.
+
+    Raises:
+        ProfileError: If the profile's graph and header do not agree.
+    """
+    header = profile.header
+    calibration = calibration_from_arrays(profile.calibration, len(header.scores))
+    spec = PreprocessSpec.from_dict(header.preprocess.spec)
+    tally = _Tally(header.num_classes, options.top)
+    smallest = 1.0 / (calibration.size + 1)
+
+    def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        return _judge(session.run({"pixels": pixels}, OUTPUTS), calibration, header.num_classes)
+
+    size = 64 if spec.size[0] * spec.size[1] <= SMALL_PIXELS else 8
+    for batch in run_pipeline(source, spec, run, batch_size=size, threads=options.threads):
+        for row in _rows(batch, options.alpha):
+            if isinstance(row, UnreadableRow):
+                tally.leave_out(row)
+                for sink in sinks:
+                    sink.unreadable(row)
+            else:
+                tally.add(row, above_all=row.p_value <= smallest * (1 + 1e-9))
+                for sink in sinks:
+                    sink.scanned(row)
+        progress(batch.start + len(batch.items))
+    return tally.finish(calibration.size, options.alpha)
+
+
+def _judge(outputs: dict[str, NDArray[Any]], calibration: Calibration, num_classes: int) -> dict[str, NDArray[Any]]:
+    """From the graph's outputs to p-values, still one row per input."""
+    logits, scores, evidence = (outputs[name] for name in OUTPUTS)
+    expected = {(len(logits), num_classes)}
+    if {logits.shape, evidence.shape} != expected or scores.shape != (len(logits), calibration.scores.shape[1]):
+        raise ProfileError("the graph's outputs do not have the shapes its header states", hint="Fit it again")
+    judgement: Judgement = calibration.judge(scores.astype(np.float64))
+    predicted = logits.argmax(1)
+    others = evidence.astype(np.float64)
+    np.put_along_axis(others, predicted[:, None], np.inf, 1)
+    return {
+        "predicted": predicted,
+        "source_class": others.argmin(1),
+        "p_values": judgement.p_values,
+        "combined": judgement.combined,
+        "score_p_values": judgement.score_p_values,
+        "z": judgement.z,
+    }
+
+
+def _rows(batch: Batch, alpha: float) -> list[ScannedInput | UnreadableRow]:
+    """The rows of a chunk in the order of its items."""
+    out = batch.outputs
+    rows: dict[int, ScannedInput | UnreadableRow] = {
+        item.index: UnreadableRow(item, batch.digests[item.index - batch.start], reason, detail)
+        for item, reason, detail in batch.unreadable
+    }
+    for position, which in enumerate(batch.readable.tolist()):
+        item, p_value = batch.items[which], float(out["p_values"][position])
+        rows[item.index] = ScannedInput(
+            item=item,
+            sha256=batch.digests[which] or "",
+            predicted=int(out["predicted"][position]),
+            source_class=int(out["source_class"][position]),
+            p_value=p_value,
+            score=float(out["combined"][position]),
+            flagged=p_value <= alpha * (1 + 1e-12),
+            score_p_values=out["score_p_values"][position],
+            z=out["z"][position],
+        )
+    return [rows[item.index] for item in batch.items]
