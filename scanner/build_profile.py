@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +35,7 @@ from scanner.profile.header import (
     TapInfo,
     ToolInfo,
 )
-
-LIBRARIES = ("torch", "torchvision", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "scikit-learn", "pillow")
+from scanner.versions import FIT_LIBRARIES, library_versions
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def build_profile(
     outputs = None if reference.assignment is None else reference.assignment.outputs
     header = ProfileHeader(
         tool=ToolInfo(name="latentscan", version=scanner.__version__),
-        created_with=library_versions(),
+        created_with=library_versions(FIT_LIBRARIES),
         model=ModelInfo(
             name=model.file.path.name,
             sha256=model.file.sha256,
@@ -189,14 +187,3 @@ def detector_arrays(detector: DeepFeatures) -> dict[str, NDArray[np.float64]]:
         arrays[f"{key}:whiteners"] = fitted.density.whiteners
         arrays[f"{key}:log_scales"] = np.maximum(fitted.density.log_scales, -1e30)
     return arrays
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that results depend on."""
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -19,9 +19,9 @@ from detectors.class_order import Assignment, assign_classes
 from scanner.errors import PreprocessError
 from scanner.graph.session import GraphSession
 from scanner.inputs.decode import decode
+from scanner.inputs.items import Item, Source, UnreadableInput
 from scanner.inputs.normalise import normalise
 from scanner.inputs.preprocess import PreprocessSpec, candidates
-from scanner.inputs.source import Item, Source, UnreadableInput
 from scanner.models.load import LoadedModel
 
 TRIAL_IMAGES = 400

@@ -7,10 +7,10 @@ model -> taps -> descriptors -> features of the reference -> densities and calib
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,29 +32,21 @@ from scanner.graph.pool import Descriptor, add_descriptors, add_pixel_input
 from scanner.graph.session import GraphSession
 from scanner.graph.taps import choose_taps
 from scanner.inputs.decode import decode, image_size
+from scanner.inputs.items import Source, UnreadableInput
 from scanner.inputs.preprocess import NORMALISATIONS, PreprocessSpec, from_onnx_metadata, from_sidecar, parse_flag
-from scanner.inputs.source import Source, UnreadableInput, open_source
+from scanner.inputs.source import open_source
 from scanner.models.identify import ModelFile, identify
 from scanner.models.load import LoadedModel, load_model
 from scanner.options import FitOptions
 from scanner.profile.content import Profile
 from scanner.profile.writer import write_profile
+from scanner.progress import Progress
 from scanner.reference_set import ReferenceFeatures, extract_features
 
 PARITY_IMAGES = 64
 SIZED_IMAGES = 16
 SMALL_IMAGE = 160
 SMALL_PIXELS = 64 * 64
-
-
-class FitProgress(Protocol):
-    """Where `fit` tells what it is doing."""
-
-    def say(self, text: str) -> None:
-        """Announce a finding or a step."""
-
-    def task(self, name: str, total: int) -> Callable[[int], None]:
-        """Start a task of ``total`` steps; the result is called with the number done."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +58,7 @@ class FitResult:
     score_parity: float
 
 
-def fit(options: FitOptions, progress: FitProgress) -> FitResult:
+def fit(options: FitOptions, progress: Progress) -> FitResult:
     """Fit a profile and write it.
 
     Raises:
@@ -177,7 +169,7 @@ def sample_sizes(source: Source) -> list[tuple[int, int]]:
 
 
 def choose_preprocess(
-    models: Sequence[LoadedModel], source: Source, labels: Labels | None, options: FitOptions, progress: FitProgress
+    models: Sequence[LoadedModel], source: Source, labels: Labels | None, options: FitOptions, progress: Progress
 ) -> tuple[LoadedModel, ChosenPreprocess]:
     """Flag, then sidecar, then metadata, then the best candidate on labelled images.
 
@@ -212,7 +204,7 @@ def choose_preprocess(
 
 
 def _best_candidate(
-    models: Sequence[LoadedModel], source: Source, labels: Labels, options: FitOptions, progress: FitProgress
+    models: Sequence[LoadedModel], source: Source, labels: Labels, options: FitOptions, progress: Progress
 ) -> tuple[LoadedModel, ChosenPreprocess]:
     image_sizes = sample_sizes(source)
     tried = []
@@ -231,7 +223,7 @@ def _best_candidate(
     return model, ChosenPreprocess(best.spec, f"best candidate on labelled images: {best.name}", ranking)
 
 
-def _load(file: ModelFile, source: Source, options: FitOptions, progress: FitProgress) -> list[LoadedModel]:
+def _load(file: ModelFile, source: Source, options: FitOptions, progress: Progress) -> list[LoadedModel]:
     """Load the model at every input size worth trying, the architecture's own first.
 
     A network for 224x224 may have been trained anew on small images at their own size, and its
@@ -278,7 +270,7 @@ def _classes(
     reference: ReferenceFeatures,
     labels: Labels | None,
     num_classes: int,
-    progress: FitProgress,
+    progress: Progress,
 ) -> tuple[NDArray[np.int64], Assignment | None]:
     """The class each image is fitted under: its label's output, or the prediction without labels."""
     if labels is None:

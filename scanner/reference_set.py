@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from scanner.errors import InconclusiveError, SourceError
 from scanner.graph.session import GraphSession
+from scanner.inputs.items import Source
 from scanner.inputs.pipeline import run_pipeline
 from scanner.inputs.preprocess import PreprocessSpec
-from scanner.inputs.source import Source
 
 MIN_IMAGES = 20
 

@@ -26,9 +26,9 @@ from detectors.calibration.judge import Calibration, Judgement
 from scanner.calibration_arrays import calibration_from_arrays
 from scanner.errors import ProfileError
 from scanner.graph.session import GraphSession
+from scanner.inputs.items import Item, Source
 from scanner.inputs.pipeline import Batch, run_pipeline
 from scanner.inputs.preprocess import PreprocessSpec
-from scanner.inputs.source import Item, Source
 from scanner.options import ScanOptions
 from scanner.profile.content import Profile
 

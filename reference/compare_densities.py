@@ -1,0 +1,243 @@
+"""Compare densities, descriptors and combinations on poisoned models: the measurement behind the default.
+
+    python -m reference.compare_densities --data-dir DATA --runs RUNS --out reference/results/densities.json
+
+For every finished run the product's own taps and descriptors are computed for half of the official
+test set (the reference), the other half (clean) and its triggered copies. Nothing is tuned on the
+latter two: every variant is fitted and calibrated on the reference alone, and all are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scanner.models.load import load_model
+
+from detectors.baselines.confidence import confidence
+from detectors.calibration.plan import plan_calibration
+from detectors.deep_features.density import FAMILIES
+from detectors.deep_features.detector import DeepFeatures, fit_deep_features
+from detectors.deep_features.recipe import DEFAULT, PAPER, Recipe
+from detectors.deep_features.scores import SCORE_KINDS, score_rows
+from reference.datasets import DataSet, load, stratified_halves
+from reference.metrics import auroc, average_precision, detection_rate_at
+from reference.training import attack_named
+from scanner.graph.pool import Descriptor, add_descriptors, add_pixel_input
+from scanner.graph.session import GraphSession
+from scanner.graph.taps import choose_taps
+from scanner.inputs.preprocess import PreprocessSpec
+from scanner.models.identify import identify
+from scanner.versions import FIT_LIBRARIES, library_versions
+
+ARCHITECTURES = {"mnist": "scnn", "cifar10": "resnet20"}
+FEW = (100, 200, 500, 1000)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Descriptors ``(N, D)`` by key, logits ``(N, C)`` and labels ``(N,)`` of one set of images."""
+
+    values: dict[str, NDArray[np.float32]]
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Predicted classes."""
+        return self.logits.argmax(1).astype(np.int64)
+
+    def take(self, rows: NDArray[np.int64]) -> Features:
+        """The same for some images."""
+        return Features({k: v[rows] for k, v in self.values.items()}, self.logits[rows], self.labels[rows])
+
+    def only(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Some descriptors, in graph order."""
+        return {key: value for key, value in self.values.items() if key in keys}
+
+
+def extract(
+    session: GraphSession, descriptors: Sequence[Descriptor], images: torch.Tensor, labels: torch.Tensor
+) -> Features:
+    """Run uint8 images ``(N, C, H, W)`` through the tapped graph."""
+    pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+    names = ["logits", *(d.output for d in descriptors)]
+    parts = [session.run({"pixels": pixels[i : i + 250]}, names) for i in range(0, len(pixels), 250)]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    return Features({d.key: joined[d.output] for d in descriptors}, joined["logits"], labels.numpy())
+
+
+def measure(
+    fitted: DeepFeatures, recipe: Recipe, clean: Features, triggered: Features, changed: NDArray[np.bool_]
+) -> dict[str, float]:
+    """AUROC, AUPR, detection and false alarms of the combined score."""
+
+    def judge(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        columns = []
+        for key, density in fitted.densities.items():
+            rows = np.arange(len(features.labels))
+            scores = score_rows(density, features.values[key], rows, features.predicted)
+            columns += [scores[kind] for kind in recipe.kinds]
+        judged = fitted.calibration.judge(np.stack(columns, axis=1))
+        return judged.combined, judged.p_values
+
+    (clean_score, clean_p), (trigger_score, trigger_p) = judge(clean), judge(triggered)
+    truth = np.concatenate([np.zeros(len(clean_score), bool), np.ones(len(trigger_score), bool)])
+    score = np.concatenate([clean_score, trigger_score])
+    kept = np.concatenate([np.ones(len(clean_score), bool), changed])
+    return {
+        "auroc": round(auroc(truth, score), 5),
+        "aupr": round(average_precision(truth, score), 5),
+        "detection_at_1_percent": round(detection_rate_at(0.01, truth, score), 5),
+        "detection_at_alpha_0.01": round(float((trigger_p <= 0.01).mean()), 5),
+        "false_alarms_at_alpha_0.01": round(float((clean_p <= 0.01).mean()), 5),
+        "aupr_where_the_trigger_shows": round(average_precision(truth[kept], score[kept]), 5),
+    }
+
+
+def variants() -> Iterator[tuple[str, Recipe]]:
+    """Named recipes to compare."""
+    yield "default", DEFAULT
+    yield "paper", PAPER
+    for family in FAMILIES:
+        yield f"family {family}", replace(DEFAULT, family=family)
+    for kinds in (
+        ("likelihood",),
+        ("max-likelihood",),
+        ("reconstruction",),
+        ("mismatch",),
+        ("likelihood", "mismatch"),
+        SCORE_KINDS,
+    ):
+        yield f"scores {'+'.join(kinds)}", replace(DEFAULT, kinds=kinds)
+    for poolings in (("mean", "value"), ("max", "value")):
+        yield f"pooling {poolings[0]} alone", replace(DEFAULT, poolings=poolings)
+    for sharpness in (1.0, 4.0, 50.0):
+        yield f"sharpness {sharpness:g}", replace(DEFAULT, sharpness=sharpness)
+    yield "deepest tap alone", replace(DEFAULT, taps="deepest")
+
+
+def fit(recipe: Recipe, descriptors: Sequence[Descriptor], reference: Features, num_classes: int) -> DeepFeatures:
+    """Fit a recipe on the reference as the product does."""
+    deepest = descriptors[-1].tap
+    keys = [d.key for d in descriptors if d.pooling in recipe.poolings and (recipe.taps == "all" or d.tap == deepest)]
+    plan = plan_calibration(reference.labels, 0)
+    return fit_deep_features(reference.only(keys), reference.labels, reference.predicted, num_classes, recipe, plan, 0)
+
+
+def single_scores(
+    descriptors: Sequence[Descriptor], reference: Features, clean: Features, triggered: Features, num_classes: int
+) -> dict[str, dict[str, float]]:
+    """AUROC of every single score of every descriptor."""
+    fitted = fit(replace(DEFAULT, kinds=SCORE_KINDS), descriptors, reference, num_classes)
+    truth = np.concatenate([np.zeros(len(clean.labels), bool), np.ones(len(triggered.labels), bool)])
+    result = {}
+    for key, density in fitted.densities.items():
+        both = [
+            score_rows(density, features.values[key], np.arange(len(features.labels)), features.predicted)
+            for features in (clean, triggered)
+        ]
+        result[key] = {k: round(auroc(truth, np.concatenate([both[0][k], both[1][k]])), 4) for k in SCORE_KINDS}
+    return result
+
+
+def few_images(
+    descriptors: Sequence[Descriptor],
+    reference: Features,
+    clean: Features,
+    triggered: Features,
+    changed: NDArray[np.bool_],
+    num_classes: int,
+) -> dict[str, dict[str, float]]:
+    """The default with a smaller reference: mean over five random subsets."""
+    result = {}
+    for count in FEW:
+        runs = []
+        for seed in range(5):
+            order = np.random.default_rng(seed).permutation(len(reference.labels))
+            classes = reference.labels[order]
+            rank = np.array([np.count_nonzero(classes[:i] == c) for i, c in enumerate(classes)])
+            subset = reference.take(np.sort(order[rank < count // num_classes]))
+            runs.append(measure(fit(DEFAULT, descriptors, subset, num_classes), DEFAULT, clean, triggered, changed))
+        result[str(count)] = {key: round(float(np.mean([run[key] for run in runs])), 5) for key in runs[0]}
+    return result
+
+
+def compare(folder: Path, data: DataSet) -> dict[str, Any]:
+    """Everything for one finished training run."""
+    run = json.loads((folder / "run.json").read_text())
+    attack = attack_named(run["config"]["attack"], tuple(data.train.images.shape[1:]))
+    num_classes = len(data.classes)
+    model = load_model(
+        identify(folder / "model.pt"),
+        architecture=ARCHITECTURES[data.name],
+        trust_code=False,
+        input_size=None,
+        num_classes=None,
+        probe=None,
+        timeout=600.0,
+    )
+    channels, height, width = model.input_shape
+    spec = PreprocessSpec((height, width), channels, None, "bilinear", False, 1 / 255, data.mean, data.std)
+    tapped, descriptors = add_descriptors(add_pixel_input(model.bundle, spec), choose_taps(model.candidates))
+    session = GraphSession(*tapped.serialise(), device="cpu", threads=2)
+    ours, theirs = stratified_halves(data.test.labels, 0)
+    held_out = data.test.take(theirs)
+    images = attack.trigger.apply(held_out.images)
+    changed = ((images.int() - held_out.images.int()).abs().amax((1, 2, 3)) > 10).numpy()
+    reference = extract(session, descriptors, data.test.images[ours], data.test.labels[ours])
+    clean = extract(session, descriptors, held_out.images, held_out.labels)
+    triggered = extract(session, descriptors, images, attack.rule(held_out.labels, num_classes))
+    truth = np.concatenate([np.zeros(len(clean.labels), bool), np.ones(len(changed), bool)])
+    softmax = np.concatenate([confidence(f.logits.astype(np.float64)) for f in (clean, triggered)])
+    return {
+        "data": data.title,
+        "config": run["config"],
+        "clean_accuracy": round(float((clean.predicted == clean.labels).mean()), 5),
+        "attack_success_rate": round(float((triggered.predicted == triggered.labels).mean()), 5),
+        "triggers_that_show": round(float(changed.mean()), 5),
+        "softmax_confidence_auroc": round(max(auroc(truth, softmax), auroc(truth, -softmax)), 5),
+        "variants": {
+            name: measure(fit(recipe, descriptors, reference, num_classes), recipe, clean, triggered, changed)
+            for name, recipe in variants()
+        },
+        "single_scores_auroc": single_scores(descriptors, reference, clean, triggered, num_classes),
+        "default_by_reference_size": few_images(descriptors, reference, clean, triggered, changed, num_classes),
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", help="names of runs; all finished ones by default")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    result: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "libraries": library_versions(FIT_LIBRARIES),
+        "split": "official test set, stratified halves, seed 0: reference and held out",
+        "models": json.loads(options.out.read_text())["models"] if options.out.exists() else {},
+    }
+    for folder in sorted(path.parent for path in options.runs.glob("*/run.json")):
+        if folder.name in result["models"] or (options.only and folder.name not in options.only):
+            continue
+        data = load(folder.name.split("-")[0], options.data_dir)
+        result["models"][folder.name] = compare(folder, data)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        print(folder.name, json.dumps(result["models"][folder.name]["variants"]["default"]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
