@@ -1,176 +1,195 @@
-"""Images in ``.npy`` and ``.npz`` files. Pickled objects are never read."""
+"""Images in ``.npy`` and ``.npz`` files: uint8, or floats in [0, 1]."""
 
 from __future__ import annotations
 
+import os
 import zipfile
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, overload
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scanner.errors import SourceError
-from scanner.inputs.source import Item, natural_order
+from scanner.inputs.files import open_regular
+from scanner.inputs.items import MAX_LABEL, MAX_PIXELS, EncodedLabels, Item, NumberedItems, UnreadableInput
+from scanner.inputs.npy import Header, Rows, damaged, open_member, open_npy
 
-MAX_ARRAY_BYTES = 32 * 1024**3
-MAX_COMPRESSION = 200
-_LABEL_LIMIT = 100_000_000
+IMAGE_KEYS: Final = ("images", "x")
+LABEL_KEYS: Final = ("labels", "y")
+_MAX_LABEL_BYTES: Final = 2**30
+_MAX_MEMBERS: Final = 1000
+_PROBES: Final = 16
+# Rounding in a resize or a division leaves values this far outside of [0, 1].
+_TOLERANCE: Final = 1e-5
 
-
-@dataclass(frozen=True)
-class _ArrayItems(Sequence[Item]):
-    """Items made on demand: a million images cost no million objects."""
-
-    name: str
-    length: int
-    labels: NDArray[np.int64] | None
-
-    def __len__(self) -> int:
-        return self.length
-
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        if isinstance(index, slice):
-            return [self._item(i) for i in range(*index.indices(self.length))]
-        if not -self.length <= index < self.length:
-            raise IndexError(index)
-        return self._item(index % self.length)
-
-    def __iter__(self) -> Iterator[Item]:
-        return (self._item(i) for i in range(self.length))
-
-    def _item(self, index: int) -> Item:
-        label = None if self.labels is None else str(int(self.labels[index]))
-        return Item(index, f"{self.name}[{index}]", label)
+Layout = Literal["HW", "HWC", "CHW"]
 
 
 @dataclass(frozen=True)
 class ArraySource:
-    """Images of one array; channels first arrays are transposed when read."""
+    """The images of one array, in its order."""
 
     root: Path
-    images: NDArray[np.uint8] | NDArray[np.float32]
-    items: _ArrayItems
+    items: NumberedItems
     class_names: tuple[str, ...] | None
-    channels_first: bool
+    rows: Rows
+    layout: Layout
     kind: str = "array"
     ignored: int = 0
 
     def read(self, item: Item) -> NDArray[np.uint8]:
-        """Pixels ``(H, W)`` or ``(H, W, C)`` uint8; float images in [0, 1] are scaled and rounded."""
-        image = np.asarray(self.images[item.index])
-        if image.dtype != np.uint8:
-            with np.errstate(invalid="ignore"):
-                image = np.nan_to_num(np.rint(np.clip(image, 0.0, 1.0) * 255.0)).astype(np.uint8)
-        if self.channels_first:
-            image = image.transpose(1, 2, 0)
-        return np.ascontiguousarray(image)
+        """Pixels ``(H, W)`` or ``(H, W, C)`` uint8; floats are multiplied by 255 and rounded.
+
+        Raises:
+            UnreadableInput: If the file changed since it was opened, or a float lies outside [0, 1].
+        """
+        row = self.rows.row(item.index)
+        pixels = row if row.dtype == np.uint8 else _quantise(row)
+        return np.ascontiguousarray(pixels.transpose(1, 2, 0) if self.layout == "CHW" else pixels)
 
 
 def open_array(path: Path, *, labels: bool) -> ArraySource:
     """Open a ``.npy`` of images, or a ``.npz`` with ``images`` (or ``x``) and ``labels`` (or ``y``).
 
+    Images are uint8 in [0, 255] or floats in [0, 1], of shape ``(N, H, W)``, ``(N, H, W, C)`` or
+    ``(N, C, H, W)``: the axis of length 1 or 3 holds the channels.
+
     Raises:
-        SourceError: If it is damaged, holds Python objects, or its shape is not one of images.
+        SourceError: If it is damaged, holds Python objects, or is not a stack of images.
     """
-    target: NDArray[np.int64] | None = None
+    try:
+        descriptor = open_regular(path)
+    except UnreadableInput as error:
+        raise SourceError(f"cannot be opened ({error.detail})", where=str(path)) from None
+    known: EncodedLabels | None = None
     if path.suffix.lower() == ".npy":
-        images = _map_npy(path)
+        rows = open_npy(descriptor, path)
     else:
-        arrays = _load_npz(path)
-        images = _pick(arrays, ("images", "x"), path)
-        if labels and (known := [key for key in ("labels", "y") if key in arrays]):
-            target = _labels(arrays[known[0]], len(images), path)
-    channels_first = _check_images(images, path)
-    names = None if target is None else natural_order({str(int(label)) for label in np.unique(target)})
-    return ArraySource(path, images, _ArrayItems(path.name, len(images), target), names, channels_first)
+        rows, known = _open_npz(descriptor, path, labels)
+    layout = _layout(rows.header, path)
+    count = rows.header.shape[0]
+    if known is not None and len(known.codes) != count:
+        raise SourceError(f"has {count} images and {len(known.codes)} labels", where=str(path))
+    names = None if known is None else known.names
+    source = ArraySource(path, NumberedItems(path.name, count, known), names, rows, layout)
+    _probe_range(source)
+    return source
 
 
-def _map_npy(path: Path) -> NDArray[np.uint8]:
+def _open_npz(descriptor: int, path: Path, labels: bool) -> tuple[Rows, EncodedLabels | None]:
     try:
-        with path.open("rb") as file:
-            _check_header(file, path, path.stat().st_size)
-        mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise SourceError(f"is not a readable .npy file ({_short(error)})", where=str(path)) from None
-    return mapped
+        with os.fdopen(descriptor, "rb") as file, zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            if len(members) > _MAX_MEMBERS:
+                raise SourceError(f"has more than {_MAX_MEMBERS} members", where=str(path))
+            images = _find(members, IMAGE_KEYS, path)
+            if images is None:
+                raise SourceError(
+                    "has no array named 'images' or 'x'",
+                    where=str(path),
+                    hint="Save it with numpy.savez(path, images=..., labels=...)",
+                )
+            rows = open_member(archive, images, path)
+            target = _find(members, LABEL_KEYS, path) if labels else None
+            return rows, None if target is None else _read_labels(open_member(archive, target, path), path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise damaged(path, error) from None
 
 
-def _load_npz(path: Path) -> dict[str, NDArray[np.uint8]]:
-    arrays = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                key = info.filename.removesuffix(".npy")
-                if key not in ("images", "x", "labels", "y"):
-                    continue
-                if info.file_size > max(info.compress_size, 1024) * MAX_COMPRESSION:
-                    raise SourceError(
-                        f"member {key!r} unpacks to over {MAX_COMPRESSION} times its size", where=str(path)
-                    )
-                with archive.open(info) as member:
-                    _check_header(member, path, info.file_size)
-                with archive.open(info) as member:
-                    arrays[key] = np.lib.format.read_array(member, allow_pickle=False)
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise SourceError(f"is not a readable .npz file ({_short(error)})", where=str(path)) from None
-    return arrays
-
-
-def _check_header(file: IO[bytes], path: Path, size: int) -> None:
-    """Check shape and type before anything of that size is allocated."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    try:
-        shape, _, dtype = read(file)
-    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:  # a hostile header
-        raise ValueError(str(error)) from None
-    if dtype.hasobject:
-        raise SourceError("holds Python objects, which would run code when loaded", where=str(path))
-    claimed = int(dtype.itemsize)
-    for length in shape:
-        claimed *= int(length)
-    if claimed > min(size, MAX_ARRAY_BYTES):
-        raise SourceError(f"claims {claimed} bytes of data but holds {size}", where=str(path))
-
-
-def _pick(arrays: dict[str, NDArray[np.uint8]], keys: tuple[str, ...], path: Path) -> NDArray[np.uint8]:
-    for key in keys:
-        if key in arrays:
-            return arrays[key]
-    raise SourceError("has no array named 'images' or 'x'", where=str(path))
-
-
-def _labels(labels: NDArray[np.uint8], count: int, path: Path) -> NDArray[np.int64]:
-    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+def _find(members: list[zipfile.ZipInfo], keys: tuple[str, str], path: Path) -> zipfile.ZipInfo | None:
+    found = [info for info in members if info.filename.removesuffix(".npy") in keys]
+    if len(found) > 1:
         raise SourceError(
-            f"labels have shape {labels.shape} and type {labels.dtype}, expected {count} integers", where=str(path)
+            f"has several of the arrays {keys[0]!r} and {keys[1]!r}", where=str(path), hint="Keep one of them"
         )
-    if len(labels) and (labels.min() < 0 or labels.max() > _LABEL_LIMIT):
-        raise SourceError("labels are negative or absurdly large", where=str(path))
-    return labels.astype(np.int64)
+    return found[0] if found else None
 
 
-def _check_images(images: NDArray[np.uint8], path: Path) -> bool:
-    """Whether channels come first; refuses what is not a stack of images."""
-    if images.dtype not in (np.uint8, np.float32, np.float64):
-        raise SourceError(f"images are {images.dtype}, expected uint8, or float32 in [0, 1]", where=str(path))
-    if images.ndim not in (3, 4) or 0 in images.shape:
-        raise SourceError(f"shape {images.shape} is not a stack of images (N, H, W[, C])", where=str(path))
-    if images.dtype != np.uint8 and not 0.0 <= float(np.max(images[:16])) <= 1.0:
-        raise SourceError("float images are not in [0, 1]", where=str(path), hint="Scale them, or store uint8")
-    if images.ndim == 3:
-        return False
-    first, last = images.shape[1] in (1, 3), images.shape[3] in (1, 3)
+def _read_labels(rows: Rows, path: Path) -> EncodedLabels:
+    """Labels ``(N,)`` or ``(N, 1)``, integers or text."""
+    shape, dtype = rows.header.shape, rows.header.dtype
+    flat = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    if not flat or dtype.kind not in "iuUS" or dtype.itemsize > 4 * MAX_LABEL:
+        raise SourceError(
+            f"has labels of shape {shape} and type {dtype}",
+            where=str(path),
+            hint="Give one integer or one name per image",
+        )
+    if rows.header.data_bytes > _MAX_LABEL_BYTES:
+        raise SourceError(f"has more than {_MAX_LABEL_BYTES >> 20} MiB of labels", where=str(path))
+    try:
+        distinct, codes = np.unique(rows.all().reshape(-1), return_inverse=True)
+    except UnreadableInput as error:
+        raise SourceError(f"cannot be read ({error.detail})", where=str(path)) from None
+    try:
+        names = [v.decode() if isinstance(v, bytes) else str(v) for v in distinct.tolist()]
+        for name in names:
+            name.encode()
+    except UnicodeError:
+        raise SourceError("has labels that are not UTF-8", where=str(path)) from None
+    if "" in names:
+        raise SourceError("has empty labels", where=str(path), hint="Label every image or none")
+    ordered = EncodedLabels.of(names)
+    return EncodedLabels(ordered.names, ordered.codes[codes])
+
+
+def _layout(header: Header, path: Path) -> Layout:
+    shape, dtype = header.shape, header.dtype
+    if dtype != np.uint8 and not (dtype.kind == "f" and dtype.itemsize in (4, 8)):
+        raise SourceError(f"has images of type {dtype}", where=str(path), hint="Store uint8, or float32 in [0, 1]")
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise SourceError(
+            f"has shape {shape}, not a stack of images",
+            where=str(path),
+            hint="Store (N, H, W), (N, H, W, C) or (N, C, H, W)",
+        )
+    layout = _channel_axis(shape)
+    if layout is None:
+        raise SourceError(
+            f"has shape {shape}, which does not tell the axis of the 1 or 3 channels",
+            where=str(path),
+            hint="Store (N, H, W, C) or (N, C, H, W) with no other axis after the first of length 1 or 3",
+        )
+    if int(np.prod(shape[1:], dtype=object)) > 3 * MAX_PIXELS:
+        raise SourceError(f"has images of more than {MAX_PIXELS} pixels", where=str(path))
+    return layout
+
+
+def _channel_axis(shape: tuple[int, ...]) -> Layout | None:
+    if len(shape) == 3:
+        # (3, H, W) and (H, W, 3) are rather one colour image than a stack of grey ones.
+        return None if shape[0] == 3 or shape[2] in (1, 3) else "HW"
+    first, last = shape[1] in (1, 3), shape[3] in (1, 3)
     if first == last:
-        raise SourceError(f"shape {images.shape} does not tell which axis holds 1 or 3 channels", where=str(path))
-    return first
+        return None
+    return "CHW" if first else "HWC"
 
 
-def _short(error: BaseException) -> str:
-    return (str(error).splitlines() or ["damaged"])[0][:120]
+def _quantise(values: NDArray[Any]) -> NDArray[np.uint8]:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):  # NaN fails both
+        raise UnreadableInput("bad-values", f"floats from {low:g} to {high:g}, expected 0 to 1")
+    scaled: NDArray[np.uint8] = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return scaled
+
+
+def _probe_range(source: ArraySource) -> None:
+    """Tell a wrong scale of all images from a few bad ones."""
+    if source.rows.header.dtype == np.uint8:
+        return
+    count = len(source.items)
+    problem = ""
+    for index in sorted({round(i * (count - 1) / _PROBES) for i in range(_PROBES + 1)}):
+        try:
+            source.read(source.items[index])
+        except UnreadableInput as error:
+            problem = error.detail
+        else:
+            return
+    raise SourceError(
+        f"has images out of range ({problem})",
+        where=str(source.root),
+        hint="Store the pixels as they are before normalisation, as uint8 or as floats in [0, 1]",
+    )

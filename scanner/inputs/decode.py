@@ -1,7 +1,7 @@
 """Decode one image exactly as training did: Pillow's decoders, filters and rounding.
 
 Limits are checked on the header, before pixels are allocated. What would need a guess is refused
-with a reason: animations, 16-bit and floating-point images.
+with a reason: animations, 16-bit grey and floating-point images.
 """
 
 from __future__ import annotations
@@ -12,49 +12,94 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from scanner.inputs.preprocess import PreprocessSpec
-from scanner.inputs.source import UnreadableInput
+# Imported here so that no thread has to look for a plugin later. The list is short on purpose: nearly
+# all of Pillow's security fixes are in the others.
+from PIL import (  # noqa: F401
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from scanner.inputs.geometry import resize_and_crop, resized_size
+from scanner.inputs.items import MAX_PIXELS, UnreadableInput
+from scanner.inputs.spec import PreprocessSpec
 
 FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
-MAX_PIXELS: Final = 50_000_000
 _MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr"})
-_FILTERS: Final = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+
+_MAGIC: Final = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"BM", "BMP"),
+    (b"GIF8", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+)
+_FOREIGN_MAGIC: Final = (
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"8BPS", "Photoshop"),
+    (b"\0\0\1\0", "icon"),
+    (b"DDS ", "DirectDraw"),
+    (b"v/1\1", "OpenEXR"),
+    (b"%PDF", "PDF"),
+    (b"%!PS", "PostScript"),
+    (b"SIMPLE", "FITS"),
+    (b"DICM", "DICOM"),
+)
+
+# Once, here: worker threads cannot each change the filters of the process safely. Notes on odd metadata
+# are no news for a user, and sizes are checked below whatever Pillow thinks of them.
+warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def decode(data: bytes | NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
     """Decode, convert, resize and crop one image.
 
-    Colour conversion is Pillow's ``convert("RGB")`` or ``convert("L")``; the orientation tag of EXIF
-    is not applied; resize and crop follow torchvision's transforms for Pillow images.
+    Colour conversion is Pillow's ``convert("RGB")`` or ``convert("L")``, as in torchvision's image
+    folders; the orientation tag of EXIF is not applied (Pillow itself applies it to TIFF); resize and
+    crop follow torchvision's transforms for Pillow images.
 
     Args:
-        data: Encoded file, or pixels ``(H, W)`` or ``(H, W, C)`` uint8.
-        spec: Geometry to produce.
+        data: Encoded file, or pixels ``(H, W)`` or ``(H, W, C)`` uint8 with 1 or 3 channels.
+        spec: Geometry to produce. Its normalisation and channel order are the graph's work.
 
     Returns:
-        ``(height, width, channels)`` uint8, colours in the order RGB.
+        ``(height, width, channels)`` uint8, colours in the order RGB. May be read-only, and may be
+        ``data`` itself.
 
     Raises:
-        UnreadableInput: If it is no image, or one this tool refuses.
+        UnreadableInput: If it is no image, one this tool refuses, or of a size that ``spec`` cannot
+            bring to the network's.
     """
-    image = _from_array(data) if isinstance(data, np.ndarray) else _from_file(data)
-    image = image.convert("RGB" if spec.channels == 3 else "L")
-    image = _resize(image, spec)
-    if spec.crop:
-        image = _center_crop(image, spec.size)
-    pixels = np.asarray(image)
-    if pixels.shape[:2] != spec.size:
-        raise UnreadableInput(
-            "bad-size", f"{pixels.shape[1]}x{pixels.shape[0]} pixels, expected {spec.size[1]}x{spec.size[0]}"
-        )
-    return pixels.reshape(*spec.size, spec.channels)
+    if isinstance(data, np.ndarray):
+        pixels = _as_channels_last(data)
+        height, width, channels = pixels.shape
+        if channels == spec.channels and (height, width) == spec.size:
+            if resized_size(width, height, spec.resize) == (width, height):
+                return pixels
+        image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    else:
+        image = _open(data)
+    try:
+        image.load()
+        image.info = {}  # convert() would carry a transparent colour over, which changes no pixel
+        image = image.convert("RGB" if spec.channels == 3 else "L")
+        return np.asarray(resize_and_crop(image, spec)).reshape(*spec.size, spec.channels)
+    except UnreadableInput:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise _unreadable(error) from None
 
 
 def image_size(data: bytes | NDArray[np.uint8]) -> tuple[int, int]:
@@ -64,81 +109,69 @@ def image_size(data: bytes | NDArray[np.uint8]) -> tuple[int, int]:
         UnreadableInput: If it is no image, or one this tool refuses.
     """
     if isinstance(data, np.ndarray):
-        return int(data.shape[0]), int(data.shape[1])
+        pixels = _as_channels_last(data)
+        return int(pixels.shape[0]), int(pixels.shape[1])
     with _open(data) as image:
         return image.height, image.width
 
 
-def _from_array(pixels: NDArray[np.uint8]) -> Image.Image:
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    return Image.fromarray(pixels)
-
-
-def _from_file(data: bytes) -> Image.Image:
-    with _open(data) as image:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                image.load()
-                return image.copy()
-        except Exception as error:
-            raise _unreadable(error) from None
+def _as_channels_last(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """View ``(H, W)`` or ``(H, W, C)`` as ``(H, W, C)``."""
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
+        raise UnreadableInput("bad-shape", f"{pixels.dtype} pixels of shape {pixels.shape}")
+    _check_pixels(pixels.shape[1], pixels.shape[0])
+    return pixels
 
 
 def _open(data: bytes) -> Image.Image:
+    """Read the header. Pixels are decoded later."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            pixels, frames = image.width * image.height, getattr(image, "n_frames", 1)
-    except Image.DecompressionBombError:
-        raise UnreadableInput("too-large", f"more than {MAX_PIXELS} pixels") from None
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        # Not n_frames, which walks through all of a hostile file.
+        animated = bool(getattr(image, "is_animated", False))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableInput("too-large", f"more pixels than the limit of {MAX_PIXELS}") from None
     except UnidentifiedImageError:
-        raise UnreadableInput("not-an-image", "no known image format") from None
+        raise _unidentified(data) from None
     except Exception as error:
         raise _unreadable(error) from None
-    if pixels > MAX_PIXELS:
-        raise UnreadableInput("too-large", f"{image.width}x{image.height} pixels, the limit is {MAX_PIXELS}")
-    if frames != 1:
-        raise UnreadableInput("animated", f"{frames} frames")
+    _check_pixels(image.width, image.height)
+    # Cameras append previews to a JPEG, which makes it an MPO; its first picture is the image.
+    if animated and image.format != "MPO":
+        raise UnreadableInput("animated", f"{image.format} with more than one frame")
     if image.mode not in _MODES:
         raise UnreadableInput("unsupported-mode", f"pixel mode {image.mode!r}, expected 8 bits a channel")
     return image
 
 
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UnreadableInput("too-large", f"{width}x{height} pixels, the limit is {MAX_PIXELS}")
+    if width < 1 or height < 1:
+        raise UnreadableInput("damaged", f"{width}x{height} pixels")
+
+
+def _unidentified(data: bytes) -> UnreadableInput:
+    if not data:
+        return UnreadableInput("empty", "the file has no bytes")
+    for magic, name in _FOREIGN_MAGIC:
+        if data.startswith(magic):
+            return UnreadableInput("unsupported-format", f"{name} files are not read")
+    if data[4:8] == b"ftyp":
+        return UnreadableInput("unsupported-format", "AVIF, HEIF and video files are not read")
+    for magic, name in _MAGIC:
+        if data.startswith(magic):
+            return UnreadableInput("damaged", f"starts like {name} but has no readable header")
+    return UnreadableInput("not-an-image", "no known image format")
+
+
 def _unreadable(error: Exception) -> UnreadableInput:
-    text = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    if isinstance(error, MemoryError):
+        return UnreadableInput("too-large", "does not fit into memory")
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return UnreadableInput("too-large", f"more pixels than the limit of {MAX_PIXELS}")
+    text = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
     truncated = "truncated" in text.lower() or isinstance(error, EOFError)
     return UnreadableInput("truncated" if truncated else "damaged", text)
-
-
-def _resize(image: Image.Image, spec: PreprocessSpec) -> Image.Image:
-    if spec.resize is None:
-        return image
-    if isinstance(spec.resize, int):
-        width, height = image.size
-        short, long = min(width, height), max(width, height)
-        new_long = int(spec.resize * long / short)
-        if new_long > 8 * MAX_PIXELS // max(spec.resize, 1):
-            raise UnreadableInput("too-large", f"{width}x{height} pixels cannot be resized sensibly")
-        target = (spec.resize, new_long) if width <= height else (new_long, spec.resize)
-    else:
-        target = (spec.resize[1], spec.resize[0])
-    return image if image.size == target else image.resize(target, _FILTERS[spec.interpolation])
-
-
-def _center_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Torchvision's CenterCrop: pad with black first where the image is smaller."""
-    height, width = size
-    if width > image.width or height > image.height:
-        left = (width - image.width) // 2 if width > image.width else 0
-        top = (height - image.height) // 2 if height > image.height else 0
-        right = (width - image.width + 1) // 2 if width > image.width else 0
-        bottom = (height - image.height + 1) // 2 if height > image.height else 0
-        padded = Image.new(image.mode, (image.width + left + right, image.height + top + bottom))
-        padded.paste(image, (left, top))
-        image = padded
-    top = round((image.height - height) / 2.0)
-    left = round((image.width - width) / 2.0)
-    return image.crop((left, top, left + width, top + height))

@@ -1,4 +1,4 @@
-"""Read one file that nobody vouches for: regular, bounded, never through a link out of its folder."""
+"""Read files that nobody vouches for: regular, bounded, never through a link out of their folder."""
 
 from __future__ import annotations
 
@@ -6,51 +6,126 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
-from scanner.inputs.source import UnreadableInput
+from scanner.inputs.items import UnreadableInput
 
-MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_FILE_BYTES: Final = 64 * 2**20
 
-_REASONS = {
+# O_NONBLOCK: opening a FIFO must not wait for a writer.
+_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+_REASONS: Final = {
     errno.ENOENT: "missing",
     errno.ENOTDIR: "missing",
     errno.EACCES: "permission",
     errno.EPERM: "permission",
     errno.ELOOP: "symlink-loop",
-    errno.ENXIO: "not-a-file",
+    errno.ENXIO: "not-a-file",  # a socket
+    errno.ENAMETOOLONG: "bad-name",
 }
 
 
-def read_file(root: Path, relative: str, limit: int = MAX_FILE_BYTES) -> bytes:
-    """Read ``root / relative`` whole.
+class FolderReader:
+    """Reads files by path relative to a folder, and none outside of it.
 
-    Opening never blocks on a FIFO, and what was opened has to be a regular file inside ``root``
-    after links are resolved.
+    A link to a regular file inside the folder is followed, any other link is not.
+
+    Args:
+        folder: An existing folder.
+        limit: Most bytes that a file may have.
+    """
+
+    def __init__(self, folder: Path, limit: int = MAX_FILE_BYTES) -> None:
+        self._folder = os.path.realpath(folder)
+        self._limit = limit
+        # Parent folders that were found inside: resolving one costs as much as decoding a tiny image.
+        self._inside: set[str] = set()
+
+    def read(self, relative: str) -> bytes:
+        """The bytes of ``relative``.
+
+        Raises:
+            UnreadableInput: If it is missing, no regular file, outside the folder, too large, or
+                changes meanwhile.
+        """
+        path = os.path.join(self._folder, relative)  # noqa: PTH118 - a path object each time is slow
+        try:
+            return read_descriptor(self._open(path), self._limit)
+        except OSError as error:
+            raise unreadable_file(error) from None
+        except ValueError:
+            raise UnreadableInput("bad-name", "the name holds a NUL byte") from None
+
+    def _open(self, path: str) -> int:
+        parent = os.path.dirname(path)  # noqa: PTH120
+        if parent not in self._inside:
+            self._require_inside(os.path.realpath(parent))
+            self._inside.add(parent)
+        try:
+            return os.open(path, _FLAGS | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+        target = os.path.realpath(path, strict=True)
+        self._require_inside(target)
+        return os.open(target, _FLAGS | os.O_NOFOLLOW)
+
+    def _require_inside(self, resolved: str) -> None:
+        if os.path.commonpath((self._folder, resolved)) != self._folder:
+            raise UnreadableInput("outside-source", "a link leads out of the source")
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor of a file that the user named: links are followed.
 
     Raises:
-        UnreadableInput: If it is missing, not a regular file, outside the root, or too large.
+        UnreadableInput: If it is missing or no regular file.
     """
-    path = root / relative
     try:
-        resolved = path.resolve(strict=True)
-        if not resolved.is_relative_to(root.resolve(strict=True)):
-            raise UnreadableInput("outside-source", "a link that leads out of the source")
-        descriptor = os.open(resolved, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, _FLAGS)
     except OSError as error:
-        raise UnreadableInput(_REASONS.get(error.errno or 0, "unreadable"), error.strerror or "cannot open") from None
-    except (RuntimeError, ValueError) as error:
-        # RuntimeError: a loop of symbolic links; ValueError: a NUL byte in the name.
-        raise UnreadableInput("symlink-loop" if isinstance(error, RuntimeError) else "bad-name", str(error)) from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableInput("not-a-file", "not a regular file")
-        if status.st_size > limit:
-            raise UnreadableInput("too-large", f"{status.st_size} bytes, the limit is {limit}")
-        try:
-            data = file.read(limit + 1)
-        except OSError as error:
-            raise UnreadableInput("unreadable", error.strerror or "cannot read") from None
-    if len(data) > limit:
-        raise UnreadableInput("too-large", f"grew beyond the limit of {limit} bytes while it was read")
+        raise unreadable_file(error) from None
+    except ValueError:
+        raise UnreadableInput("bad-name", "the name holds a NUL byte") from None
+    try:
+        _require_regular(os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_descriptor(descriptor: int, limit: int) -> bytes:
+    """Read an open file whole and close it.
+
+    Raises:
+        UnreadableInput: If it is no regular file, empty, too large, or changes meanwhile.
+        OSError: If reading fails.
+    """
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        before = os.fstat(descriptor)
+        _require_regular(before)
+        if before.st_size > limit:
+            raise UnreadableInput("too-large", f"{before.st_size} bytes, the limit is {limit}")
+        # One byte more than there should be, to see whether the file grew.
+        data = file.read(before.st_size + 1) or b""
+        while len(data) < before.st_size and (more := file.read(before.st_size + 1 - len(data))):
+            data += more
+        after = os.fstat(descriptor)
+    if len(data) != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
+        raise UnreadableInput("changed", "the file changed while it was read")
+    if not data:
+        raise UnreadableInput("empty", "the file has no bytes")
     return data
+
+
+def unreadable_file(error: OSError) -> UnreadableInput:
+    """The reason code for an error of the operating system."""
+    return UnreadableInput(_REASONS.get(error.errno or 0, "unreadable"), error.strerror or "cannot be read")
+
+
+def _require_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder, or a link to one" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise UnreadableInput("not-a-file", kind)

@@ -3,86 +3,158 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
+from typing import Final
 
 from scanner.errors import SourceError
-from scanner.inputs.files import read_file
-from scanner.inputs.source import Item, natural_order
+from scanner.inputs.files import FolderReader
+from scanner.inputs.items import EncodedLabels, Item, NamedItems, printable
 
-IMAGE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
-_CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
+_CLUTTER: Final = frozenset({"thumbs.db", "desktop.ini"})
+_SPLITS: Final = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Files below a root, in bytewise order of their relative paths."""
+    """Files below a folder, in bytewise order of their relative paths."""
 
     kind: str
     root: Path
-    items: Sequence[Item]
+    items: NamedItems
     class_names: tuple[str, ...] | None
     ignored: int
+    reader: FolderReader
 
     def read(self, item: Item) -> bytes:
-        """Bytes of the file; see :meth:`scanner.inputs.source.Source.read`."""
-        return read_file(self.root, item.id)
+        """Bytes of the file; see :meth:`scanner.inputs.items.Source.read`."""
+        return self.reader.read(self.items.paths[item.index])
 
 
 def open_folder(root: Path, *, labels: bool) -> FolderSource:
     """List a folder. With ``labels``, folders at the top level are classes.
 
     Raises:
-        SourceError: If there is no image in it, or class folders and loose images are mixed.
+        SourceError: If there is no image in it, class folders and loose images are mixed, or the
+            folders are the parts of a data set rather than classes.
     """
+    paths: list[str] = []
+    ignored = 0
+    loose = None
+    nested = False
     try:
-        files = list(_walk(root))
+        for path, wanted, is_folder in _walk(root):
+            if not wanted:
+                ignored += 1
+                continue
+            paths.append(path)
+            if is_folder or "/" in path:
+                nested = True
+            else:
+                loose = path
     except OSError as error:
         raise SourceError(f"cannot be listed ({error.strerror})", where=str(root)) from None
-    paths = sorted((name for name, is_image in files if is_image), key=os.fsencode)
-    ignored = len(files) - len(paths)
     if not paths:
-        extra = f" ({ignored} other files)" if ignored else ""
+        other = f" ({ignored} other entries)" if ignored else ""
         raise SourceError(
-            f"contains no image{extra}", where=str(root), hint=f"Known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}"
+            f"contains no image{other}", where=str(root), hint=f"Known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}"
         )
-    nested = [path for path in paths if "/" in path]
+    paths.sort(key=os.fsencode)
+    reader = FolderReader(root)
     if not labels or not nested:
-        return FolderSource("folder", root, [Item(i, path, None) for i, path in enumerate(paths)], None, ignored)
-    if len(nested) < len(paths):
-        loose = next(path for path in paths if "/" not in path)
+        return FolderSource("folder", root, NamedItems(paths, None), None, ignored, reader)
+    if loose is not None:
         raise SourceError(
-            f"mixes class folders with loose images such as {loose!r}",
+            f"mixes class folders with loose images such as {printable(loose)!r}",
             where=str(root),
-            hint="Move every image into a class folder, or give --no-labels",
+            hint="Move every image into a class folder, or use it without labels",
         )
-    items = [Item(i, path, path.split("/", 1)[0]) for i, path in enumerate(paths)]
-    return FolderSource("class-folders", root, items, natural_order({path.split("/", 1)[0] for path in paths}), ignored)
+    classes = EncodedLabels.of([printable(path.partition("/")[0]) for path in paths])
+    _require_classes(classes.names, root)
+    return FolderSource("class-folders", root, NamedItems(paths, classes), classes.names, ignored, reader)
 
 
 def open_file(path: Path) -> FolderSource:
-    """A single image file as a source of one item."""
-    return FolderSource("file", path.parent, [Item(0, path.name, None)], None, 0)
+    """A single image file as a source of one item. A link is followed: the user pointed at it."""
+    target = Path(os.path.realpath(path))
+    item = _OneFile(target.name, path.name)
+    return FolderSource("file", path, item, None, 0, FolderReader(target.parent))
 
 
-def _walk(root: Path) -> Iterator[tuple[str, bool]]:
-    """Relative paths below ``root`` and whether each is named like an image.
+class _OneFile(NamedItems):
+    """One file, called as the user called it."""
 
-    Folders behind links are not entered, so there are no loops. A link to a file, a FIFO or a
-    device is listed when it is named like an image: reading it gives the reason it is left out.
+    __slots__ = ("_shown",)
+
+    def __init__(self, path: str, shown: str) -> None:
+        super().__init__([path], None)
+        self._shown = printable(shown)
+
+    def _id(self, index: int) -> str:
+        return self._shown
+
+
+def _require_classes(names: tuple[str, ...], root: Path) -> None:
+    if len(names) > 1 and all(name.lower() in _SPLITS for name in names):
+        raise SourceError(
+            f"holds the parts of a data set ({', '.join(names)}), not classes",
+            where=str(root),
+            hint=f"Point at one part, for example {root / names[0]}",
+        )
+
+
+def _walk(root: Path) -> Iterator[tuple[str, bool, bool]]:
+    """Entries below ``root``: relative path, whether it is an input, and whether it is a folder.
+
+    Folders behind links are not entered, so there are no loops and nothing outside is listed; they
+    are inputs that cannot be read, as are FIFOs, devices and folders that cannot be listed. Hidden
+    folders are one ignored entry each. Hidden files count by their suffix like others: what is
+    skipped could be what matters.
     """
     pending = [""]
     while pending:
         folder = pending.pop()
-        with os.scandir(root / folder) as entries:
+        try:
+            entries = os.scandir(root / folder)
+        except OSError:
+            if not folder:
+                raise
+            yield folder, True, True
+            continue
+        with entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name.lower() in _CLUTTER:
-                    continue
-                relative = f"{folder}/{entry.name}" if folder else entry.name
+                path = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append(relative)
-                elif not (entry.is_symlink() and entry.is_dir()):
-                    yield relative, PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES
+                    if entry.name.startswith("."):
+                        yield path, False, True
+                    else:
+                        pending.append(path)
+                elif not _is_clutter(entry.name):
+                    yield path, _is_input(entry), _leads_to_folder(entry)
+
+
+def _is_input(entry: os.DirEntry[str]) -> bool:
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a path object each time is slow
+    if suffix in IMAGE_SUFFIXES:
+        return True
+    if entry.is_symlink():
+        return _leads_to_folder(entry)
+    return not entry.is_file(follow_symlinks=False)
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:  # a loop
+        return True
+
+
+def _is_clutter(name: str) -> bool:
+    """What operating systems leave behind, and hidden files that are no images."""
+    if name.startswith("._") or name.lower() in _CLUTTER:
+        return True
+    return name.startswith(".") and os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES  # noqa: PTH122

@@ -13,5 +13,6 @@ from scanner.inputs.preprocess import PreprocessSpec
 def normalise(pixels: NDArray[np.uint8], spec: PreprocessSpec, layout: Literal["NCHW", "NHWC"]) -> NDArray[np.float32]:
     """``(pixel * scale - mean) / std`` of pixels ``(N, H, W, C)``, in the network's layout."""
     ordered = pixels[..., ::-1] if spec.channel_order == "BGR" and spec.channels == 3 else pixels
-    scaled = (ordered.astype(np.float32) * np.float32(spec.scale) - np.float32(spec.mean)) / np.float32(spec.std)
+    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
+    scaled = (ordered.astype(np.float32) * np.float32(spec.scale) - mean) / std
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2) if layout == "NCHW" else scaled)

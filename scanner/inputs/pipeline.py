@@ -2,16 +2,17 @@
 
 Every worker claims a chunk, reads and decodes it, and runs the network on it itself. On a CPU,
 decoding and inference compete for the same cores, so a queue between them gains nothing and costs a
-copy. Chunks are fixed by the position of items in the source: no result depends on the number of
-threads or on their timing.
+copy. Chunks are fixed by the position of items: no result depends on the number of threads or on
+their timing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.inputs.decode import decode
-from scanner.inputs.preprocess import PreprocessSpec
-from scanner.inputs.source import Item, Source, UnreadableInput
+from scanner.inputs.items import Item, Source, UnreadableInput
+from scanner.inputs.spec import PreprocessSpec
 from scanner.inputs.threads import usable_cores
 
 Outputs = Mapping[str, NDArray[Any]]
@@ -32,11 +33,12 @@ class Batch:
     """One chunk of a source, done.
 
     Attributes:
-        start: Index of the chunk's first item.
+        start: Position of the chunk's first item among those that are run.
         items: All items of the chunk.
-        readable: ``(n,)`` int64 positions within ``items`` that were read.
+        readable: ``(n,)`` int64 positions within ``items`` that were decoded.
         outputs: What the function returned, one row per readable item; empty if there is none.
-        digests: SHA-256 of each item's bytes in hexadecimal, or None where reading failed.
+        digests: SHA-256 in hexadecimal of each item, or None where it could not be read: of a file's
+            bytes; of an array image, see :func:`digest`.
         unreadable: Items that were left out, with reason and detail.
     """
 
@@ -60,68 +62,104 @@ def run_pipeline(
     """Yield the source's chunks in order.
 
     At most ``threads + 2`` chunks exist at a time. An image that cannot be read is a row of its
-    chunk; an error of ``run`` is raised here. Closing the iterator stops the workers.
+    chunk, not an exception. Closing the iterator stops the workers, each after the image or the call
+    of ``run`` it is at. Nothing starts before the first chunk is asked for.
 
     Args:
         source: Where images come from.
         spec: How to decode them.
-        run: Called with pixels ``(n, height, width, channels)`` uint8, from several threads.
+        run: Called with pixels ``(n, height, width, channels)`` uint8, ``1 <= n <= batch_size``, from
+            several threads at once. Returns arrays with ``n`` rows. What it raises is raised here, by
+            the next step of the iterator, even if earlier chunks were not handed out yet.
         batch_size: Items per chunk.
         threads: Worker threads; None for one per usable core.
-        items: The items to run; None for all of the source.
+        items: The items to run, in that order; None for all of the source.
+
+    Raises:
+        ValueError: If ``batch_size`` or ``threads`` is less than 1.
     """
+    workers = usable_cores() if threads is None else threads
+    if batch_size < 1 or workers < 1:
+        raise ValueError(f"batch_size and threads must be positive, got {batch_size} and {workers}")
     chosen = source.items if items is None else items
-    workers = threads or usable_cores()
-    stop = threading.Event()
+    return _run(_Work(source, spec, run, chosen, batch_size, threading.Event()), workers)
 
-    def work(start: int) -> Batch:
-        return _run_chunk(source, spec, run, start, tuple(chosen[start : start + batch_size]), stop)
 
-    starts = iter(range(0, len(chosen), batch_size))
-    pending: list[Future[Batch]] = []
+@dataclass(frozen=True)
+class _Work:
+    source: Source
+    spec: PreprocessSpec
+    run: Run
+    items: Sequence[Item]
+    batch_size: int
+    stop: threading.Event
+
+
+class _Stopped(Exception):
+    """Nobody waits for the chunk any more."""
+
+
+def _run(work: _Work, workers: int) -> Iterator[Batch]:
+    pending: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="scan") as pool:
         try:
-            for start in starts:
-                pending.append(pool.submit(work, start))
-                if len(pending) >= workers + 2:
-                    yield pending.pop(0).result()
+            for start in range(0, len(work.items), work.batch_size):
+                pending.append(pool.submit(_run_chunk, work, start))
+                if len(pending) == workers + 2:
+                    yield _first(pending)
             while pending:
-                yield pending.pop(0).result()
+                yield _first(pending)
         finally:
-            stop.set()
+            work.stop.set()
             for future in pending:
                 future.cancel()
 
 
-class _Stopped(Exception):
-    pass
+def _first(pending: deque[Future[Batch]]) -> Batch:
+    """Wait for the first chunk, or for the failure of any."""
+    while not pending[0].done():
+        wait([future for future in pending if not future.done()], return_when=FIRST_COMPLETED)
+        for future in pending:
+            if future.done():
+                future.result()  # raises what the worker raised
+    return pending.popleft().result()
 
 
-def _run_chunk(
-    source: Source, spec: PreprocessSpec, run: Run, start: int, items: tuple[Item, ...], stop: threading.Event
-) -> Batch:
-    pixels = np.empty((len(items), *spec.size, spec.channels), np.uint8)
+def _run_chunk(work: _Work, start: int) -> Batch:
+    items = tuple(work.items[start : start + work.batch_size])
+    pixels = np.empty((len(items), *work.spec.size, work.spec.channels), np.uint8)
     digests: list[str | None] = []
     readable: list[int] = []
     unreadable: list[tuple[Item, str, str]] = []
     for position, item in enumerate(items):
-        if stop.is_set():
+        if work.stop.is_set():
             raise _Stopped
-        digest: str | None = None
+        digested: str | None = None
         try:
-            data = source.read(item)
-            digest = _digest(data)
-            pixels[len(readable)] = decode(data, spec)
+            data = work.source.read(item)
+            digested = digest(data)
+            pixels[len(readable)] = decode(data, work.spec)
             readable.append(position)
         except UnreadableInput as error:
             unreadable.append((item, error.reason, error.detail))
-        digests.append(digest)
-    outputs = run(pixels[: len(readable)]) if readable else {}
+        digests.append(digested)
+    if work.stop.is_set():
+        raise _Stopped
+    outputs = work.run(pixels[: len(readable)]) if readable else {}
+    for name, rows in outputs.items():
+        if len(rows) != len(readable):
+            raise ValueError(f"output {name!r} has {len(rows)} rows for {len(readable)} images")
     return Batch(start, items, np.array(readable, np.int64), outputs, tuple(digests), tuple(unreadable))
 
 
-def _digest(data: bytes | NDArray[np.uint8]) -> str:
-    """SHA-256 of a file, or of an array's shape and pixels."""
+def digest(data: bytes | NDArray[np.uint8]) -> str:
+    """SHA-256 in hexadecimal: of a file's bytes, or of an image's shape ``(H, W, C)`` and pixels.
+
+    The shape goes in front as text, for example ``"32,32,3:"``; ``(H, W)`` counts as one channel.
+    """
     if isinstance(data, bytes):
         return hashlib.sha256(data).hexdigest()
-    return hashlib.sha256(f"{data.shape}".encode("ascii") + data.tobytes()).hexdigest()
+    shape = data.shape if data.ndim == 3 else (*data.shape, 1)
+    state = hashlib.sha256(f"{','.join(map(str, shape))}:".encode("ascii"))
+    state.update(np.ascontiguousarray(data).data)
+    return state.hexdigest()
