@@ -140,6 +140,7 @@ def measure(case: Case, recipe: str) -> dict[str, Any]:
     summary = {
         **summarise(outcomes, unchanged_pairs(case)),
         "not_scored": unscored,
+        "severity": _severity(folder / "report.json"),
         "scan_exit_code": exit_code,
         "fit_seconds": round(fit_seconds, 1),
         "scan_seconds": round(scan_seconds, 1),
@@ -157,6 +158,12 @@ def _run(arguments: Sequence[str | Path], accepted: tuple[int, ...]) -> tuple[fl
     if code not in accepted:
         raise LatentscanError(f"{arguments[0]} ended with exit code {code}", hint="Its message is above")
     return time.monotonic() - started, code
+
+
+def _severity(report: Path) -> str | None:
+    content = json.loads(report.read_text(encoding="utf-8"))
+    severity: str | None = content["verdict"]["severity"]
+    return severity
 
 
 def unchanged_pairs(case: Case) -> set[int]:

@@ -1,12 +1,13 @@
 """What a scan said about each input, beside what the input really is.
 
-Read from the scan's rows file (JSON lines: ``id``, ``status``, ``score``, ``flagged``, ``predicted_class``,
-``source_class``) and a truth file (:mod:`reference.files`).
+Read from the scan's rows file (JSON lines: ``id``, ``status``, ``p_value``, ``score``, ``flagged``,
+``predicted_class``, ``source_class``) and a truth file (:mod:`reference.files`).
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,24 +83,35 @@ def read_outcomes(rows: Path, truth: Path) -> tuple[list[Outcome], int]:
         what_it_is = known.pop(str(row.get("id")), None)
         if what_it_is is None:
             raise SourceError(f"has a row for {row.get('id')!r}, of which {truth} does not know", where=str(rows))
-        if row.get("score") is None:
-            unscored += 1
+        if row.get("status") == "scanned":
+            outcomes.append(_outcome(row, what_it_is, rows))
         else:
-            outcomes.append(_outcome(row, what_it_is))
+            unscored += 1
     if known:
         raise SourceError(f"has no row for {len(known)} of the inputs in {truth}", where=str(rows))
     return outcomes, unscored
 
 
-def _outcome(row: dict[str, Any], truth: TruthRow) -> Outcome:
+def _outcome(row: dict[str, Any], truth: TruthRow, rows: Path) -> Outcome:
     predicted, source = row.get("predicted_class"), row.get("source_class")
+    try:
+        score = _score(row)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SourceError(f"has no score for {truth.file_name}", where=str(rows)) from error
     return Outcome(
         truth=truth,
         flagged=bool(row.get("flagged")),
-        score=float(row["score"]),
+        score=score,
         predicted_class=None if predicted is None else str(predicted),
         source_class=None if source is None else str(source),
     )
+
+
+def _score(row: dict[str, Any]) -> float:
+    if row.get("score") is not None:
+        return float(row["score"])
+    # JSON has no infinity: a score beyond all numbers is null, and the p-value tells on which side.
+    return math.inf if row["p_value"] < 0.5 else -math.inf
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:

@@ -193,6 +193,15 @@ def test_evaluation_compares_rows_with_the_truth(scanned):
     assert found.detection_at_1_percent == pytest.approx(2 / 3)
 
 
+def test_a_score_beyond_all_numbers_is_null_and_still_the_highest(scanned):
+    rows, truth, content_of_rows = scanned
+    before = evaluate_demo(rows, truth)
+    write_rows(rows, [{**content_of_rows[0], "score": None}, *content_of_rows[1:]])  # the highest, and p = 0.1
+    assert evaluate_demo(rows, truth) == before
+    write_rows(rows, [*content_of_rows[:4], {**content_of_rows[4], "score": None, "p_value": 1.0}, content_of_rows[5]])
+    assert evaluate_demo(rows, truth) == before
+
+
 def test_rows_may_come_in_any_order(scanned):
     rows, truth, content_of_rows = scanned
     before = evaluate_demo(rows, truth)
@@ -207,7 +216,9 @@ def test_rows_may_come_in_any_order(scanned):
         (lambda rows: [*rows, rows[0]], "does not know"),
         (lambda rows: [{**rows[0], "id": "else.png"}, *rows[1:]], "does not know"),
         (lambda rows: [*rows, ["list"]], "not a JSON object"),
-        (lambda rows: [{**row, "score": None} for row in rows[:3]] + rows[3:], "nothing to tell apart"),
+        (lambda rows: [{**row, "status": "unreadable"} for row in rows[:3]] + rows[3:], "nothing to tell apart"),
+        (lambda rows: [{**rows[0], "score": "high"}, *rows[1:]], "has no score for 0.png"),
+        (lambda rows: [{"id": "0.png", "status": "scanned"}, *rows[1:]], "has no score for 0.png"),
     ],
 )
 def test_rows_of_another_scan_are_refused(scanned, spoil, reason):

@@ -42,7 +42,7 @@ if sys.argv[2] == "fit":
 else:
     paths = sorted(pathlib.Path(sys.argv[3]).iterdir())
     pathlib.Path(option("--rows")).write_text("".join(json.dumps(row(path)) + chr(10) for path in paths))
-    pathlib.Path(option("--report")).write_text("{}")
+    pathlib.Path(option("--report")).write_text(json.dumps({"verdict": {"severity": "critical"}}))
     sys.exit(1)
 """
 
@@ -73,6 +73,7 @@ def test_files_in_figures_out(runs, calls, tmp_path):
         "detection_at_1_percent": 1.0, "detection_at_5_percent": 1.0,
     }  # fmt: skip
     assert found["scan_exit_code"] == 1
+    assert found["severity"] == "critical"
     assert found["not_scored"] == 0
     # The stand-in calls every clean picture a 0 and every triggered one a 1.
     labels = load_digits().test.labels
