@@ -1,0 +1,7 @@
+#!/bin/sh
+# Build this project's wheel: build-wheel.sh SOURCE DESTINATION
+set -eu
+source=$1 destination=$2
+
+python=${PYTHON:-python3}
+"$python" -m pip wheel --quiet --disable-pip-version-check --no-cache-dir --no-deps --wheel-dir "$destination" "$source"
