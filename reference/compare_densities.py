@@ -21,14 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scanner.models.load import load_model
 
 from detectors.baselines.confidence import confidence
 from detectors.calibration.plan import plan_calibration
 from detectors.deep_features.density import FAMILIES
 from detectors.deep_features.detector import DeepFeatures, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT, PAPER, Recipe
-from detectors.deep_features.scores import SCORE_KINDS, score_rows
+from detectors.deep_features.scores import SCORE_KINDS, ScoreKind, score_rows
 from reference.datasets import DataSet, load, stratified_halves
 from reference.metrics import auroc, average_precision, detection_rate_at
 from reference.training import attack_named
@@ -37,6 +36,7 @@ from scanner.graph.session import GraphSession
 from scanner.graph.taps import choose_taps
 from scanner.inputs.preprocess import PreprocessSpec
 from scanner.models.identify import identify
+from scanner.models.load import load_model
 from scanner.versions import FIT_LIBRARIES, library_versions
 
 ARCHITECTURES = {"mnist": "scnn", "cifar10": "resnet20"}
@@ -54,7 +54,7 @@ class Features:
     @property
     def predicted(self) -> NDArray[np.int64]:
         """Predicted classes."""
-        return self.logits.argmax(1).astype(np.int64)
+        return np.asarray(self.logits.argmax(1), np.int64)
 
     def take(self, rows: NDArray[np.int64]) -> Features:
         """The same for some images."""
@@ -136,7 +136,7 @@ def fit(recipe: Recipe, descriptors: Sequence[Descriptor], reference: Features, 
 
 def single_scores(
     descriptors: Sequence[Descriptor], reference: Features, clean: Features, triggered: Features, num_classes: int
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[ScoreKind, float]]:
     """AUROC of every single score of every descriptor."""
     fitted = fit(replace(DEFAULT, kinds=SCORE_KINDS), descriptors, reference, num_classes)
     truth = np.concatenate([np.zeros(len(clean.labels), bool), np.ones(len(triggered.labels), bool)])
@@ -175,7 +175,8 @@ def few_images(
 def compare(folder: Path, data: DataSet) -> dict[str, Any]:
     """Everything for one finished training run."""
     run = json.loads((folder / "run.json").read_text())
-    attack = attack_named(run["config"]["attack"], tuple(data.train.images.shape[1:]))
+    _, channels, height, width = data.train.images.shape
+    attack = attack_named(run["config"]["attack"], (channels, height, width))
     num_classes = len(data.classes)
     model = load_model(
         identify(folder / "model.pt"),

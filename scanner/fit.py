@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.calibration.plan import plan_calibration
 from detectors.class_order import Assignment, assign_classes
-from detectors.deep_features.density import FAMILIES, Family
+from detectors.deep_features.density import FAMILIES
 from detectors.deep_features.detector import DeepFeatures, fit_deep_features
 from detectors.deep_features.head import ScoringHead, evaluate
 from detectors.deep_features.recipe import RECIPES, Recipe
@@ -142,7 +142,7 @@ def choose_recipe(options: FitOptions) -> Recipe:
             raise UsageError(
                 f"unknown density {options.density!r}", where="--density", hint=f"Known: {', '.join(FAMILIES)}"
             )
-        recipe = replace(recipe, family=cast(Family, options.density))
+        recipe = replace(recipe, family=options.density)
     if options.scores is not None:
         unknown = sorted(set(options.scores) - set(SCORE_KINDS))
         if unknown or not options.scores:

@@ -44,7 +44,7 @@ class ReferenceFeatures:
     @property
     def predicted(self) -> NDArray[np.int64]:
         """Predicted classes ``(N,)``."""
-        return self.logits.argmax(1).astype(np.int64)
+        return np.asarray(self.logits.argmax(1), np.int64)
 
 
 def extract_features(

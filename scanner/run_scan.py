@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 from scanner.atomic import check_destination
 from scanner.errors import ProfileError, UsageError
 from scanner.graph.session import GraphSession
+from scanner.input_rows import input_row
+from scanner.inputs.items import Source
 from scanner.inputs.source import open_source
 from scanner.inputs.threads import usable_cores
 from scanner.options import ScanOptions
@@ -17,19 +21,21 @@ from scanner.profile.content import Profile
 from scanner.profile.header import ProfileHeader
 from scanner.profile.reader import read_profile
 from scanner.progress import Progress
-from scanner.report.build import RunFacts, build_report, input_row
+from scanner.report.build import batch_section, build_report
 from scanner.report.json_report import STDOUT, write_report
-from scanner.report.rows import RowsFile, open_rows
-from scanner.report.schema import Report
-from scanner.scan import ScanCounts, ScannedInput, UnreadableRow, scan_source
+from scanner.report.rows import RowsWriter, open_rows, row_format
+from scanner.report.run import describe_run
+from scanner.report.schema import InputsSection, Report, UnreadableInput
+from scanner.scan import RowSink, ScanCounts, ScannedInput, UnreadableRow, scan_source
 from scanner.verdict.decide import decide
 from scanner.verdict.terms import Evidence
+from scanner.versions import library_versions
 
 
 class _RowWriter:
     """Writes every row to the file of rows."""
 
-    def __init__(self, file: RowsFile, header: ProfileHeader) -> None:
+    def __init__(self, file: RowsWriter, header: ProfileHeader) -> None:
         self._file, self._header = file, header
 
     def scanned(self, row: ScannedInput) -> None:
@@ -61,7 +67,7 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
     Raises:
         LatentscanError: If there is no verdict.
     """
-    started, clock = time.time(), time.monotonic()
+    started, clock = datetime.now(UTC), time.monotonic()
     _check_destinations(options)
     profile = read_profile(options.profile)
     if options.model is not None:
@@ -71,20 +77,39 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
     digest = _InputsDigest()
     with ExitStack() as stack:
         rows = None if options.rows is None else stack.enter_context(open_rows(options.rows))
-        sinks = [digest] if rows is None else [digest, _RowWriter(rows, profile.header)]
+        sinks: list[RowSink] = [digest] if rows is None else [digest, _RowWriter(rows, profile.header)]
         counts = scan_source(profile, session, source, options, sinks, progress.task("scan", len(source.items)))
     verdict = decide(_evidence(profile, counts, options), options.fail_on, options.max_unreadable)
-    facts = RunFacts(
-        started=started,
-        seconds=time.monotonic() - clock,
-        provider=session.provider,
-        threads=options.threads or usable_cores(),
-        ignored=source.ignored,
-        source_kind=source.kind,
-        inputs_digest=digest.hexdigest(),
+    header = profile.header
+    report = build_report(
+        header=header,
+        profile_name=options.profile.name,
+        profile_digest=profile.digest,
+        libraries=library_versions(),
+        run=describe_run(
+            started_at=started,
+            duration_s=time.monotonic() - clock,
+            scanned=counts.scanned,
+            argv=sys.argv[1:],
+            device=options.device,
+            provider=session.provider,
+            threads=options.threads or usable_cores(),
+        ),
+        alpha=options.alpha,
+        inputs=_inputs_section(options, source, counts, digest.hexdigest()),
+        batch=batch_section(
+            test=counts.test,
+            share=counts.share,
+            classes=counts.targets,
+            scanned=counts.scanned,
+            calibration_size=header.calibration.size,
+            alpha=options.alpha,
+            class_names=header.class_names,
+        ),
+        verdict=verdict,
+        top_inputs=[input_row(row, header, all_scores=False) for row in counts.top],
         rows=None if rows is None else rows.section(),
     )
-    report = build_report(profile, options, counts, verdict, facts)
     for destination in options.reports:
         write_report(report, destination)
     return report
@@ -99,6 +124,25 @@ def _check_destinations(options: ScanOptions) -> None:
                 "unknown report format", where=destination, hint="Reports end in .json, or are '-' for standard output"
             )
         check_destination(Path(destination))
+    if options.rows is not None:
+        row_format(options.rows)
+        check_destination(options.rows)
+
+
+def _inputs_section(options: ScanOptions, source: Source, counts: ScanCounts, digest: str) -> InputsSection:
+    return InputsSection(
+        name=options.inputs.absolute().name or "/",
+        source=source.kind,
+        total=counts.total,
+        scanned=counts.scanned,
+        unreadable=counts.unreadable,
+        ignored=source.ignored,
+        unreadable_by_reason=counts.unreadable_by_reason,
+        unreadable_inputs=tuple(
+            UnreadableInput(id=row.item.id, reason=row.reason, detail=row.detail) for row in counts.unreadable_listed
+        ),
+        digest=digest,
+    )
 
 
 def _check_model(path: Path, profile: Profile) -> None:

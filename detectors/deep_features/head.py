@@ -110,6 +110,7 @@ class ScoringHead(nn.Module):
     def __init__(self, heads: Sequence[DescriptorHead]) -> None:
         super().__init__()
         self.heads = nn.ModuleList(heads)
+        self.num_classes = heads[0].num_classes
 
     def forward(self, features: list[torch.Tensor], logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map descriptor features and logits ``(N, C)`` to scores and class evidence.

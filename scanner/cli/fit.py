@@ -100,8 +100,9 @@ def parse_device(text: str) -> Device:
     Raises:
         UsageError: If it is not one of auto, cpu, cuda.
     """
-    if text == "auto" or text == "cpu" or text == "cuda":
-        return text
+    devices: dict[str, Device] = {"auto": "auto", "cpu": "cpu", "cuda": "cuda"}
+    if text in devices:
+        return devices[text]
     raise UsageError(f"{text!r} is not a device", where="--device", hint="Use auto, cpu or cuda")
 
 

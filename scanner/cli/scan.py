@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +60,7 @@ def scan(
     if not quiet:
         from scanner.report.terminal import print_summary
 
-        print_summary(finished, to_stderr="-" in options.reports)
+        print_summary(finished, sys.stderr if "-" in options.reports else sys.stdout)
     raise typer.Exit(finished.verdict.exit_code)
 
 

@@ -58,8 +58,7 @@ def merge_head(bundle: GraphBundle, head: ScoringHead, descriptors: Sequence[Des
 def _export(head: ScoringHead, dims: Sequence[int]) -> onnx.ModelProto:
     """Export the head in float32 with a dynamic batch dimension."""
     batch = torch.export.Dim("batch", min=1)
-    num_classes = head.heads[0].num_classes
-    example = ([torch.zeros(2, dim) for dim in dims], torch.zeros(2, int(num_classes)))
+    example = ([torch.zeros(2, dim) for dim in dims], torch.zeros(2, head.num_classes))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -1,0 +1,25 @@
+"""``modelscan demo``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the demo's files, new or empty; a temporary one by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of training and sampling.")] = 0,
+) -> None:
+    """Train a small backdoored model offline, fit and scan it, and compare the verdict with the truth."""
+    from reference.run_demo import run_demo
+
+    if out is not None:
+        run_demo(out, seed, keep=True)
+        return
+    with tempfile.TemporaryDirectory(prefix="latentscan-demo-") as folder:
+        run_demo(Path(folder) / "demo", seed, keep=False)
