@@ -188,6 +188,11 @@ def test_every_field_of_the_header_is_described():
     assert [field for field in fields if not field[2]] == []
 
 
+def test_every_field_of_the_header_is_documented():
+    text = (Path(__file__).parent.parent / "docs" / "profile-format.md").read_text()
+    assert [name for name in ProfileHeader.model_fields if f"`{name}`" not in text] == []
+
+
 @pytest.mark.parametrize(("per_class", "smallest"), [({"cat": 7, "dog": 3, "frog": 9}, 3), ({"cat": 7, "dog": 3}, 0)])
 def test_smallest_class(per_class, smallest):
     reference = sample_header().reference

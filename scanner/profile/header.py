@@ -54,7 +54,9 @@ Count = Annotated[int, Field(ge=0)]
 class Part(BaseModel):
     """Base of all parts of headers and reports: immutable, no unknown fields, no NaN and no infinity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
 
 
 class ToolInfo(Part):

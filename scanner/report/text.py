@@ -60,7 +60,10 @@ def printable(text: str, limit: int | None = None) -> str:
     return shown[:head] + "…" + shown[len(shown) - tail :]
 
 
+def is_invisible(character: str) -> bool:
+    """Whether a character has no glyph of its own, or acts on the text around it."""
+    return unicodedata.category(character) in _INVISIBLE_CATEGORIES
+
+
 def _visible(character: str) -> str:
-    if unicodedata.category(character) not in _INVISIBLE_CATEGORIES:
-        return character
-    return character.encode("unicode_escape").decode("ascii")
+    return character.encode("unicode_escape").decode("ascii") if is_invisible(character) else character

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from scanner.verdict import checks
 from scanner.verdict.rules import NO_FINDING, load_rules
-from scanner.verdict.terms import Check, CheckStatus, Confidence, Decision, Evidence, FailOn, Verdict
+from scanner.verdict.terms import Check, CheckStatus, Confidence, Decision, Evidence, ExitCode, FailOn, Verdict
 
 DEFAULT_MAX_UNREADABLE = 0.1
 
@@ -52,7 +52,8 @@ def decide(
     conclusive = reached or (is_usable and not _failed(sufficient))
     # The decisive sentence first: what was found, unless something else made the scan inconclusive.
     ordered = (finding, *_failed(sufficient)) if conclusive else (*_failed(usable), *_failed(sufficient), finding)
-    exit_code = 3 if not conclusive else int(reached and fail_on is not FailOn.NEVER)
+    fails = reached and fail_on is not FailOn.NEVER
+    exit_code: ExitCode = (1 if fails else 0) if conclusive else 3
     failed = _failed((*usable, *sufficient, *sound))
     return Verdict(
         severity=rule.severity if is_usable else None,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
+
+ExitCode = Literal[0, 1, 3]
 
 
 class Severity(StrEnum):
@@ -159,6 +162,6 @@ class Verdict:
     rules: tuple[str, ...]
     checks: tuple[Check, ...]
     fail_on: FailOn
-    exit_code: int
+    exit_code: ExitCode
     rules_version: str
     rules_sha256: str

@@ -1,0 +1,110 @@
+r"""The JSON report as a file.
+
+Two texts of the same document. The *file* is for people and programs: indented, sorted, floats to six significant
+digits. The *canonical* text is what the digest is taken of: ``json.dumps(document, sort_keys=True,
+separators=(",", ":"))`` in Python, of the parsed file without ``run`` and ``report_digest``.
+
+Rounding is monotone, so p-values keep their order; two that differ by less than one part in a million may come out
+equal, and whether an input is flagged was decided before.
+
+Names keep their characters. What acts on a terminal or changes the direction of text is written as ``\uNNNN``, which
+every JSON reader turns back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from scanner.atomic import atomic_writer, output_error
+from scanner.report.schema import Report
+from scanner.report.text import is_invisible
+
+STDOUT = "-"
+_SIGNIFICANT_DIGITS = 6
+
+_BEYOND_ASCII = re.compile("[^\n -~]")
+
+
+def rounded(value: JsonValue) -> JsonValue:
+    """`value` with every float rounded to six significant digits.
+
+    >>> rounded({"p": 0.123456789, "n": 1234567, "q": [1e-300 / 3]})
+    {'p': 0.123457, 'n': 1234567, 'q': [3.33333e-301]}
+    """
+    if isinstance(value, float):
+        return _round(value)
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):  # a tuple where a model was dumped to Python values
+        return [rounded(item) for item in value]
+    return value
+
+
+@lru_cache(maxsize=2**16)  # p-values of one calibration take few values, and rows hold many of them
+def _round(value: float) -> float:
+    # Adding zero turns -0.0 into 0.0.
+    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") + 0.0
+
+
+def canonical(value: JsonValue) -> bytes:
+    """The one text of a JSON value: sorted, compact, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def document(report: Report) -> dict[str, JsonValue]:
+    """The report as it is written: plain JSON values, floats rounded."""
+    return {key: rounded(value) for key, value in report.model_dump(mode="json").items()}
+
+
+def report_digest(values: Mapping[str, JsonValue]) -> str:
+    """The digest of a report, computed or parsed: of everything but ``run`` and the digest itself."""
+    stable = {key: value for key, value in values.items() if key not in ("run", "report_digest")}
+    return hashlib.sha256(canonical(stable)).hexdigest()
+
+
+def visible(text: str) -> str:
+    r"""JSON text with characters that are invisible or act on a terminal escaped.
+
+    They occur inside strings only, so replacing them anywhere is safe. JSON itself escapes those below U+0020.
+
+    >>> visible('"a\u202eb"')
+    '"a\\u202eb"'
+    """
+    return _BEYOND_ASCII.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1] if is_invisible(match[0]) else match[0]
+
+
+def report_bytes(report: Report) -> bytes:
+    """The content of the report file."""
+    text = json.dumps(document(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return visible(text).encode() + b"\n"
+
+
+def write_report(report: Report, destination: str | Path) -> None:
+    """Write the JSON report, atomically; ``-`` is standard output.
+
+    Raises:
+        OutputError: The destination cannot be written.
+    """
+    content = report_bytes(report)
+    if str(destination) == STDOUT:
+        try:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise output_error(error, "standard output") from error
+        return
+    with atomic_writer(Path(destination)) as file:
+        file.write(content)

@@ -1,0 +1,76 @@
+"""What differs from run to run, kept apart from what was found."""
+
+from __future__ import annotations
+
+import os
+import platform
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from scanner.errors import UsageError
+from scanner.report.schema import RunSection
+
+
+def describe_run(
+    *,
+    started_at: datetime,
+    duration_s: float,
+    scanned: int,
+    argv: Sequence[str],
+    device: str,
+    provider: str,
+    threads: int,
+    environment: Mapping[str, str] = os.environ,
+) -> RunSection:
+    """The report's `run`.
+
+    With SOURCE_DATE_EPOCH (https://reproducible-builds.org/docs/source-date-epoch/) in the environment nothing in it
+    depends on the clock or on chance: the start is that time, and identifier and durations are null.
+
+    Args:
+        started_at: Start of the scan, with time zone.
+        duration_s: Its duration in seconds.
+        scanned: Number of scanned inputs.
+        argv: Command line.
+        device: Device asked for.
+        provider: ONNX Runtime execution provider used.
+        threads: Number of worker threads.
+        environment: Environment variables.
+
+    Raises:
+        UsageError: SOURCE_DATE_EPOCH is not a number of seconds.
+    """
+    epoch = source_date_epoch(environment)
+    measured = epoch is None
+    return RunSection(
+        id=str(uuid.uuid4()) if measured else None,
+        started_at=(epoch or started_at).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        duration_s=duration_s if measured else None,
+        inputs_per_s=scanned / duration_s if measured and duration_s > 0 else None,
+        argv=tuple(argv),
+        device=device,
+        provider=provider,
+        threads=threads,
+        platform=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+    )
+
+
+def source_date_epoch(environment: Mapping[str, str]) -> datetime | None:
+    """The time that SOURCE_DATE_EPOCH states, or None where it is not set.
+
+    Raises:
+        UsageError: It is not a number of seconds since 1970.
+    """
+    value = environment.get("SOURCE_DATE_EPOCH")
+    if not value:
+        return None
+    try:
+        return datetime.fromtimestamp(int(value), tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(
+            "is not a number of seconds since 1970",
+            where="SOURCE_DATE_EPOCH",
+            hint="Set it to an integer, or unset it",
+        ) from None

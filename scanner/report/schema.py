@@ -1,0 +1,380 @@
+"""The JSON report, field by field.
+
+The models below are the one definition of the report. ``docs/report-1.schema.json`` is generated from them with
+``python -m scanner.report.schema > docs/report-1.schema.json``, and ``docs/report-format.md`` explains them.
+
+The version is semantic: a new field raises the minor version and readers ignore fields that they do not know; a field
+that changes its meaning or goes away raises the major version and the URN with it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
+
+from scanner.profile.header import (
+    Count,
+    JsonObject,
+    ModelInfo,
+    ParityInfo,
+    Part,
+    PreprocessCandidate,
+    ReferenceInfo,
+    ScoreInfo,
+    Sha256,
+    Share,
+    TapInfo,
+    Text,
+    ToolInfo,
+)
+from scanner.verdict.terms import CheckStatus, Confidence, Decision, ExitCode, FailOn, Severity
+
+REPORT_VERSION: Literal["1.0.0"] = "1.0.0"
+REPORT_URN: Literal["urn:latentscan:report:1"] = "urn:latentscan:report:1"
+MAX_UNREADABLE_LISTED = 100
+
+
+def _finite_or_none(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+Finite = Annotated[float | None, BeforeValidator(_finite_or_none)]
+"""A measured value. One that is not finite (an overflow in the model) is null, as JSON has no infinity."""
+
+
+class Interval(Part):
+    """A confidence interval."""
+
+    low: float = Field(description="Lower end.")
+    high: float = Field(description="Upper end.")
+    level: Share = Field(description="Confidence level, for example 0.95.")
+
+
+class ToolSection(Part):
+    """The program that made the report."""
+
+    name: Text = Field(description="Name of the distribution.")
+    version: Text = Field(description="Its version.")
+    libraries: dict[Text, Text] = Field(description="Versions of the libraries that results depend on, by name.")
+
+
+class RunSection(Part):
+    """Everything that differs between two runs over the same inputs; nothing else in the report does."""
+
+    id: Text | None = Field(description="Random identifier (UUID) of the run; null when SOURCE_DATE_EPOCH is set.")
+    started_at: Text = Field(description="Start, RFC 3339 in UTC; SOURCE_DATE_EPOCH when that is set.")
+    duration_s: Annotated[float, Field(ge=0)] | None = Field(
+        description="Duration in seconds; null when SOURCE_DATE_EPOCH is set."
+    )
+    inputs_per_s: Annotated[float, Field(ge=0)] | None = Field(
+        description="Scanned inputs per second; null when SOURCE_DATE_EPOCH is set."
+    )
+    argv: tuple[Text, ...] = Field(description="Command line, one element per argument.")
+    device: Text = Field(description="Device asked for: 'auto', 'cpu' or 'cuda'.")
+    provider: Text = Field(description="ONNX Runtime execution provider that ran the graph.")
+    threads: Count = Field(description="Number of worker threads.")
+    platform: Text = Field(description="Operating system and processor architecture.")
+    python: Text = Field(description="Version of Python.")
+
+
+class ProfileSection(Part):
+    """The profile that the inputs were judged with."""
+
+    name: Text = Field(description="File name of the profile, without its folder.")
+    sha256: Sha256 = Field(description="Digest of the profile's content, as docs/profile-format.md defines it.")
+    schema_version: Text = Field(description="Version of the profile format.")
+    tool: ToolInfo = Field(description="The program that wrote the profile.")
+    created_with: dict[Text, Text] = Field(description="Versions of the libraries that it was written with, by name.")
+    seed: Count = Field(description="Seed of every random choice made while fitting.")
+
+
+class PreprocessSection(Part):
+    """How an image file becomes the tensor that the model expects."""
+
+    spec: JsonObject = Field(description="The frozen specification: size, resize, crop, scale, mean, std, channels.")
+    sha256: Sha256 = Field(description="SHA-256 of the specification as canonical JSON.")
+    source: Text = Field(description="Where the specification came from: a flag, a sidecar file, metadata, a search.")
+    candidates: tuple[PreprocessCandidate, ...] = Field(
+        description="The candidates of the search with their accuracies; empty where none was made."
+    )
+
+
+class DetectorSection(Part):
+    """What is looked at, and how."""
+
+    family: Text = Field(description="Density family.")
+    parameters: JsonObject = Field(description="Settings it was fitted with.")
+    taps: tuple[TapInfo, ...] = Field(description="The layers looked at.")
+    scores: tuple[ScoreInfo, ...] = Field(description="The scores, in the order of the graph's output.")
+    parity: ParityInfo = Field(description="Agreement of ONNX Runtime with the original framework.")
+
+
+class CalibrationSection(Part):
+    """How a score becomes a p-value."""
+
+    method: Literal["cross-fit", "split"] = Field(
+        description="'cross-fit': each image scored by densities fitted on the other folds. "
+        "'split': images that were held out of fitting."
+    )
+    folds: Count | None = Field(description="Number of folds; null for a split.")
+    size: Count = Field(description="Number of calibration images.")
+    alpha: Share = Field(description="Significance level: an input is flagged when its p-value is at most alpha.")
+    smallest_alpha: Share = Field(description="Smallest level at which this many images can flag an input at all.")
+    expected_false_alarm_rate: Share = Field(
+        description="Share of clean inputs that is flagged on average: the largest multiple of 1 / (size + 1) that is "
+        "at most alpha."
+    )
+    guarantee: Text = Field(description="What the calibration promises, and under which assumption.")
+
+
+class UnreadableInput(Part):
+    """An input that could not be scanned."""
+
+    id: Text = Field(description="Path below the source, with '/' between folders.")
+    reason: Text = Field(description="Stable code of the reason.")
+    detail: Text = Field(description="The reason in words.")
+
+
+class InputsSection(Part):
+    """What was found, scanned and left out."""
+
+    name: Text = Field(description="Name of the folder or file of inputs, without its folder.")
+    source: Text = Field(description="Kind of source: folder, folder per class, manifest, array, file.")
+    total: Count = Field(description="Inputs found: scanned and unreadable ones.")
+    scanned: Count = Field(description="Inputs that were scored.")
+    unreadable: Count = Field(description="Inputs that could not be read.")
+    ignored: Count = Field(description="Files that are no images by their name and were not counted as inputs.")
+    unreadable_by_reason: dict[Text, Count] = Field(description="Number of unreadable inputs by reason.")
+    unreadable_inputs: tuple[UnreadableInput, ...] = Field(
+        max_length=MAX_UNREADABLE_LISTED, description="The first of them, at most 100; the rows hold all."
+    )
+    digest: Sha256 | None = Field(
+        description="SHA-256 over the inputs' SHA-256 digests, in order, as lower-case hexadecimal with a line feed "
+        "after each; an input without digest contributes an empty line. Null where it was not computed."
+    )
+
+
+class BatchTestResult(Part):
+    """One exact test of the batch."""
+
+    id: Text = Field(description="Stable identifier.")
+    name: Text = Field(description="What it counts.")
+    statistic: Count = Field(description="The count, in inputs.")
+    expected: float = Field(ge=0, description="Its expectation among clean inputs, in inputs.")
+    n: Count = Field(description="Number of scanned inputs.")
+    p_value: Share = Field(description="Probability of this count or a larger one among clean inputs.")
+    null: Text = Field(description="Distribution of the count among clean inputs.")
+
+
+class TriggeredShare(Part):
+    """Estimated share of triggered inputs."""
+
+    estimate: Share = Field(description="Estimated share of the scanned inputs that is flagged beyond false alarms.")
+    low: Share = Field(description="Lower end of its confidence interval.")
+    high: Share = Field(description="Upper end of its confidence interval.")
+    level: Share = Field(description="Confidence level of the interval.")
+
+
+class ClassCount(Part):
+    """Flagged inputs among those predicted as one class."""
+
+    class_index: Count = Field(description="Index of the model's output.")
+    class_name: Text = Field(description="Name of the class.")
+    n: Count = Field(description="Scanned inputs predicted as the class.")
+    flagged: Count = Field(description="Flagged ones among them.")
+
+
+class TargetClass(ClassCount):
+    """A class that the backdoor may lead to."""
+
+    p_adjusted: Share = Field(
+        description="Exact p-value of the count, multiplied by the number of predicted classes (Bonferroni)."
+    )
+
+
+class BatchSection(Part):
+    """What the inputs say together."""
+
+    flagged: Count = Field(description="Inputs with a p-value of at most alpha.")
+    flag_rate: Share | None = Field(description="Share of the scanned inputs that is flagged; null without any.")
+    flag_rate_interval: Interval | None = Field(
+        description="Exact interval (Clopper and Pearson) for the rate of flagged inputs; null without any."
+    )
+    tests: tuple[BatchTestResult, ...] = Field(description="The tests, each exact on its own.")
+    p_value: Share = Field(description="Twice the smallest p-value of the tests, at most 1: valid for both together.")
+    smallest_attainable_p: Share = Field(
+        description="What p_value would be if every scanned input were above every calibration image."
+    )
+    share: TriggeredShare | None = Field(description="Share of triggered inputs; null when nothing was scanned.")
+    target_classes: tuple[TargetClass, ...] = Field(
+        description="Predicted classes flagged more often than chance explains (p_adjusted at most 0.01), the most "
+        "striking first. Read them only together with the batch's p-value."
+    )
+    flagged_by_class: tuple[ClassCount, ...] = Field(description="Every predicted class with flagged inputs, by index.")
+
+
+class CheckResult(Part):
+    """One named check of the verdict."""
+
+    id: Text = Field(description="Stable identifier.")
+    name: Text = Field(description="Short name.")
+    status: CheckStatus = Field(description="Outcome. A check that could not run is 'not_assessed', never 'passed'.")
+    message: Text = Field(description="The outcome in one sentence; for a failed check with what to do.")
+    statistic: float | None = Field(description="The value looked at, in `units`.")
+    units: Text = Field(description="Unit of the statistic.")
+    p_value: Share | None = Field(description="p-value, where the check is a test.")
+    threshold: float | None = Field(
+        description="The bound that the statistic, or the p-value where the check is the batch test, is compared with."
+    )
+    n: Count | None = Field(description="Number of observations behind the statistic.")
+    limitations: Text = Field(description="What the check cannot tell.")
+
+
+class RulesInfo(Part):
+    """The rules that the verdict follows."""
+
+    version: Text = Field(description="Version of the rules.")
+    sha256: Sha256 = Field(description="SHA-256 of the file of rules.")
+
+
+class VerdictSection(Part):
+    """What follows from all of it."""
+
+    severity: Severity | None = Field(
+        description="Severity that the evidence supports; null when the evidence cannot be used."
+    )
+    decision: Decision = Field(description="What to do with the model.")
+    confidence: Confidence = Field(
+        description="'provisional' when something that the calibration relies on is missing; the reasons say what."
+    )
+    reasons: tuple[Text, ...] = Field(description="Sentences, the decisive one first.")
+    rule_ids: tuple[Text, ...] = Field(
+        description="The severity rule that applied and the checks that failed, by identifier."
+    )
+    fail_on: FailOn = Field(description="The severity from which on the exit code is 1.")
+    exit_code: ExitCode = Field(description="0 below `fail_on`, 1 at or above it, 3 inconclusive.")
+    rules: RulesInfo = Field(description="The rules that the verdict follows.")
+
+
+class TopScore(Part):
+    """One of the scores that speak loudest for an input."""
+
+    key: Text = Field(description="Score, '<tap>:<pooling>:<kind>'.")
+    p_value: Share = Field(description="Conformal p-value of this score alone.")
+    z: Finite = Field(
+        description="Standardised log score, in robust standard deviations of the calibration; null when not finite."
+    )
+
+
+class InputRow(Part):
+    """One input."""
+
+    index: Count = Field(description="Position of the input in the source, from 0.")
+    id: Text = Field(description="Path below the source, with '/' between folders, or 'file.npz[17]'.")
+    sha256: Sha256 | None = Field(description="SHA-256 of the input's bytes; null when they could not be read.")
+    status: Literal["scanned", "unreadable"] = Field(description="Whether the input was scored.")
+    reason: Text | None = Field(default=None, description="Stable code of why it was not; null when it was.")
+    detail: Text | None = Field(default=None, description="The reason in words; null when it was scored.")
+    predicted: Count | None = Field(default=None, description="Index of the predicted class; null when unreadable.")
+    predicted_class: Text | None = Field(default=None, description="Its name.")
+    source: Count | None = Field(
+        default=None, description="Index of the class, other than the predicted one, that the features are closest to."
+    )
+    source_class: Text | None = Field(
+        default=None, description="Its name: for a triggered input, the likely true class."
+    )
+    p_value: Share | None = Field(
+        default=None, description="Conformal p-value of the combined score; null when unreadable."
+    )
+    score: Finite = Field(
+        default=None,
+        description="Combined score, in robust standard deviations of the calibration; null when unreadable or not "
+        "finite.",
+    )
+    flagged: bool | None = Field(
+        default=None, description="Whether the p-value is at most alpha; null when unreadable."
+    )
+    top_scores: tuple[TopScore, ...] = Field(default=(), description="The scores that speak loudest, loudest first.")
+    scores: dict[str, Share] | None = Field(
+        default=None, description="Conformal p-value of every score, by key; null where it was not asked for."
+    )
+
+
+class RowsSection(Part):
+    """The file with one row per input."""
+
+    path: Text = Field(description="File name, without its folder.")
+    format: Literal["jsonl", "parquet"] = Field(description="Format of the file.")
+    count: Count = Field(description="Number of rows: every input, unreadable ones included.")
+    sha256: Sha256 = Field(description="SHA-256 of the file.")
+
+
+class TaxonomyEntry(Part):
+    """One entry of a catalogue of attacks."""
+
+    id: Text = Field(description="Identifier.")
+    framework: Text = Field(description="Catalogue.")
+    name: Text = Field(description="Name of the entry in that version of the catalogue.")
+    subject: Literal["model", "training data", "input"] = Field(description="What it is about.")
+    formerly: tuple[Text, ...] = Field(description="Identifiers and names that it had in earlier versions.")
+
+
+class Taxonomy(Part):
+    """Where findings of this kind belong in published catalogues."""
+
+    version: Text = Field(description="Version of this selection.")
+    frameworks: dict[Text, Text] = Field(description="Version of each catalogue, by name.")
+    entries: tuple[TaxonomyEntry, ...] = Field(description="The entries.")
+
+
+class Report(Part):
+    """The result of one scan."""
+
+    model_config = ConfigDict(title="latentscan report", validate_by_name=True, serialize_by_alias=True)
+
+    schema_uri: Literal["urn:latentscan:report:1"] = Field(
+        default=REPORT_URN, alias="$schema", description="Name of this schema."
+    )
+    schema_version: Literal["1.0.0"] = Field(default=REPORT_VERSION, description="Version of this schema.")
+    tool: ToolSection = Field(description="The program that made the report.")
+    run: RunSection = Field(description="All values that differ between runs over the same inputs.")
+    model: ModelInfo = Field(description="The suspect model, as it was when the profile was fitted.")
+    profile: ProfileSection = Field(description="The profile that the inputs were judged with.")
+    reference: ReferenceInfo = Field(description="The clean images that the profile was fitted and calibrated on.")
+    preprocess: PreprocessSection = Field(description="How images were preprocessed.")
+    detector: DetectorSection = Field(description="What was looked at, and how.")
+    calibration: CalibrationSection = Field(description="How a score became a p-value.")
+    inputs: InputsSection = Field(description="What was found, scanned and left out.")
+    batch: BatchSection = Field(description="What the inputs say together.")
+    checks: tuple[CheckResult, ...] = Field(description="Every check of the verdict, passed or not.")
+    verdict: VerdictSection = Field(description="What follows from all of it.")
+    top_inputs: tuple[InputRow, ...] = Field(description="The most suspicious inputs, most suspicious first.")
+    rows: RowsSection | None = Field(description="The file with one row per input; null where none was asked for.")
+    taxonomy: Taxonomy = Field(description="Where findings of this kind belong in published catalogues.")
+    limitations: tuple[Text, ...] = Field(description="What the scan cannot tell, whatever its verdict.")
+    warnings: tuple[Text, ...] = Field(description="What a person should know before relying on this report.")
+    report_digest: Sha256 = Field(
+        description="SHA-256 of the report as canonical JSON without `run` and `report_digest`."
+    )
+
+
+def json_schema() -> dict[str, JsonValue]:
+    """The JSON Schema of the report (draft 2020-12)."""
+    schema: dict[str, Any] = Report.model_json_schema(mode="serialization")
+    # This version of the program writes no other fields; a later one may, and readers ignore what they do not know.
+    for definition in (schema, *schema["$defs"].values()):
+        definition.pop("additionalProperties", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": REPORT_URN, **schema}
+
+
+def schema_text() -> str:
+    """The content of ``docs/report-1.schema.json``."""
+    return json.dumps(json_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

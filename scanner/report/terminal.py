@@ -1,0 +1,181 @@
+"""The summary that a person reads when a scan ends.
+
+It fits 80 columns, says everything without colour, and prints names only after `printable`: file names, class names
+and model metadata are chosen by whoever made them. Names go into `rich.text.Text`, never into markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from scanner.report.schema import Report
+from scanner.report.text import printable
+from scanner.verdict.terms import Severity
+
+_PLAIN_WIDTH = 80
+_MAX_WIDTH = 120
+_CLASS_WIDTH = 10
+_SHOWN_INPUTS = 10
+_SHOWN_CLASSES = 3
+_SHOWN_WARNINGS = 5
+
+_STYLES = {
+    None: "bold yellow",
+    Severity.NONE: "bold green",
+    Severity.LOW: "bold yellow",
+    Severity.MEDIUM: "bold yellow",
+    Severity.HIGH: "bold red",
+    Severity.CRITICAL: "bold white on red",
+}
+
+
+def print_summary(report: Report, stream: TextIO, width: int | None = None) -> None:
+    """Print the summary of a scan.
+
+    Args:
+        report: The report.
+        stream: Standard output or standard error. Colour only if it is a terminal and NO_COLOR is not set.
+        width: Columns; by default those of the terminal, at most 120, and 80 elsewhere.
+    """
+    console = Console(file=stream, highlight=False, emoji=False, markup=False)
+    columns = width or (min(console.width, _MAX_WIDTH) if console.is_terminal else _PLAIN_WIDTH)
+    console.width = columns
+    with console.capture() as capture:
+        console.print(summary(report, columns))
+    text = "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    # A terminal that is not UTF-8 must not turn a finished scan into an error.
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def summary(report: Report, width: int = _PLAIN_WIDTH) -> RenderableType:
+    """The summary as something that Rich can print in so many columns."""
+    parts: list[RenderableType] = [_headline(report), Text(), *_reasons(report), Text(), _facts(report)]
+    if report.top_inputs:
+        title = f"Most suspicious of {report.inputs.scanned} inputs (! is flagged)"
+        parts += [Text(), Text(title, style="bold"), _inputs(report, width)]
+    if report.warnings:
+        parts += [Text(), Text("Warnings", style="bold"), *_warnings(report)]
+    return Group(*parts)
+
+
+def _headline(report: Report) -> Text:
+    verdict = report.verdict
+    severity = "NOT ASSESSED" if verdict.severity is None else verdict.severity.upper()
+    return Text.assemble(
+        ("Verdict: ", "bold"),
+        (f" {severity} ", _STYLES[verdict.severity]),
+        f" {verdict.decision}, {verdict.confidence} (exit code {verdict.exit_code}, fails on {verdict.fail_on})",
+    )
+
+
+def _reasons(report: Report) -> Iterator[RenderableType]:
+    for reason in report.verdict.reasons:
+        yield _item(reason)
+
+
+def _warnings(report: Report) -> Iterator[RenderableType]:
+    for warning in report.warnings[:_SHOWN_WARNINGS]:
+        yield _item(warning)
+    if len(report.warnings) > _SHOWN_WARNINGS:
+        yield _item(f"and {len(report.warnings) - _SHOWN_WARNINGS} more in the report")
+
+
+def _item(text: str) -> RenderableType:
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_column(width=1)
+    row.add_column(overflow="fold")
+    row.add_row("-", Text(printable(text, limit=1000)))
+    return row
+
+
+def _facts(report: Report) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _lines(report):
+        table.add_row(name, Text(value))
+    return table
+
+
+def _lines(report: Report) -> Iterator[tuple[str, str]]:
+    model, reference, calibration = report.model, report.reference, report.calibration
+    architecture = f", {printable(model.architecture, 30)}" if model.architecture else ""
+    yield "Model", f"{printable(model.name, 40)}{architecture}, sha256 {model.sha256[:16]}"
+    yield "Profile", f"{printable(report.profile.name, 40)}, sha256 {report.profile.sha256[:16]}"
+    accuracy = "accuracy unknown (no labels)"
+    if reference.clean_accuracy is not None:
+        accuracy = f"{reference.clean_accuracy:.1%} classified as labelled"
+    yield "Reference", f"{reference.images} clean images, {accuracy}; {calibration.size} in the calibration"
+    yield "Inputs", _scanned(report)
+    yield from _batch_lines(report)
+    if report.rows is not None:
+        yield "Rows", f"{printable(report.rows.path, 50)}, {report.rows.count} rows"
+
+
+def _scanned(report: Report) -> str:
+    inputs = report.inputs
+    text = f"{inputs.scanned} scanned, {inputs.unreadable} unreadable"
+    if inputs.unreadable_by_reason:
+        frequent = sorted(inputs.unreadable_by_reason.items(), key=lambda item: (-item[1], item[0]))[:4]
+        text += f" ({', '.join(f'{count} {printable(reason, 30)}' for reason, count in frequent)})"
+    if inputs.ignored:
+        text += f", {inputs.ignored} other files ignored"
+    return text
+
+
+def _batch_lines(report: Report) -> Iterator[tuple[str, str]]:
+    batch, alpha = report.batch, report.calibration.alpha
+    if batch.flag_rate is None:
+        return
+    expected = report.calibration.expected_false_alarm_rate * report.inputs.scanned
+    yield (
+        "Flagged",
+        f"{batch.flagged} ({batch.flag_rate:.2%}) at alpha {alpha:.3g}, {expected:.3g} expected of clean inputs",
+    )
+    yield "Batch p", f"{batch.p_value:.2g} (smallest attainable {batch.smallest_attainable_p:.2g})"
+    if batch.share is not None:
+        share = batch.share
+        yield (
+            "Triggered",
+            f"{share.estimate:.2%} of the inputs ({share.level:.0%}: {share.low:.2%} to {share.high:.2%})",
+        )
+    if batch.target_classes and report.verdict.severity is not Severity.NONE:
+        names = [
+            f"{printable(target.class_name, 30)} ({target.flagged} of {target.n} flagged)"
+            for target in batch.target_classes[:_SHOWN_CLASSES]
+        ]
+        more = len(batch.target_classes) - _SHOWN_CLASSES
+        yield "Leads to", ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+def _inputs(report: Report, width: int) -> RenderableType:
+    # What 80 columns leave for the path and for the score; both get half of any further room.
+    more_room = max(width - _PLAIN_WIDTH, 0) // 2
+    path_width, score_width = 23 + more_room, 22 + more_room
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="dim")
+    table.add_column("", no_wrap=True)
+    table.add_column("input", overflow="ellipsis", no_wrap=True, max_width=path_width)
+    table.add_column("predicted", overflow="ellipsis", no_wrap=True, max_width=_CLASS_WIDTH)
+    table.add_column("looks like", overflow="ellipsis", no_wrap=True, max_width=_CLASS_WIDTH)
+    table.add_column("p", justify="right", no_wrap=True, min_width=7)
+    table.add_column("loudest score", overflow="ellipsis", no_wrap=True, max_width=score_width)
+    for row in report.top_inputs[:_SHOWN_INPUTS]:
+        table.add_row(
+            Text("!" if row.flagged else "", style="bold red"),
+            Text(printable(row.id, path_width)),
+            Text(printable(row.predicted_class or "", _CLASS_WIDTH)),
+            Text(printable(row.source_class or "", _CLASS_WIDTH)),
+            Text("" if row.p_value is None else f"{row.p_value:.2g}"),
+            Text(printable(row.top_scores[0].key, score_width) if row.top_scores else ""),
+        )
+    more = len(report.top_inputs) - _SHOWN_INPUTS
+    rest = [Text(f"and {more} more in the report", style="dim")] if more > 0 else []
+    return Padding(Group(table, *rest), (0, 0, 0, 2))

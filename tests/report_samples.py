@@ -1,0 +1,162 @@
+"""Sample reports, made by the functions that a scan calls."""
+
+from datetime import UTC, datetime
+
+import hypothesis.strategies as st
+import numpy as np
+from profile_samples import digests, names, sample_header
+
+from detectors.calibration.batch import batch_test, target_classes, triggered_share
+from scanner.report.build import batch_section, build_report
+from scanner.report.run import describe_run
+from scanner.report.schema import InputRow, InputsSection, TopScore, UnreadableInput
+from scanner.verdict.decide import decide
+from scanner.verdict.terms import Evidence, FailOn
+
+ALPHA = 0.01
+STARTED = datetime(2026, 11, 23, 19, 0, 0, tzinfo=UTC)
+
+
+def sample_row(index=0, *, id="cat/0001.png", class_names=("cat", "dog", "frog"), **changes):
+    fields = {
+        "index": index,
+        "id": id,
+        "sha256": "ef" * 32,
+        "status": "scanned",
+        "predicted": 0,
+        "predicted_class": class_names[0],
+        "source": 1,
+        "source_class": class_names[1],
+        "p_value": 1 / 301,
+        "score": 7.25,
+        "flagged": True,
+        "top_scores": (TopScore(key="layer1:max:likelihood", p_value=1 / 301, z=9.5),),
+    }
+    return InputRow(**(fields | changes))
+
+
+def unreadable_row(index=0, **changes):
+    fields = {"index": index, "id": "cat/bad.png", "sha256": None, "status": "unreadable"}
+    return InputRow(**(fields | {"reason": "truncated", "detail": "the file ends early"} | changes))
+
+
+def sample_report(
+    *,
+    flagged=(100, 2, 1),
+    predicted=(200, 200, 200),
+    unreadable=(),
+    header=None,
+    fail_on=FailOn.HIGH,
+    run=None,
+    inputs_name="inputs",
+    top_inputs=None,
+    rows=None,
+    warnings=(),
+):
+    """A report on a batch with so many inputs predicted and flagged per class."""
+    header = header or sample_header()
+    size = header.calibration.size
+    scanned, count = sum(predicted), sum(flagged)
+    test = batch_test(count, count // 2, scanned, size, ALPHA)
+    share = triggered_share(count, scanned, size, ALPHA) if scanned else None
+    classes = target_classes(np.array(flagged), np.array(predicted), size, ALPHA)
+    evidence = Evidence(
+        inputs_total=scanned + len(unreadable),
+        inputs_scanned=scanned,
+        inputs_unreadable=len(unreadable),
+        alpha=ALPHA,
+        smallest_alpha=header.calibration.smallest_alpha,
+        flagged=count,
+        batch_p_value=test.p_value,
+        smallest_attainable_p=test.smallest_attainable,
+        share_low=share.low if share else 0.0,
+        share=share.estimate if share else 0.0,
+        share_high=share.high if share else 1.0,
+        clean_accuracy=header.reference.clean_accuracy,
+        reference_images=header.reference.images,
+        num_classes=header.num_classes,
+        calibration_size=size,
+        labelled=header.reference.labelled,
+        min_class_count=header.smallest_class,
+        parity=header.parity.relative,
+    )
+    by_reason = {}
+    for failed in unreadable:
+        by_reason[failed.reason] = by_reason.get(failed.reason, 0) + 1
+    if run is None:
+        run = describe_run(
+            started_at=STARTED,
+            duration_s=2.5,
+            scanned=scanned,
+            argv=("modelscan", "scan", "inputs"),
+            device="auto",
+            provider="CPUExecutionProvider",
+            threads=2,
+            environment={},
+        )
+    if top_inputs is None:
+        top_inputs = [sample_row(index, class_names=header.class_names) for index in range(3 if scanned else 0)]
+    return build_report(
+        header=header,
+        profile_name="modelscan.h5",
+        profile_digest="12" * 32,
+        libraries={"numpy": "2.4.6", "onnxruntime": "1.31.1"},
+        run=run,
+        alpha=ALPHA,
+        inputs=InputsSection(
+            name=inputs_name,
+            source="folder",
+            total=scanned + len(unreadable),
+            scanned=scanned,
+            unreadable=len(unreadable),
+            ignored=2,
+            unreadable_by_reason=by_reason,
+            unreadable_inputs=unreadable[:100],
+            digest="34" * 32,
+        ),
+        batch=batch_section(
+            test=test,
+            share=share,
+            classes=classes,
+            scanned=scanned,
+            calibration_size=size,
+            alpha=ALPHA,
+            class_names=header.class_names,
+        ),
+        verdict=decide(evidence, fail_on),
+        top_inputs=top_inputs,
+        rows=rows,
+        warnings=warnings,
+    )
+
+
+probabilities = st.floats(0, 1)
+rows = st.builds(
+    sample_row,
+    index=st.integers(0, 2**40),
+    id=names,
+    sha256=digests,
+    class_names=st.tuples(names, names),
+    p_value=probabilities,
+    score=st.floats(),
+    flagged=st.booleans(),
+    top_scores=st.lists(st.builds(TopScore, key=names, p_value=probabilities, z=st.floats()), max_size=3),
+    scores=st.none() | st.dictionaries(st.text("abc:.", min_size=1), probabilities, max_size=4),
+) | st.builds(unreadable_row, index=st.integers(0, 2**40), id=names, reason=names, detail=st.text())
+
+unreadable_inputs = st.lists(st.builds(UnreadableInput, id=names, reason=names, detail=names), max_size=4)
+
+
+@st.composite
+def reports(draw):
+    predicted = draw(st.tuples(*[st.integers(0, 500)] * 3))
+    return sample_report(
+        predicted=predicted,
+        flagged=tuple(draw(st.integers(0, count)) for count in predicted),
+        unreadable=tuple(draw(unreadable_inputs)),
+        fail_on=draw(st.sampled_from(FailOn)),
+        header=sample_header(class_names=draw(st.tuples(names, names, names))),
+        inputs_name=draw(names),
+        top_inputs=draw(st.lists(rows, max_size=3)),
+        warnings=draw(st.lists(names, max_size=2)),
+    )
