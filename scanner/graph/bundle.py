@@ -20,6 +20,8 @@ from scanner.errors import LatentscanError, ModelError
 WEIGHTS: Final = "weights"
 """Name of the weights buffer: the ``location`` of all external data in a bundle's graph."""
 
+IMAGE: Final = "image"
+LOGITS: Final = "logits"
 OPSET: Final = 20
 IR_VERSION: Final = 10
 
@@ -58,20 +60,23 @@ class GraphBundle:
     weights: bytes = field(repr=False)
 
     @classmethod
-    def from_model_proto(cls, model: onnx.ModelProto, weights: bytes = b"") -> GraphBundle:
+    def from_model_proto(cls, model: onnx.ModelProto, weights: bytes = b"", *, in_place: bool = False) -> GraphBundle:
         """Move every inline initialiser of more than a kibibyte into the weights buffer.
 
         Args:
-            model: The model. It is not changed.
+            model: The model. It is not changed, unless ``in_place`` allows it.
             weights: A buffer that external data of the model already refers to; moved initialisers
                 are appended to it. So a graph made of a bundle's graph and new nodes becomes a bundle
                 again.
+            in_place: Take ``model`` over instead of a copy: half the memory, for a model of one's own.
 
         Raises:
             ModelError: External data that does not lie within ``weights``.
         """
-        proto = onnx.ModelProto()
-        proto.CopyFrom(model)
+        proto = model
+        if not in_place:
+            proto = onnx.ModelProto()
+            proto.CopyFrom(model)
         buffer = WeightsBuffer(weights)
         for tensor in proto.graph.initializer:
             if is_external(tensor):

@@ -1,26 +1,18 @@
-"""Shapes of a graph's tensors: as declared, as inferred, and as measured."""
+"""Shapes of a graph's tensors: as declared and as inferred."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from scanner.errors import ModelError
-from scanner.graph.bundle import GraphBundle
-from scanner.graph.session import GraphSession
 
 Dimension = int | str | None
 """A size, the name of a size that varies (the batch), or unknown."""
 
 BATCH = "batch"
-
-_MEASURED_ROWS = 3
-_MEASURED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -60,54 +52,6 @@ def fully_known(kind: TensorType | None, batch: Dimension) -> bool:
     if kind is None or kind.shape is None or not kind.shape:
         return False
     return kind.shape[0] == batch and all(isinstance(size, int) and size > 0 for size in kind.shape[1:])
-
-
-def measure_types(bundle: GraphBundle, image: NDArray[np.float32], names: Sequence[str]) -> GraphBundle:
-    """Declare the types of ``names`` as ONNX Runtime computes them.
-
-    Shape inference gives up on computed shapes (a ``Reshape`` to a shape made of slices); a run does
-    not. A first dimension that equals the number of images is taken for the batch.
-
-    Args:
-        bundle: Graph with one image input of dynamic batch.
-        image: One input image, with a leading dimension of 1.
-        names: Tensors of the main graph.
-
-    Raises:
-        ModelError: ONNX Runtime cannot run the graph.
-    """
-    proto = bundle.copy_proto()
-    known = {value.name: value for value in (*proto.graph.value_info, *proto.graph.output)}
-    images = np.repeat(image, _MEASURED_ROWS, axis=0)
-    for start in range(0, len(names), _MEASURED_AT_ONCE):
-        for name, value in run_tensors(bundle, images, names[start : start + _MEASURED_AT_ONCE]).items():
-            shape: list[Dimension] = list(value.shape)
-            if shape and shape[0] == _MEASURED_ROWS:
-                shape[0] = BATCH
-            element = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
-            measured = onnx.helper.make_tensor_value_info(name, element, shape)
-            if name in known:
-                known[name].CopyFrom(measured)
-            else:
-                proto.graph.value_info.append(measured)
-    return GraphBundle(proto, bundle.weights)
-
-
-def run_tensors(
-    bundle: GraphBundle, images: NDArray[np.float32], names: Iterable[str], *, threads: int = 1
-) -> dict[str, NDArray[Any]]:
-    """Values of intermediate tensors (or outputs) of the graph for a batch of images.
-
-    Raises:
-        ModelError: ONNX Runtime cannot run the graph.
-    """
-    proto = bundle.copy_proto()
-    wanted = list(names)
-    del proto.graph.output[:]
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-    graph, weights = GraphBundle(proto, bundle.weights).serialise()
-    session = GraphSession(graph, weights, device="cpu", threads=threads, error=ModelError)
-    return session.run({proto.graph.input[0].name: images}, wanted)
 
 
 def static_shapes(types: Mapping[str, TensorType]) -> dict[str, tuple[Dimension, ...]]:

@@ -128,6 +128,17 @@ def candidate_taps(model: onnx.ModelProto) -> tuple[Tap, ...]:
     )
 
 
+def unmeasured_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The cut tensors whose shape inference cannot tell, so that it has to be measured by a run.
+
+    Raises:
+        ModelError: As :func:`candidate_taps`.
+    """
+    parts = segments(model.graph, model.graph.input[0].name, model.graph.output[0].name)
+    places = _places(model, parts)
+    return tuple(part.end for part in parts if part.end not in places)
+
+
 def _places(model: onnx.ModelProto, parts: Sequence[Segment]) -> dict[str, _Place]:
     types = tensor_types(model)
     axes = channel_axes(model.graph, static_shapes(types))

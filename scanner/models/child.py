@@ -1,0 +1,176 @@
+"""The child process that reads a model file: it may crash, hang or be fooled without harm to the parent.
+
+It works in a directory of its own, within limits on memory, time and file sizes, reads a job from standard
+input, and leaves the graph, the weights and a result there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanner.errors import LatentscanError, UnsafeModelError, UsageError
+from scanner.models import job as messages
+from scanner.models.identify import FileKind
+from scanner.models.job import Failed, Job, Loaded, Result, TapMessage
+
+if TYPE_CHECKING:
+    from scanner.graph.bundle import GraphBundle
+    from scanner.graph.taps import Tap
+
+_MAX_JOB_BYTES = 1024 * 1024
+_PROBE_IMAGES = 4
+_MAX_TEXT = 4096
+
+
+def main() -> None:
+    """Do the job given on standard input, in the current directory."""
+    job = Job.model_validate_json(sys.stdin.buffer.read(_MAX_JOB_BYTES))
+    warnings.simplefilter("ignore")
+    result: Loaded | Failed
+    try:
+        if job.kind is FileKind.ONNX:
+            import onnx  # noqa: F401 - loaded before the memory is limited
+        else:
+            import torch.onnx  # noqa: F401
+        _limit(job)
+        result = _load_onnx(job) if job.kind is FileKind.ONNX else _load_checkpoint(job)
+    except LatentscanError as error:
+        result = _failed(error)
+    except MemoryError:
+        result = Failed(error="ModelError", what="loading it takes more memory than is allowed", where=None, hint=None)
+    except Exception as error:  # a bug of ours or of a library: the parent reports it in one line
+        traceback.print_exc()
+        what = f"it cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        result = Failed(error="ModelError", what=what, where=None, hint=None)
+    Path(messages.RESULT_FILE).write_text(Result(result=result).model_dump_json(), encoding="utf-8")
+
+
+def _limit(job: Job) -> None:
+    """Bound what the rest of this process may take, on systems that can."""
+    try:
+        import resource
+    except ImportError:
+        return
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else None
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: job.seconds,
+        resource.RLIMIT_NOFILE: 1024,
+        resource.RLIMIT_FSIZE: job.memory,
+    }
+    if pages is not None:  # libraries reserve much address space that they never use: count from here
+        limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + job.memory
+    for kind, value in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (bound, bound))
+
+
+def _load_onnx(job: Job) -> Loaded:
+    from scanner.models.onnx_file import read_onnx
+
+    parsed = read_onnx(
+        Path(messages.MODEL_FILE),
+        folder=Path(job.folder),
+        input_size=job.input_size,
+        num_classes=job.num_classes,
+        probe=_probe(job),
+        threads=job.threads,
+    )
+    _write(parsed.bundle)
+    return Loaded(
+        architecture="onnx",
+        input_shape=parsed.input_shape,
+        layout=parsed.layout,
+        num_classes=parsed.num_classes,
+        candidates=[_message(tap) for tap in parsed.candidates],
+        parity=None,
+        notes=list(parsed.notes),
+        metadata=parsed.metadata,
+    )
+
+
+def _load_checkpoint(job: Job) -> Loaded:
+    from scanner.models.architectures.registry import build_network
+    from scanner.models.checkpoint import read_state
+    from scanner.models.export import export_network
+
+    if job.architecture is None:
+        raise UsageError(
+            "weights alone do not say which network they belong to",
+            where="--arch",
+            hint="Name it: a torchvision model such as resnet18, scnn, resnet20, or file.py:callable",
+        )
+    state, notes = read_state(Path(messages.MODEL_FILE), job.kind)
+    network = build_network(
+        job.architecture,
+        state,
+        trust_code=job.trust_code,
+        input_size=job.input_size,
+        num_classes=job.num_classes,
+    )
+    probe = _probe(job)
+    if probe is None or probe.shape[1:] != network.input_shape:
+        shape = (_PROBE_IMAGES, *network.input_shape)
+        probe = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    exported = export_network(network.module, network.input_shape, probe, threads=job.threads)
+    _write(exported.bundle)
+    return Loaded(
+        architecture=network.architecture,
+        input_shape=network.input_shape,
+        layout="NCHW",
+        num_classes=exported.num_classes,
+        candidates=[_message(tap) for tap in exported.candidates],
+        parity=exported.parity,
+        notes=[*notes, *network.notes],
+        metadata={},
+    )
+
+
+def _probe(job: Job) -> NDArray[np.float32] | None:
+    if not job.has_probe:
+        return None
+    probe: NDArray[np.float32] = np.load(messages.PROBE_FILE, allow_pickle=False)
+    return probe
+
+
+def _write(bundle: GraphBundle) -> None:
+    graph, weights = bundle.serialise()
+    Path(messages.GRAPH_FILE).write_bytes(graph)
+    Path(messages.WEIGHTS_FILE).write_bytes(weights)
+
+
+def _message(tap: Tap) -> TapMessage:
+    return TapMessage(
+        name=tap.name,
+        tensor=tap.tensor,
+        shape=tap.shape,
+        layout=tap.layout,
+        channels=tap.channels,
+        class_token=tap.class_token,
+        depth=tap.depth,
+    )
+
+
+def _failed(error: LatentscanError) -> Failed:
+    name: Literal["ModelError", "UnsafeModelError", "UsageError"] = "ModelError"
+    if isinstance(error, UnsafeModelError):
+        name = "UnsafeModelError"
+    elif isinstance(error, UsageError):
+        name = "UsageError"
+    where = error.where[:_MAX_TEXT] if error.where else None
+    hint = error.hint[:_MAX_TEXT] if error.hint else None
+    return Failed(error=name, what=error.what[:_MAX_TEXT], where=where, hint=hint)
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    main()

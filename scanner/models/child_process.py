@@ -1,0 +1,124 @@
+"""Starting the child process that reads a model file, and telling how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Final
+
+import scanner
+from scanner.errors import ModelError
+from scanner.models.job import Job
+
+_LOG_BYTES: Final = 16 * 1024
+_KEPT_ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "WINDIR", "PATH")
+_BOOTSTRAP: Final = "import json,sys; sys.path[:]=json.loads(sys.argv[1]); import scanner.models.child as c; c.main()"
+
+
+def run_child(job: Job, work: Path, timeout: float, *, where: str) -> None:
+    """Run :mod:`scanner.models.child` on a job to its end, and turn every end but a result into an error.
+
+    Args:
+        job: What to do.
+        work: The child's working directory, empty but for its input files.
+        timeout: Seconds, on the clock.
+        where: The model file, for messages.
+
+    Raises:
+        ModelError: The child crashed, was killed, or took too long.
+    """
+    environment = {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
+    environment |= {
+        "HOME": str(work),
+        "TMPDIR": str(work),
+        "LC_ALL": "C.UTF-8",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
+        "OMP_NUM_THREADS": str(job.threads),
+    }
+    # An isolated interpreter ignores PYTHONPATH and the user's site; it gets this one's path instead.
+    package = str(Path(scanner.__file__).resolve().parent.parent)
+    path = [package, *(entry for entry in sys.path if entry and Path(entry).is_absolute() and entry != package)]
+    process = subprocess.Popen(  # noqa: S603 - this interpreter, and no shell
+        [sys.executable, "-I", "-c", _BOOTSTRAP, json.dumps(path)],
+        cwd=work,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    tail = _Tail(process.stdout)
+    try:
+        _send(process.stdin, job.model_dump_json().encode())
+        code = process.wait(timeout)
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(
+            f"loading the model took longer than {timeout:.0f} seconds",
+            where=where,
+            hint="Allow more with --timeout, or load it on a faster machine",
+        ) from error
+    finally:
+        _end(process)
+    if code != 0:
+        raise ModelError(f"loading the model failed: {_how(code)}{tail.last_line()}", where=where)
+
+
+def _send(stream: IO[bytes] | None, data: bytes) -> None:
+    if stream is None:
+        return
+    try:
+        with stream:
+            stream.write(data)
+    except BrokenPipeError:
+        return  # the child has ended; how tells why
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Leave neither the child nor a process of its own running."""
+    if process.poll() is not None:
+        return
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own
+    else:
+        process.kill()
+    process.wait()
+
+
+def _how(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "the child process was killed, most likely for lack of memory"
+    if code == -signal.SIGXCPU:
+        return "it took too much processor time"
+    if code < 0:
+        return f"the child process crashed ({signal.Signals(-code).name})"
+    return f"the child process ended with code {code}"
+
+
+class _Tail:
+    """Reads a stream to its end in a thread, and keeps the last few kilobytes."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        self._kept = bytearray()
+        self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def _read(self, stream: IO[bytes] | None) -> None:
+        if stream is None:
+            return
+        with stream:
+            while block := os.read(stream.fileno(), 65536):
+                self._kept += block
+                del self._kept[:-_LOG_BYTES]
+
+    def last_line(self) -> str:
+        """The last line, for an error message; empty when there is none."""
+        self._thread.join(timeout=5)
+        lines = self._kept.decode("utf-8", "replace").strip().splitlines()
+        line = "".join(char for char in lines[-1] if char.isprintable())[:200] if lines else ""
+        return f" ({line})" if line else ""

@@ -1,0 +1,294 @@
+"""What a model file is, told from its content alone; nothing of it is executed.
+
+The suffix ``.pt`` alone stands for four formats. What is said here serves messages and refusals; whether a
+pickle is safe is decided by PyTorch's restricted unpickler when it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from io import BufferedReader, BytesIO
+from pathlib import Path
+from typing import Final
+
+from scanner.errors import ModelError
+from scanner.models.pickles import PickleImports, legacy_checkpoint_imports, pickle_imports, rebuilds_tensors
+
+MAX_FILE_BYTES: Final = 16 * 2**30
+
+_MAX_PICKLE_BYTES = 128 * 2**20
+_MAX_SAFETENSORS_HEADER = 100 * 2**20  # the limit of the safetensors library
+_MAX_ZIP_MEMBERS = 200_000
+_MAX_IMPORTS = 100
+_HEAD_BYTES = 4096
+
+
+class FileKind(StrEnum):
+    """The kinds of file that matter here."""
+
+    ONNX = "onnx"
+    SAFETENSORS = "safetensors"
+    STATE_DICT = "state-dict"
+    TORCHSCRIPT = "torchscript"
+    EXPORTED_PROGRAM = "exported-program"
+    PICKLED_MODULE = "pickled-module"
+    PICKLE = "pickle"
+    HDF5_PROFILE = "hdf5"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file and what its content is.
+
+    Attributes:
+        path: As given.
+        kind: Told from the content.
+        sha256: Hexadecimal digest of the whole file.
+        size: In bytes.
+        description: What the content is, for a sentence: "a PyTorch state dict".
+        imports: What unpickling the file would import, as ``module.name``, what does more than rebuild
+            tensors first; empty for other formats.
+    """
+
+    path: Path
+    kind: FileKind
+    sha256: str
+    size: int
+    description: str
+    imports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Finding:
+    kind: FileKind
+    description: str
+    imports: tuple[str, ...] = ()
+
+
+def identify(path: Path) -> ModelFile:
+    """Read a file and tell what it is.
+
+    Raises:
+        ModelError: The file is missing, not a regular file, empty, unreadable, or larger than 16 GiB.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size == 0:
+            raise ModelError("the file is empty", where=str(path), hint="Check how it was copied or downloaded")
+        if size > MAX_FILE_BYTES:
+            raise ModelError(f"the file has {size / 2**30:.0f} GiB; at most 16 GiB are read", where=str(path))
+        try:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            finding = _look(file, size)
+        except OSError as error:
+            raise ModelError(f"the file cannot be read ({error.strerror})", where=str(path)) from error
+    return ModelFile(path, finding.kind, digest, size, finding.description, finding.imports)
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file for reading, without ever waiting on a pipe or device.
+
+    Raises:
+        ModelError: It is missing, not a regular file, or may not be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelError("no such file", where=str(path)) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a valid path"
+        raise ModelError(f"the file cannot be opened ({reason})", where=str(path)) from error
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        is_directory = stat.S_ISDIR(os.fstat(file.fileno()).st_mode)
+        file.close()
+        raise ModelError(
+            "a directory, not a file" if is_directory else "not a regular file",
+            where=str(path),
+            hint="Give the model file itself" if is_directory else None,
+        )
+    return file
+
+
+def _look(file: BufferedReader, size: int) -> _Finding:
+    head = file.read(_HEAD_BYTES)
+    for magic, recognise in _BY_MAGIC:
+        if head.startswith(magic):
+            return recognise(file, size, head)
+    if _is_safetensors(file, size, head):
+        return _Finding(FileKind.SAFETENSORS, "a safetensors file: tensors only")
+    if _is_onnx(file, size):
+        return _Finding(FileKind.ONNX, "an ONNX model")
+    return _Finding(FileKind.UNKNOWN, _resemblance(head))
+
+
+def _zip_archive(file: BufferedReader, _size: int, _head: bytes) -> _Finding:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            if len(members) > _MAX_ZIP_MEMBERS:
+                return _Finding(FileKind.UNKNOWN, f"a zip archive of {len(members)} members, more than any model has")
+            return _torch_zip(archive, {_below_root(member.filename): member for member in members})
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, ValueError, EOFError):
+        return _Finding(FileKind.UNKNOWN, "a damaged or truncated zip archive (PyTorch checkpoints are zip archives)")
+
+
+def _torch_zip(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> _Finding:
+    """PyTorch puts everything below one folder named after the file."""
+    names = set(members)
+    if "constants.pkl" in names or any(name.startswith("code/") for name in names):
+        return _Finding(FileKind.TORCHSCRIPT, "a TorchScript archive: a program, which loading would run")
+    if {"archive_format", "serialized_exported_program.json"} & names or any(
+        name.startswith("models/") and name.endswith(".json") for name in names
+    ):
+        return _Finding(FileKind.EXPORTED_PROGRAM, "a torch.export program (.pt2), which may hold pickles")
+    if "data.pkl" in names:
+        with archive.open(members["data.pkl"]) as stream:
+            return _from_imports(pickle_imports(stream.read(_MAX_PICKLE_BYTES)), "a PyTorch checkpoint")
+    if any(name.endswith(".npy") for name in names):
+        return _Finding(FileKind.UNKNOWN, "a NumPy archive (.npz), not a model")
+    if any(name.endswith(".weights.h5") for name in names):
+        return _Finding(FileKind.UNKNOWN, "a Keras archive (.keras), which is not supported: export it to ONNX")
+    return _Finding(FileKind.UNKNOWN, "a zip archive, but not one of PyTorch's")
+
+
+def _below_root(name: str) -> str:
+    return name.partition("/")[2] or name
+
+
+def _legacy_pickle(file: BufferedReader, _size: int, _head: bytes) -> _Finding:
+    file.seek(0)
+    imports, is_torch = legacy_checkpoint_imports(BytesIO(file.read(_MAX_PICKLE_BYTES)))
+    return _from_imports(imports, "a PyTorch checkpoint in the format before 1.6") if is_torch else _other(imports)
+
+
+def _other(imports: PickleImports) -> _Finding:
+    return _Finding(FileKind.PICKLE, "a Python pickle, which loading would run", _shown(imports.names))
+
+
+def _from_imports(imports: PickleImports, what: str) -> _Finding:
+    names = _shown(imports.names)
+    if imports.holds_module:
+        return _Finding(FileKind.PICKLED_MODULE, f"{what} of a whole pickled module, which loading would run", names)
+    if not imports.only_tensors:
+        return _Finding(FileKind.PICKLE, f"{what} that holds more than tensors, which loading would run", names)
+    return _Finding(FileKind.STATE_DICT, f"{what} of tensors only", names)
+
+
+def _shown(names: Iterable[str]) -> tuple[str, ...]:
+    """Bounded and printable, because these come from the file; what does more than rebuild tensors first."""
+    clean = ("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name) for name in names)
+    return tuple(sorted((name[:200] for name in clean), key=lambda name: (rebuilds_tensors(name), name))[:_MAX_IMPORTS])
+
+
+def _hdf5(_file: BufferedReader, _size: int, _head: bytes) -> _Finding:
+    return _Finding(FileKind.HDF5_PROFILE, "an HDF5 file: a profile, or weights of Keras (not supported)")
+
+
+def _named(description: str) -> Callable[[BufferedReader, int, bytes], _Finding]:
+    def finding(_file: BufferedReader, _size: int, _head: bytes) -> _Finding:
+        return _Finding(FileKind.UNKNOWN, description)
+
+    return finding
+
+
+_BY_MAGIC: Final[tuple[tuple[bytes, Callable[[BufferedReader, int, bytes], _Finding]], ...]] = (
+    (b"PK\x03\x04", _zip_archive),
+    (b"PK\x05\x06", _named("an empty zip archive")),
+    *((bytes((0x80, protocol)), _legacy_pickle) for protocol in range(2, 6)),
+    (b"\x89HDF\r\n\x1a\n", _hdf5),
+    (b"version https://git-lfs", _named("a Git LFS pointer, not the model itself: run `git lfs pull`")),
+    (b"GGUF", _named("a GGUF language model, not an image classifier")),
+    (b"\x93NUMPY", _named("a NumPy array (.npy), not a model")),
+    (b"\x1f\x8b", _named("a gzip archive: unpack it first")),
+    (b"\x89PNG", _named("a PNG image, not a model")),
+    (b"\xff\xd8\xff", _named("a JPEG image, not a model")),
+    (b"\x7fELF", _named("an ELF program, not a model")),
+    (b"<!DOCTYPE html", _named("an HTML page, not a model: the download went wrong")),
+    (b"<html", _named("an HTML page, not a model: the download went wrong")),
+)
+
+
+def _is_safetensors(file: BufferedReader, size: int, head: bytes) -> bool:
+    length = int.from_bytes(head[:8], "little")
+    if size < 10 or head[8:9] != b"{" or not 2 <= length <= min(size - 8, _MAX_SAFETENSORS_HEADER):
+        return False
+    file.seek(8)
+    try:
+        header = json.loads(file.read(length))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(header, dict) and all(
+        key == "__metadata__" or (isinstance(value, dict) and "data_offsets" in value) for key, value in header.items()
+    )
+
+
+_MODEL_PROTO_WIRE_TYPES: Final = {
+    1: 0,  # ir_version
+    2: 2,  # producer_name
+    3: 2,  # producer_version
+    4: 2,  # domain
+    5: 0,  # model_version
+    6: 2,  # doc_string
+    7: 2,  # graph
+    8: 2,  # opset_import
+    14: 2,  # metadata_props
+    20: 2,  # training_info
+    25: 2,  # functions
+    26: 2,  # configuration
+}
+_GRAPH_FIELD, _OPSET_FIELD = 7, 8
+
+
+def _is_onnx(file: BufferedReader, size: int) -> bool:
+    """Whether the top level of the file is a ``ModelProto``: known fields, up to exactly the end, with a graph."""
+    position = 0
+    seen: set[int] = set()
+    for _ in range(100_000):
+        if position == size:
+            return {_GRAPH_FIELD, _OPSET_FIELD} <= seen
+        file.seek(position)
+        buffer = file.read(20)
+        key, used = _varint(buffer)
+        value, length = _varint(buffer[used:])
+        field, wire = key >> 3, key & 7
+        if not used or not length or _MODEL_PROTO_WIRE_TYPES.get(field) != wire:
+            return False
+        position += used + length + (value if wire == 2 else 0)
+        if position > size:
+            return False
+        seen.add(field)
+    return False
+
+
+def _varint(buffer: bytes) -> tuple[int, int]:
+    """The value of a protobuf varint and its length in bytes; length 0 when there is none."""
+    value = 0
+    for index, byte in enumerate(buffer[:10]):
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            return value, index + 1
+    return 0, 0
+
+
+def _resemblance(head: bytes) -> str:
+    if head[4:8] == b"TFL3":
+        return "a TensorFlow Lite model, which is not supported: export the original to ONNX"
+    if len(head) > 262 and head[257:262] == b"ustar":
+        return "a tar archive: unpack it first"
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = head[: error.start].decode("utf-8") if error.start > len(head) - 4 else ""
+    if text and all(char.isprintable() or char in "\r\n\t" for char in text):
+        return f"a text file that starts with {' '.join(text.split())[:40]!r}"
+    return "in no format that is known here"

@@ -1,0 +1,229 @@
+"""Loading a model file: in a child process, so that the parent only ever sees a checked graph.
+
+Formats whose loading runs code from the file are refused before any process is started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from scanner.errors import LatentscanError, ModelError, UnsafeModelError, UsageError
+from scanner.graph.bundle import IMAGE, LOGITS, GraphBundle, external_range, is_external
+from scanner.graph.shapes import BATCH, declared_type
+from scanner.graph.taps import Tap
+from scanner.models import job as messages
+from scanner.models.child_process import run_child
+from scanner.models.identify import FileKind, ModelFile, open_regular
+from scanner.models.job import Failed, Job, Loaded, Result
+
+_MIN_MEMORY: Final = 8 * 2**30
+_MEMORY_PER_FILE_BYTE: Final = 10
+_MAX_THREADS: Final = 4
+_MAX_GRAPH_BYTES: Final = 512 * 2**20
+_MAX_RESULT_BYTES: Final = 64 * 2**20
+_COPY_BYTES: Final = 4 * 2**20
+
+_ERRORS: Final[Mapping[str, type[LatentscanError]]] = MappingProxyType(
+    {"ModelError": ModelError, "UnsafeModelError": UnsafeModelError, "UsageError": UsageError}
+)
+_WAY_FORWARD: Final = (
+    "Where you trust it, export the model to ONNX, or save its weights alone with "
+    "torch.save(model.state_dict(), ...) and name the network with --arch"
+)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A classifier as a graph, whatever file it came from.
+
+    Attributes:
+        file: The file.
+        architecture: Name of the network, or ``onnx``.
+        bundle: The graph: input ``image``, output ``logits``, dynamic batch.
+        input_shape: Channels, height and width.
+        layout: Order of the image's axes.
+        num_classes: Size of the logits.
+        candidates: Every place worth observing, in order of depth.
+        parity: Largest relative difference between PyTorch and ONNX Runtime over logits and taps; None
+            for ONNX files.
+        notes: What was done to the file's content that the user should know.
+        metadata: The ONNX file's own metadata, printable and bounded.
+    """
+
+    file: ModelFile
+    architecture: str
+    bundle: GraphBundle
+    input_shape: tuple[int, int, int]
+    layout: Literal["NCHW", "NHWC"]
+    num_classes: int
+    candidates: tuple[Tap, ...]
+    parity: float | None
+    notes: tuple[str, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_model(
+    file: ModelFile,
+    *,
+    architecture: str | None = None,
+    trust_code: bool = False,
+    input_size: tuple[int, int] | None = None,
+    num_classes: int | None = None,
+    probe: NDArray[np.float32] | None = None,
+    timeout: float = 600.0,
+) -> LoadedModel:
+    """Load an identified file.
+
+    Args:
+        file: From :func:`scanner.models.identify.identify`.
+        architecture: For files of weights: a name, or ``file.py:callable`` with ``trust_code``.
+        trust_code: Whether ``architecture`` may name Python code to run. The model file never runs.
+        input_size: Height and width, where the file leaves them open.
+        num_classes: To check against the file.
+        probe: A few normalised images (N, C, H, W) on which parity is measured; noise by default.
+        timeout: Seconds, on the clock.
+
+    Raises:
+        UnsafeModelError: Loading the file would run code from it, or leave its folder.
+        ModelError: The file is damaged or not supported, has changed since it was identified, or loading
+            it crashed or took too long.
+        UsageError: The options contradict the file.
+    """
+    _refuse(file)
+    if file.kind is FileKind.ONNX and architecture is not None:
+        raise UsageError("an ONNX file contains its network", where="--arch", hint="Leave --arch out")
+    with tempfile.TemporaryDirectory(prefix="latentscan-", ignore_cleanup_errors=True) as name:
+        work = Path(name)
+        _copy(file, work / messages.MODEL_FILE)
+        if probe is not None:
+            np.save(work / messages.PROBE_FILE, np.ascontiguousarray(probe, dtype=np.float32), allow_pickle=False)
+        job = Job(
+            kind=file.kind,
+            folder=str(file.path.resolve().parent),
+            architecture=_absolute(architecture),
+            trust_code=trust_code,
+            input_size=input_size,
+            num_classes=num_classes,
+            has_probe=probe is not None,
+            memory=max(_MIN_MEMORY, _MEMORY_PER_FILE_BYTE * file.size),
+            seconds=int(timeout * _MAX_THREADS) + 10,
+            threads=min(_MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1),
+        )
+        run_child(job, work, timeout, where=str(file.path))
+        return _collect(file, work, job.memory)
+
+
+def _refuse(file: ModelFile) -> None:
+    where = str(file.path)
+    if file.kind in (FileKind.TORCHSCRIPT, FileKind.EXPORTED_PROGRAM, FileKind.PICKLED_MODULE, FileKind.PICKLE):
+        imports = f" (it imports {_few(file.imports)})" if file.imports else ""
+        raise UnsafeModelError(f"{file.description}{imports}", where=where, hint=_WAY_FORWARD)
+    if file.kind in (FileKind.UNKNOWN, FileKind.HDF5_PROFILE):
+        raise ModelError(
+            f"not a model file: {file.description}",
+            where=where,
+            hint="Supported are ONNX, safetensors, and PyTorch state dicts",
+        )
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _absolute(architecture: str | None) -> str | None:
+    """The child works in another directory."""
+    if architecture is None or ".py:" not in architecture:
+        return architecture
+    file, _, name = architecture.rpartition(":")
+    return f"{Path(file).resolve()}:{name}"
+
+
+def _copy(file: ModelFile, target: Path) -> None:
+    """Copy what was identified; from here on, nobody else can change it."""
+    digest = hashlib.sha256()
+    try:
+        with open_regular(file.path) as source, target.open("xb") as copy:
+            while block := source.read(_COPY_BYTES):
+                digest.update(block)
+                copy.write(block)
+    except OSError as error:
+        raise ModelError(f"the file cannot be copied ({error.strerror})", where=str(file.path)) from error
+    if digest.hexdigest() != file.sha256:
+        raise ModelError("the file changed while it was read", where=str(file.path))
+
+
+def _collect(file: ModelFile, work: Path, memory: int) -> LoadedModel:
+    """Check what the child left, as if a stranger had written it."""
+    where = str(file.path)
+    try:
+        result = Result.model_validate_json(_read(work / messages.RESULT_FILE, _MAX_RESULT_BYTES)).result
+    except ValidationError as error:
+        raise ModelError("loading the model gave a malformed result", where=where) from error
+    if isinstance(result, Failed):
+        raise _ERRORS[result.error](result.what, where=result.where or where, hint=result.hint)
+    graph = _read(work / messages.GRAPH_FILE, _MAX_GRAPH_BYTES)
+    weights = _read(work / messages.WEIGHTS_FILE, memory)
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(graph)
+    except Exception as error:  # protobuf's DecodeError
+        raise ModelError("loading the model gave a malformed graph", where=where) from error
+    taps = tuple(Tap(**tap.model_dump()) for tap in result.candidates)
+    bundle = GraphBundle(proto, weights)
+    _check(bundle, result, taps, where)
+    return LoadedModel(
+        file=file,
+        architecture=result.architecture,
+        bundle=bundle,
+        input_shape=result.input_shape,
+        layout=result.layout,
+        num_classes=result.num_classes,
+        candidates=taps,
+        parity=result.parity,
+        notes=tuple(result.notes),
+        metadata=MappingProxyType(dict(result.metadata)),
+    )
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """A file that the child wrote: a regular one, not a link, and not too large."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode) or state.st_size > limit:
+                raise ModelError(f"loading the model gave an unusable file {path.name!r}")
+            return file.read(state.st_size)
+    except OSError as error:
+        raise ModelError(f"loading the model left no file {path.name!r} ({error.strerror})") from error
+
+
+def _check(bundle: GraphBundle, result: Loaded, taps: tuple[Tap, ...], where: str) -> None:
+    graph = bundle.proto.graph
+    for tensor in graph.initializer:
+        if is_external(tensor):
+            external_range(tensor, len(bundle.weights))
+    channels, height, width = result.input_shape
+    image = (channels, height, width) if result.layout == "NCHW" else (height, width, channels)
+    declared = [(value.name, declared_type(value).shape) for value in (*graph.input, *graph.output)]
+    computed = {name for node in graph.node for name in node.output}
+    if (
+        declared != [(IMAGE, (BATCH, *image)), (LOGITS, (BATCH, result.num_classes))]
+        or any(tap.tensor not in computed or math.prod(tap.shape) % tap.channels for tap in taps)
+        or len({tap.name for tap in taps}) != len(taps)
+    ):
+        raise ModelError("loading the model gave a graph that does not fit its description", where=where)

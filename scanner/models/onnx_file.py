@@ -1,0 +1,208 @@
+"""Reading an ONNX file that nobody vouches for, into the form the scanner works on. Runs in the child process.
+
+In order: parse, fetch external data from regular files beside the model, refuse foreign operators, find the
+image input and the logits, bring the graph to this tool's opset, make the batch dimension dynamic, and
+check by running it that all this left the logits unchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import onnx
+import onnx.inliner
+from numpy.typing import NDArray
+
+from scanner.errors import LatentscanError, ModelError, UnsafeModelError, UsageError
+from scanner.graph.bundle import IMAGE, LOGITS, OPSET, GraphBundle
+from scanner.graph.measure import measure_shapes, open_tensors
+from scanner.graph.shapes import BATCH
+from scanner.graph.taps import Tap, candidate_taps
+from scanner.models.onnx_opset import at_opset
+from scanner.models.onnx_signature import free_batch, image_input, rename, select_logits
+from scanner.models.onnx_walk import REEXPORT, all_nodes, one_line, printable
+from scanner.models.onnx_weights import with_weights
+
+MAX_FILE_BYTES: Final = 2**31 - 1  # what protobuf can parse
+
+_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+_MAX_NODES = 200_000
+_MAX_METADATA = 64
+_MAX_METADATA_KEY = 64
+_MAX_METADATA_VALUE = 4096
+_SAME = 1e-4
+
+
+@dataclass(frozen=True)
+class ParsedOnnx:
+    """An ONNX classifier in normal form.
+
+    Attributes:
+        bundle: The graph; input ``image``, output ``logits``, batch dimension dynamic.
+        candidates: Its taps, named after their tensors.
+        input_shape: Channels, height and width.
+        layout: Order of the image's axes.
+        num_classes: Size of the logits.
+        notes: What was done to the graph that the user should know.
+        metadata: The file's own metadata, printable and bounded.
+    """
+
+    bundle: GraphBundle
+    candidates: tuple[Tap, ...]
+    input_shape: tuple[int, int, int]
+    layout: Literal["NCHW", "NHWC"]
+    num_classes: int
+    notes: tuple[str, ...]
+    metadata: dict[str, str]
+
+
+def read_onnx(
+    path: Path,
+    *,
+    folder: Path,
+    input_size: tuple[int, int] | None = None,
+    num_classes: int | None = None,
+    probe: NDArray[np.float32] | None = None,
+    threads: int = 1,
+) -> ParsedOnnx:
+    """Read an ONNX file.
+
+    Args:
+        path: The file (or a copy of it).
+        folder: Where its external data lies.
+        input_size: Height and width, for graphs that leave them open.
+        num_classes: To check against the graph.
+        probe: Normalised images (N, C, H, W) to run checks on; noise by default.
+        threads: For ONNX Runtime.
+
+    Raises:
+        UnsafeModelError: External data outside the folder or behind links, or foreign operators.
+        ModelError: Damaged, or not an image classifier in a form that is supported.
+        UsageError: The options contradict the graph, or the input size is needed.
+    """
+    model = _parse(path)
+    metadata = _metadata(model)
+    bundle, notes = with_weights(model, folder)
+    bundle = _inlined(bundle)
+    proto = bundle.proto  # this module's own until the end: edited in place
+    _check_operators(proto)
+    image, layout, shape, fixed_batch = image_input(proto.graph, input_size)
+    notes += select_logits(proto.graph)
+    original = _copy(bundle)
+    rename(proto.graph, {image.name: IMAGE, proto.graph.output[0].name: LOGITS})
+    if fixed_batch is not None:
+        free_batch(proto.graph, fixed_batch)
+        notes.append(f"made the batch dimension dynamic (the file fixes it to {fixed_batch})")
+    bundle, converted = at_opset(bundle)
+    notes += converted
+    images = _images(shape, layout, probe)
+    classes = _check_runs(original, bundle, images, fixed_batch, threads)
+    if num_classes not in (None, classes):
+        raise UsageError(f"the model has {classes} classes, not {num_classes}", where="--num-classes")
+    bundle = _finish(bundle, classes)
+    bundle = measure_shapes(bundle, images[:1])
+    return ParsedOnnx(bundle, candidate_taps(bundle.proto), shape, layout, classes, tuple(notes), metadata)
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise ModelError("an ONNX file of more than 2 GiB is not valid", hint="Keep its weights as external data")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except Exception as error:  # protobuf's DecodeError
+        raise ModelError("the ONNX file is damaged: it cannot be parsed") from error
+    if sum(1 for _ in all_nodes(model.graph)) > _MAX_NODES:
+        raise ModelError(f"the graph has more than {_MAX_NODES} nodes")
+    return model
+
+
+def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+    pairs = [(entry.key, entry.value) for entry in model.metadata_props[:_MAX_METADATA]]
+    return {printable(key, _MAX_METADATA_KEY): printable(value, _MAX_METADATA_VALUE) for key, value in pairs}
+
+
+def _inlined(bundle: GraphBundle) -> GraphBundle:
+    """Replace calls of the model's own functions by their bodies, which then are checked like all else."""
+    if not bundle.proto.functions:
+        return bundle
+    try:
+        return GraphBundle(onnx.inliner.inline_local_functions(bundle.proto), bundle.weights)
+    except Exception as error:  # the inliner raises plain RuntimeErrors
+        raise ModelError(f"the model's functions cannot be expanded ({one_line(error)})") from error
+
+
+def _check_operators(proto: onnx.ModelProto) -> None:
+    foreign = {node.domain for node in all_nodes(proto.graph)} - _DOMAINS
+    if foreign:
+        names = ", ".join(sorted(map(printable, foreign)))[:200]
+        raise UnsafeModelError(
+            f"the graph uses operators of {names}, which are not known here",
+            hint="Export it with standard ONNX operators only",
+        )
+    if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
+        raise ModelError("the model does not state its opset")
+
+
+def _images(
+    shape: tuple[int, int, int], layout: Literal["NCHW", "NHWC"], probe: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """Three different images in the model's layout."""
+    if probe is None or probe.shape[1:] != shape or len(probe) < 3:
+        probe = np.random.default_rng(0).standard_normal((3, *shape), dtype=np.float32)
+    images = probe[:3]
+    return np.ascontiguousarray(images if layout == "NCHW" else images.transpose(0, 2, 3, 1))
+
+
+def _check_runs(
+    original: GraphBundle, bundle: GraphBundle, images: NDArray[np.float32], fixed_batch: int | None, threads: int
+) -> int:
+    """Run the file's graph and ours; every image has to get the same logits, alone and in company.
+
+    Returns:
+        The number of classes.
+    """
+    session = open_tensors(bundle, [LOGITS], threads=threads)
+    try:
+        together = session.run({IMAGE: images})[LOGITS]
+        alone = np.concatenate([session.run({IMAGE: image[None]})[LOGITS] for image in images])
+    except (LatentscanError, ValueError) as error:
+        raise ModelError(f"the model does not run on batches of any size ({error})", hint=REEXPORT) from error
+    if together.ndim != 2 or together.dtype != np.float32 or len(together) != len(images) or together.shape[1] < 2:
+        raise ModelError(f"the output for 3 images has shape {together.shape}, not (3, classes)", hint=REEXPORT)
+    if not np.isfinite(together).all():
+        raise ModelError("the logits of the model are not finite")
+    if not _close(alone, together):
+        raise ModelError("an image's logits depend on the batch it is in, or on chance", hint=REEXPORT)
+    reference = open_tensors(original, [original.proto.graph.output[0].name], threads=threads)
+    size = fixed_batch or len(images)
+    fed = np.resize(images, (size, *images.shape[1:]))
+    expected = next(iter(reference.run({reference.input_names[0]: fed}).values()))
+    count = min(size, len(images))
+    if expected.shape[0] < count or not _close(expected[:count], together[:count]):
+        raise ModelError(f"the graph computes something else once brought to opset {OPSET}", hint=REEXPORT)
+    return int(together.shape[1])
+
+
+def _close(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    if one.shape != other.shape:
+        return False
+    return float(np.abs(one - other).max()) <= _SAME * max(float(np.abs(other).max()), 1e-6)
+
+
+def _finish(bundle: GraphBundle, classes: int) -> GraphBundle:
+    proto = bundle.proto
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = BATCH
+    logits = onnx.helper.make_tensor_value_info(LOGITS, onnx.TensorProto.FLOAT, [BATCH, classes])
+    proto.graph.output[0].CopyFrom(logits)
+    del proto.metadata_props[:], proto.graph.value_info[:]
+    proto.doc_string = proto.graph.doc_string = ""
+    return GraphBundle(proto, bundle.weights)
+
+
+def _copy(bundle: GraphBundle) -> GraphBundle:
+    return GraphBundle(bundle.copy_proto(), bundle.weights)

@@ -1,0 +1,95 @@
+"""Fetching the external data of an ONNX file from regular files beside it. Runs in the child process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import onnx
+
+from scanner.errors import ModelError, UnsafeModelError
+from scanner.graph.bundle import GraphBundle, WeightsBuffer, element_count, element_type, is_external, refer
+from scanner.models.onnx_walk import REEXPORT, constant_tensors, printable
+
+MAX_EXTERNAL_BYTES: Final = 16 * 2**30
+
+
+def with_weights(model: onnx.ModelProto, folder: Path) -> tuple[GraphBundle, list[str]]:
+    """The model as a bundle, external data fetched; never through links, never from outside ``folder``.
+
+    Args:
+        model: Taken over and changed.
+        folder: Where the model file lies.
+
+    Returns:
+        The bundle, and a note with name and digest for every file that was read.
+
+    Raises:
+        UnsafeModelError: Data outside the folder, behind a link, or where only initialisers may refer to it.
+        ModelError: Data that is missing, truncated or malformed.
+    """
+    graph = model.graph
+    if graph.sparse_initializer:
+        raise ModelError("the graph has sparse initialisers, which are not supported", hint=REEXPORT)
+    if any(is_external(tensor) for tensor in constant_tensors(graph)):
+        raise UnsafeModelError("constants within the graph refer to external data", hint=REEXPORT)
+    external = [tensor for tensor in graph.initializer if is_external(tensor)]
+    buffer = WeightsBuffer()
+    notes: list[str] = []
+    files: dict[str, memoryview] = {}
+    for tensor in external:
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        if location not in files:
+            files[location] = memoryview(_read_beside(folder, location, sum(map(len, files.values()))))
+            digest = hashlib.sha256(files[location]).hexdigest()
+            notes.append(f"external data {printable(location)!r}, sha256 {digest}")
+        offset, length = _range(tensor, entries, len(files[location]))
+        refer(tensor, buffer.append(files[location][offset : offset + length]), length)
+    return GraphBundle.from_model_proto(model, buffer.to_bytes(), in_place=True), notes
+
+
+def _range(tensor: onnx.TensorProto, entries: dict[str, str], size: int) -> tuple[int, int]:
+    element = element_type(tensor)
+    if element is None or any(dim < 0 for dim in tensor.dims):
+        raise ModelError(f"external tensor {printable(tensor.name)!r} has an unsupported type or shape")
+    length = element_count(tensor.dims) * element.itemsize
+    offset = entries.get("offset", "0")
+    stated = entries.get("length", str(length))
+    if not (offset.isascii() and offset.isdigit()) or len(offset) > 19 or stated != str(length):
+        raise ModelError(f"external tensor {printable(tensor.name)!r} has a malformed reference")
+    if int(offset) + length > size:
+        raise ModelError(f"the external data of tensor {printable(tensor.name)!r} is truncated")
+    return int(offset), length
+
+
+def _read_beside(folder: Path, location: str, already: int) -> bytes:
+    """Read ``location`` below ``folder``, one path component at a time and none of them a link."""
+    parts = PurePosixPath(location).parts
+    shown = f"external data {printable(location)!r}"
+    if not parts or location.startswith(("/", "\\")) or ".." in parts or "\\" in location or "\0" in location:
+        raise UnsafeModelError(f"{shown} lies outside the model's folder")
+    no_links = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    opened: list[int] = []
+    try:
+        opened.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        for part in parts[:-1]:
+            opened.append(os.open(part, no_links | os.O_DIRECTORY, dir_fd=opened[-1]))
+        opened.append(os.open(parts[-1], no_links, dir_fd=opened[-1]))
+        state = os.fstat(opened[-1])
+        if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:
+            raise UnsafeModelError(f"{shown} is not a regular file of its own (a link, or linked elsewhere)")
+        if already + state.st_size > MAX_EXTERNAL_BYTES:
+            raise ModelError(f"{shown} is too large: at most 16 GiB are read")
+        with os.fdopen(os.dup(opened[-1]), "rb") as file:
+            return file.read(state.st_size)
+    except FileNotFoundError as error:
+        raise ModelError(f"{shown} is missing", hint="It belongs into the folder of the model") from error
+    except OSError as error:
+        raise UnsafeModelError(f"{shown} cannot be opened without following links ({error.strerror})") from error
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
