@@ -1,0 +1,54 @@
+"""Files that several tests need: a small backdoored model with a reference, inputs and a profile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_cli(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "scanner", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """The command line as a process; see :func:`run_cli`."""
+    return run_cli
+
+
+@pytest.fixture(scope="session")
+def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's folder: ``vendor/model.pt``, ``ref/``, ``inputs/``, ``truth.csv``."""
+    from reference.demo import build_demo
+
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    build_demo(out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def demo_profile(demo_files: Path) -> Path:
+    """A profile of the demo's model, fitted by the command line."""
+    profile = demo_files / "modelscan.h5"
+    done = run_cli(
+        "fit", demo_files / "vendor" / "model.pt", "--arch", "scnn", "--clean", demo_files / "ref", "-o", profile
+    )
+    assert done.returncode == 0, done.stderr
+    return profile
