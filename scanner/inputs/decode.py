@@ -85,9 +85,9 @@ def decode(data: bytes | NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.
     if isinstance(data, np.ndarray):
         pixels = _as_channels_last(data)
         height, width, channels = pixels.shape
-        if channels == spec.channels and (height, width) == spec.size:
-            if resized_size(width, height, spec.resize) == (width, height):
-                return pixels
+        unchanged = resized_size(width, height, spec.resize) == (width, height)
+        if unchanged and channels == spec.channels and (height, width) == spec.size:
+            return pixels
         image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
     else:
         image = _open(data)

@@ -103,16 +103,18 @@ def read_descriptor(descriptor: int, limit: int) -> bytes:
         UnreadableInput: If it is no regular file, empty, too large, or changes meanwhile.
         OSError: If reading fails.
     """
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         before = os.fstat(descriptor)
         _require_regular(before)
         if before.st_size > limit:
             raise UnreadableInput("too-large", f"{before.st_size} bytes, the limit is {limit}")
         # One byte more than there should be, to see whether the file grew.
-        data = file.read(before.st_size + 1) or b""
-        while len(data) < before.st_size and (more := file.read(before.st_size + 1 - len(data))):
+        data = os.read(descriptor, before.st_size + 1)
+        while len(data) < before.st_size and (more := os.read(descriptor, before.st_size + 1 - len(data))):
             data += more
         after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
     if len(data) != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
         raise UnreadableInput("changed", "the file changed while it was read")
     if not data:

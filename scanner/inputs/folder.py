@@ -138,8 +138,7 @@ def _walk(root: Path) -> Iterator[tuple[str, bool, bool]]:
 
 
 def _is_input(entry: os.DirEntry[str]) -> bool:
-    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a path object each time is slow
-    if suffix in IMAGE_SUFFIXES:
+    if _has_image_suffix(entry.name):
         return True
     if entry.is_symlink():
         return _leads_to_folder(entry)
@@ -149,12 +148,16 @@ def _is_input(entry: os.DirEntry[str]) -> bool:
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_symlink() and entry.is_dir()
-    except OSError:  # a loop
-        return True
+    except OSError:  # a loop: the name has to tell
+        return not _has_image_suffix(entry.name)
 
 
 def _is_clutter(name: str) -> bool:
     """What operating systems leave behind, and hidden files that are no images."""
     if name.startswith("._") or name.lower() in _CLUTTER:
         return True
-    return name.startswith(".") and os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES  # noqa: PTH122
+    return name.startswith(".") and not _has_image_suffix(name)
+
+
+def _has_image_suffix(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a path object each time is slow

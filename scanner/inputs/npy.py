@@ -220,7 +220,7 @@ def read_header(file: IO[bytes], path: Path) -> Header:
                 raise ValueError(f"version {version}")
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, fortran, dtype = read(file)
-    except (ValueError, TypeError, SyntaxError, EOFError, MemoryError, RecursionError, struct.error) as error:
+    except Exception as error:  # NumPy parses the header as Python source, which fails in many ways
         raise damaged(path, error) from None
     if dtype.hasobject:
         raise SourceError("holds Python objects, which would run code when loaded", where=str(path))
