@@ -3,5 +3,4 @@
 set -eu
 source=$1 destination=$2
 
-python=${PYTHON:-python3}
-"$python" -m pip wheel --quiet --disable-pip-version-check --no-cache-dir --no-deps --wheel-dir "$destination" "$source"
+python3 -m pip wheel --quiet --disable-pip-version-check --no-cache-dir --no-deps --wheel-dir "$destination" "$source"

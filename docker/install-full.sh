@@ -5,9 +5,8 @@
 set -eu
 venv=$1 wheels=$2
 
-python=${PYTHON:-python3}
-"$python" -m venv --without-pip "$venv"
-"$python" -m pip --quiet --disable-pip-version-check --python "$venv/bin/python" install --no-cache-dir \
+python3 -m venv --without-pip "$venv"
+python3 -m pip --quiet --disable-pip-version-check --python "$venv/bin/python" install --no-cache-dir \
     "$wheels"/latentscan-*.whl
 
 "$venv/bin/modelscan" fit --help >/dev/null

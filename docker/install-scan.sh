@@ -6,10 +6,9 @@
 set -eu
 venv=$1 wheels=$2 requirements=$3
 
-python=${PYTHON:-python3}
-"$python" -m venv --without-pip "$venv"
+python3 -m venv --without-pip "$venv"
 pip() {
-    "$python" -m pip --quiet --disable-pip-version-check --python "$venv/bin/python" "$@"
+    python3 -m pip --quiet --disable-pip-version-check --python "$venv/bin/python" "$@"
 }
 pip install --no-cache-dir --requirement "$requirements"
 pip install --no-cache-dir --no-index --no-deps "$wheels"/latentscan-*.whl

@@ -273,7 +273,10 @@ def test_the_wheel_holds_every_file_of_the_packages(tmp_path):
     subprocess.run([ROOT / "docker" / "build-wheel.sh", ROOT, tmp_path], check=True)
     (wheel,) = tmp_path.glob(f"latentscan-{__version__}-*.whl")
     packaged = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    tracked = subprocess.run(
-        ["git", "ls-files", "scanner", "detectors", "reference"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    assert packaged == set(tracked.stdout.splitlines())
+    present = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("scanner", "detectors", "reference")
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert packaged == present
