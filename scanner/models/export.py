@@ -231,8 +231,9 @@ def _parity(module: nn.Module, bundle: GraphBundle, calls: Mapping[str, _Call], 
         values = session.run({IMAGE: images})
 
         def compare(tensor: str, output: Array, values: Mapping[str, Array] = values) -> None:
-            difference[tensor] = max(difference[tensor], float(np.abs(output - values[tensor]).max()))
-            scale[tensor] = max(scale[tensor], float(np.abs(output).max()))
+            # NumPy's maximum, because Python's loses values that are not numbers.
+            difference[tensor] = float(np.maximum(difference[tensor], np.abs(output - values[tensor]).max()))
+            scale[tensor] = float(np.maximum(scale[tensor], np.abs(output).max()))
 
         def look(call: _Call, output: Array, compare: Callable[[str, Array], None] = compare) -> None:
             if (call.path, call.index) in tensors:
@@ -241,7 +242,10 @@ def _parity(module: nn.Module, bundle: GraphBundle, calls: Mapping[str, _Call], 
         with _hooks(module, [path for path, _ in tensors], look), torch.inference_mode():
             compare(LOGITS, module(torch.from_numpy(images)).numpy())
     tiny = float(np.finfo(np.float32).tiny)
-    return max(difference[tensor] / max(scale[tensor], tiny) for tensor in difference)
+    parity = float(np.max([difference[tensor] / (scale[tensor] + tiny) for tensor in difference]))
+    if not np.isfinite(parity):
+        raise ModelError("the network computes values that are not finite")
+    return parity
 
 
 def _reason(error: BaseException) -> str:
