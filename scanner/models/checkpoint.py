@@ -136,9 +136,8 @@ def _usable(state: State, notes: list[str]) -> State:
 
 def _refusal(error: Exception) -> str:
     """What the restricted unpickler refused, out of a paragraph of advice."""
-    text = str(error)
-    found = re.search(r"Unsupported (?:global|class|operand|function)[^\n.]*(?:\.[^\s.]+)*", text)
-    return " ".join((found.group(0) if found else _first_line(error)).split())[:200]
+    found = re.search(r"unsupported\b.*|WeightsUnpickler error: .*", str(error), re.IGNORECASE)
+    return " ".join(found.group(0).split())[:200] if found else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -107,16 +107,13 @@ def open_regular(path: Path) -> BufferedReader:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a valid path"
         raise ModelError(f"the file cannot be opened ({reason})", where=str(path)) from error
-    file = os.fdopen(descriptor, "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        is_directory = stat.S_ISDIR(os.fstat(file.fileno()).st_mode)
-        file.close()
-        raise ModelError(
-            "a directory, not a file" if is_directory else "not a regular file",
-            where=str(path),
-            hint="Give the model file itself" if is_directory else None,
-        )
-    return file
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise ModelError("a directory, not a file", where=str(path), hint="Give the model file itself")
+    raise ModelError("not a regular file", where=str(path))
 
 
 def _look(file: BufferedReader, size: int) -> _Finding:
