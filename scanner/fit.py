@@ -41,7 +41,7 @@ from scanner.options import FitOptions
 from scanner.profile.content import Profile
 from scanner.profile.writer import write_profile
 from scanner.progress import Progress
-from scanner.reference_set import ReferenceFeatures, extract_features
+from scanner.reference_set import ReferenceFeatures, extract_features, require_enough
 
 PARITY_IMAGES = 64
 SIZED_IMAGES = 16
@@ -68,6 +68,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
     file = identify(options.model)
     progress.say(f"model: {file.description}")
     source = open_source(options.clean, labels=options.labels)
+    require_enough(len(source.items), source)
     models = _load(file, source, options, progress)
     labels = reference_labels(source, models[0].num_classes) if options.labels else None
     model, preprocess = choose_preprocess(models, source, labels, options, progress)

@@ -100,7 +100,7 @@ def extract_features(
     if count == 0:
         example = f", for example {unreadable[0]}" if unreadable else ""
         raise SourceError(f"none of the {total} images can be read{example}", where=str(source.root))
-    _require_enough(count, source)
+    require_enough(count, source)
     return ReferenceFeatures(
         {name: spool[:count] for name, spool in spools.items()},
         np.asarray(logits[:count]),
@@ -110,10 +110,15 @@ def extract_features(
     )
 
 
-def _require_enough(count: int, source: Source) -> None:
+def require_enough(count: int, source: Source) -> None:
+    """Refuse a reference that no density can be fitted to.
+
+    Raises:
+        InconclusiveError: If there are fewer than :data:`MIN_IMAGES` images.
+    """
     if count < MIN_IMAGES:
         raise InconclusiveError(
-            f"only {count} readable reference images, at least {MIN_IMAGES} are needed",
+            f"only {count} reference images, at least {MIN_IMAGES} are needed",
             where=str(source.root),
             hint="Add clean labelled images; 100 or more give a scan at alpha = 0.01",
         )
