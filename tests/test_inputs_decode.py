@@ -322,6 +322,16 @@ def test_truncation_is_an_error_in_every_format() -> None:
         assert reason(data[:20], spec) in ("truncated", "damaged", "not-an-image"), name
 
 
+@pytest.mark.parametrize("name", sorted(cases().keys() - {"plain.ppm"}))  # plain text has no end to miss
+def test_every_truncation_gives_the_same_pixels_or_a_reason(name: str) -> None:
+    data = CASES[name]
+    spec = spec_of(image_size(data))
+    whole = decode(data, spec)
+    for length in range(len(data)):
+        with contextlib.suppress(UnreadableInput):
+            np.testing.assert_array_equal(decode(data[:length], spec), whole, err_msg=f"{length} bytes")
+
+
 def test_a_truncated_jpeg_is_called_so() -> None:
     data = encode(Image.fromarray(texture(64, 64)), "JPEG")
     assert reason(data[:-100]) == "truncated"
@@ -379,8 +389,8 @@ def test_a_decoder_out_of_memory_is_a_reason(monkeypatch: pytest.MonkeyPatch) ->
     assert reason(CASES["rgb.png"]) == "too-large"
 
 
-def test_no_warning_reaches_the_user(tmp_path: Path) -> None:
-    """In a fresh process with Python's default filters and worker threads."""
+def test_nothing_of_pillow_reaches_the_terminal(tmp_path: Path) -> None:
+    """No warning and no log line, in a fresh process with Python's default filters and worker threads."""
     bad_exif = bytearray(CASES["turned.jpg"])
     start = bad_exif.index(b"Exif\0\0")
     bad_exif[start + 14 : start + 16] = b"\xff\xff"
@@ -389,6 +399,9 @@ def test_no_warning_reaches_the_user(tmp_path: Path) -> None:
     (tmp_path / "c.jpg").write_bytes(bytes(bad_exif))
     (tmp_path / "d.tif").write_bytes(
         CASES["rgb.tif"].replace(struct.pack("<HHI", 258, 3, 3), struct.pack("<HHI", 258, 3, 90))
+    )
+    (tmp_path / "e.tif").write_bytes(
+        CASES["rgb.tif"].replace(struct.pack("<HHIH", 277, 3, 1, 3), struct.pack("<HHIH", 277, 3, 1, 20))
     )
     script = (
         "import sys; from pathlib import Path\n"

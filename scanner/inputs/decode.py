@@ -7,6 +7,7 @@ with a reason: animations, 16-bit grey and floating-point images.
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from typing import Final
 
@@ -61,6 +62,8 @@ _FOREIGN_MAGIC: Final = (
 # are no news for a user, and sizes are checked below whatever Pillow thinks of them.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# Without a handler, what Pillow logs about damaged files would go to the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def decode(data: bytes | NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
