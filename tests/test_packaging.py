@@ -263,8 +263,8 @@ def test_the_changelog_knows_the_version():
 
 def test_ci_runs_the_test_command_of_the_readme():
     ci, readme = (ROOT / ".ci" / "run").read_text(), (ROOT / "README.md").read_text()
-    assert "pip install -e '.[test]'" in readme
-    assert "pip install --quiet -e '.[test]'" in ci
+    assert "pip install -q -e '.[test]' && .venv/bin/pytest" in readme
+    assert "pip install -q -e '.[test]'" in ci
     assert re.search(r"^step pytest$", ci, flags=re.MULTILINE)
 
 
