@@ -54,6 +54,7 @@ class TriedCandidate:
     spec: PreprocessSpec
     accuracy: float
     log_likelihood: float
+    images: int
 
 
 def reference_labels(source: Source, num_classes: int) -> Labels | None:
@@ -92,11 +93,7 @@ def try_candidates(
     image_sizes: Sequence[tuple[int, int]],
     seed: int,
 ) -> list[TriedCandidate]:
-    """Evaluate every candidate on a labelled sample, best first.
-
-    The order is by accuracy, then by mean log-likelihood of the labels: candidates that differ
-    little in accuracy are usually one normalisation and a near copy of it.
-    """
+    """Evaluate every candidate on a labelled sample, in the order of :func:`candidates`."""
     channels, height, width = model.input_shape
     items = trial_items(source, seed)
     label_index = labels.of(items)
@@ -112,8 +109,26 @@ def try_candidates(
         logits = _run(session, normalise(images, spec, model.layout))
         known = label_index[readable]
         assignment = assign_classes(known, logits.argmax(1), labels.given, model.num_classes)
-        tried.append(TriedCandidate(name, spec, assignment.accuracy, _likelihood(logits, assignment, known)))
-    return sorted(tried, key=lambda c: (-c.accuracy, -c.log_likelihood))
+        tried.append(
+            TriedCandidate(name, spec, assignment.accuracy, _likelihood(logits, assignment, known), len(known))
+        )
+    return tried
+
+
+def rank_candidates(tried: Sequence[TriedCandidate]) -> list[TriedCandidate]:
+    """Best candidate first.
+
+    Accuracy decides where it can. Candidates within two standard errors of the best accuracy are
+    equal as far as the sample can tell, and among them the labels' mean log-likelihood decides: it
+    uses every image, and a network is best calibrated on the inputs it was trained with.
+    """
+    best = max(candidate.accuracy for candidate in tried)
+    images = tried[0].images
+    margin = 2.0 * (max(best * (1.0 - best), 1.0 / images) / images) ** 0.5
+    return sorted(
+        tried,
+        key=lambda c: (c.accuracy < best - margin, -c.log_likelihood if c.accuracy >= best - margin else -c.accuracy),
+    )
 
 
 def require_above_chance(best: TriedCandidate, num_labels: int, where: Path) -> None:

@@ -23,7 +23,7 @@ from detectors.deep_features.head import ScoringHead, evaluate
 from detectors.deep_features.recipe import RECIPES, Recipe
 from detectors.deep_features.scores import SCORE_KINDS, ScoreKind
 from scanner.build_profile import ChosenPreprocess, ReferenceSummary, build_profile, class_names
-from scanner.choose_preprocess import Labels, reference_labels, require_above_chance, try_candidates
+from scanner.choose_preprocess import Labels, rank_candidates, reference_labels, require_above_chance, try_candidates
 from scanner.errors import ModelError, PreprocessError, UsageError
 from scanner.fit_warnings import fit_warnings
 from scanner.graph.bundle import GraphBundle
@@ -31,9 +31,10 @@ from scanner.graph.head import build_head, merge_head
 from scanner.graph.pool import Descriptor, add_descriptors, add_pixel_input
 from scanner.graph.session import GraphSession
 from scanner.graph.taps import choose_taps
-from scanner.inputs.decode import decode, image_size
-from scanner.inputs.items import Source, UnreadableInput
+from scanner.inputs.decode import decode
+from scanner.inputs.items import Source
 from scanner.inputs.preprocess import NORMALISATIONS, PreprocessSpec, from_onnx_metadata, from_sidecar, parse_flag
+from scanner.inputs.sizes import sample_sizes
 from scanner.inputs.source import open_source
 from scanner.models.identify import ModelFile, identify
 from scanner.models.load import LoadedModel, load_model
@@ -44,7 +45,6 @@ from scanner.progress import Progress
 from scanner.reference_set import ReferenceFeatures, extract_features, require_enough
 
 PARITY_IMAGES = 64
-SIZED_IMAGES = 16
 SMALL_IMAGE = 160
 SMALL_PIXELS = 64 * 64
 
@@ -157,18 +157,6 @@ def batch_size(spec: PreprocessSpec) -> int:
     return 64 if spec.size[0] * spec.size[1] <= SMALL_PIXELS else 8
 
 
-def sample_sizes(source: Source) -> list[tuple[int, int]]:
-    """Height and width of some images spread over the source."""
-    sizes = []
-    step = max(1, len(source.items) // SIZED_IMAGES)
-    for item in source.items[::step][:SIZED_IMAGES]:
-        try:
-            sizes.append(image_size(source.read(item)))
-        except UnreadableInput:
-            continue
-    return sizes
-
-
 def choose_preprocess(
     models: Sequence[LoadedModel], source: Source, labels: Labels | None, options: FitOptions, progress: Progress
 ) -> tuple[LoadedModel, ChosenPreprocess]:
@@ -211,16 +199,17 @@ def _best_candidate(
     tried = []
     for model in models:
         session = _session(model.bundle, options)
-        tried += [(c, model) for c in try_candidates(model, session, source, labels, image_sizes, options.seed)]
-    tried.sort(key=lambda pair: (-pair[0].accuracy, -pair[0].log_likelihood))
-    best, model = tried[0]
+        tried += try_candidates(model, session, source, labels, image_sizes, options.seed)
+    tried = rank_candidates(tried)
+    best = tried[0]
+    model = next(model for model in models if model.input_shape[1:] == best.spec.size)
     require_above_chance(best, len(labels.names), options.clean)
-    shown = ", ".join(f"{c.name} {c.accuracy:.1%}" for c, _ in tried[:4])
+    shown = ", ".join(f"{c.name} {c.accuracy:.1%}" for c in tried[:4])
     progress.say(
         f"preprocessing: {best.name} at {best.spec.size[0]}x{best.spec.size[1]}, "
         f"best of {len(tried)} on labelled images ({shown}, ...)"
     )
-    ranking = tuple((f"{c.name} at {c.spec.size[0]}x{c.spec.size[1]}", c.accuracy) for c, _ in tried)
+    ranking = tuple((f"{c.name} at {c.spec.size[0]}x{c.spec.size[1]}", c.accuracy) for c in tried)
     return model, ChosenPreprocess(best.spec, f"best candidate on labelled images: {best.name}", ranking)
 
 

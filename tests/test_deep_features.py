@@ -230,13 +230,17 @@ class TestScores:
 
 class TestCrossFit:
     def test_no_image_is_scored_by_a_density_that_saw_it(self) -> None:
-        """Moving one image far away must change its own score as if the density never knew it."""
+        """Moving one image far away must change its own score as if the density never knew it.
+
+        All components are kept here: their number alone is taken from the whole reference.
+        """
+        whole = DensitySettings(retained_variance=1.0)
         features, labels = make_data()
         folds = np.arange(240) % 5
         outlier = features.copy()
         outlier[7] += 100.0
-        plain = fit_cross(features, labels, labels, folds, CLASSES, DensitySettings())
-        moved = fit_cross(outlier, labels, labels, folds, CLASSES, DensitySettings())
+        plain = fit_cross(features, labels, labels, folds, CLASSES, whole)
+        moved = fit_cross(outlier, labels, labels, folds, CLASSES, whole)
         same_fold = np.flatnonzero((folds == folds[7]) & (np.arange(240) != 7))
         np.testing.assert_allclose(
             moved.scores["likelihood"][same_fold], plain.scores["likelihood"][same_fold], rtol=1e-6
@@ -248,7 +252,7 @@ class TestCrossFit:
             labels[held_out],
             np.zeros(len(held_out), bool),
             CLASSES,
-            DensitySettings(),
+            whole,
         )
         expected = score_features(direct.fitted, outlier[7:8].astype(np.float64), labels[7:8])["likelihood"][0]
         assert moved.scores["likelihood"][7] == pytest.approx(expected, rel=1e-6)
@@ -258,3 +262,13 @@ class TestCrossFit:
         features, labels = make_data()
         fitted = fit_cross(features, labels, labels, np.arange(240) % 5, CLASSES, DensitySettings(family))
         assert all(np.isfinite(scores).all() for scores in fitted.scores.values())
+
+    def test_folds_keep_as_many_components_as_the_whole(self) -> None:
+        """At a share that falls between two counts, folds would disagree, and with them their errors."""
+        features, labels = make_data(count=300)
+        folds = np.arange(300) % 5
+        share = np.cumsum(np.linalg.eigvalsh(np.cov(features.T, bias=True))[::-1])
+        retained = float(share[-2] / share[-1])
+        scores = fit_cross(features, labels, labels, folds, CLASSES, DensitySettings(retained_variance=retained)).scores
+        medians = [np.median(scores["reconstruction"][folds == fold]) for fold in range(5)]
+        assert max(medians) < 4 * min(medians)

@@ -47,6 +47,8 @@ def fit_cross(
 ) -> FittedDescriptor:
     """Fit on all images; score each one with the density fitted without its fold.
 
+    Nothing of a fold enters the density that scores it, but for the number of components.
+
     Args:
         features: ``(N, D)`` float32, possibly a memory map.
         classes: ``(N,)`` class to fit each image under.
@@ -63,14 +65,17 @@ def fit_cross(
     total = by_fold[0]
     for part in by_fold[1:]:
         total = total + part
+    whole = _fit(features, np.arange(len(features)), classes, total, settings)
+    # One number of components for all folds: near the retained share it would differ by one from
+    # fold to fold, and with it the reconstruction error of a whole fold.
+    components = whole.projection.dim
     scores: dict[ScoreKind, NDArray[np.float64]] = {kind: np.empty(len(features)) for kind in SCORE_KINDS}
     for fold, part in enumerate(by_fold):
         unseen = np.flatnonzero(folds == fold)
-        fitted = _fit(features, np.flatnonzero(folds != fold), classes, total - part, settings)
+        fitted = _fit(features, np.flatnonzero(folds != fold), classes, total - part, settings, components)
         for kind, values in score_rows(fitted, features, unseen, predicted).items():
             scores[kind][unseen] = values
-    everything = np.arange(len(features))
-    return FittedDescriptor(_fit(features, everything, classes, total, settings), scores)
+    return FittedDescriptor(whole, scores)
 
 
 def fit_split(
@@ -99,7 +104,10 @@ def _fit(
     classes: NDArray[np.int64],
     moments: ClassMoments,
     settings: DensitySettings,
+    components: int | None = None,
 ) -> DescriptorDensity:
-    projection = fit_projection(moments.mean(), moments.total_covariance(), moments.total, settings.retained_variance)
+    projection = fit_projection(
+        moments.mean(), moments.total_covariance(), moments.total, settings.retained_variance, components
+    )
     density = fit_density(settings.family, features, rows, classes, moments, projection, settings.seed)
     return DescriptorDensity(projection, density)

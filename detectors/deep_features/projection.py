@@ -48,6 +48,7 @@ def fit_projection(
     covariance: NDArray[np.float64],
     count: int,
     retained: float = RETAINED_VARIANCE,
+    components: int | None = None,
 ) -> Projection:
     """Keep the fewest leading components whose share of variance reaches ``retained``, inclusively.
 
@@ -59,14 +60,15 @@ def fit_projection(
         covariance: ``(D, D)``, symmetric.
         count: Number of images behind the covariance.
         retained: Share of variance to keep, in (0, 1].
+        components: Keep this many instead, as far as ``count`` allows.
     """
-    variances, components = np.linalg.eigh(covariance)
-    variances, components = np.maximum(variances[::-1], 0.0), components[:, ::-1]
+    variances, vectors = np.linalg.eigh(covariance)
+    variances, vectors = np.maximum(variances[::-1], 0.0), vectors[:, ::-1]
     share = np.cumsum(variances) / max(variances.sum(), np.finfo(np.float64).tiny)
     rank = int(np.count_nonzero(variances > variances[0] * len(variances) * np.finfo(np.float64).eps))
-    needed = int(np.searchsorted(share, retained)) + 1
+    needed = int(np.searchsorted(share, retained)) + 1 if components is None else components
     kept = max(1, min(needed, rank, count - 1))
     # A fixed sign makes refits comparable and files reproducible across LAPACK builds.
-    leading = components[:, :kept]
+    leading = vectors[:, :kept]
     signs = np.sign(leading[np.abs(leading).argmax(0), np.arange(kept)])
     return Projection(mean, np.ascontiguousarray(leading * signs), variances[:kept].copy(), float(variances.sum()))
