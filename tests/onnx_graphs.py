@@ -50,9 +50,9 @@ def conv_net(**options: object) -> onnx.ModelProto:
             ("Relu", ["c2"], ["r2"]),
             ("GlobalAveragePool", ["r2"], ["g"]),
             ("Flatten", ["g"], ["f"]),
-            ("Gemm", ["f", "w3"], ["logits"]),
+            ("Gemm", ["f", "w3", "b3"], ["logits"]),
         ],
-        {"w1": weights(1, 16, 3, 3, 3), "w2": weights(2, 32, 16, 1, 1), "w3": weights(3, 32, 4)},
+        {"w1": weights(1, 16, 3, 3, 3), "w2": weights(2, 32, 16, 1, 1), "w3": weights(3, 32, 4), "b3": weights(4, 4)},
         **options,  # type: ignore[arg-type]
     )
 

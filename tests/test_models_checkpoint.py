@@ -87,7 +87,7 @@ class Payload:
 
 
 def test_payload_is_refused_by_the_loader_too(tmp_path: Path) -> None:
-    with pytest.raises(UnsafeModelError, match="posix.system"):
+    with pytest.raises(UnsafeModelError, match=r"posix\.system"):
         read(tmp_path, {**STATE, "x": Payload(tmp_path / "canary")})
     assert not (tmp_path / "canary").exists()
 
@@ -143,10 +143,8 @@ def test_resnet20_sizes_follow_from_the_weights() -> None:
         ("resnet18", 224, 10),
         ("resnet18", 224, 1000),
         ("squeezenet1_1", 224, 5),
-        ("googlenet", 224, 6),
         ("inception_v3", 299, 6),
         ("efficientnet_b1", 240, 3),
-        ("maxvit_t", 224, 3),
     ],
 )
 @pytest.mark.filterwarnings("ignore")
@@ -203,7 +201,7 @@ def test_mismatches_are_named_in_one_line() -> None:
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 900
     state["layer1.0.conv1.weight"] = torch.zeros(8, 16, 3, 3)
-    with pytest.raises(ModelError, match="layer1.0.conv1.weight is 8x16x3x3 instead of 16x16x3x3"):
+    with pytest.raises(ModelError, match=r"layer1\.0\.conv1\.weight is 8x16x3x3 instead of 16x16x3x3"):
         build_network("resnet20", state)
     del state["layer1.0.conv1.weight"]
     with pytest.raises(ModelError, match=r"missing layer1\.0\.conv1\.weight"):
@@ -229,7 +227,8 @@ import torch
 from pathlib import Path
 Path({canary!r}).touch()
 def net(num_classes):
-    return torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, num_classes))
+    first = torch.nn.Conv2d(1, 4, 3)
+    return torch.nn.Sequential(first, torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, num_classes))
 def broken():
     raise RuntimeError("no")
 number = 3

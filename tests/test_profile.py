@@ -14,7 +14,7 @@ import numpy as np
 import pydantic
 import pytest
 from h5py import h5d, h5p, h5s, h5t
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from profile_samples import names, profiles, sample_header, sample_profile
 
@@ -61,7 +61,7 @@ def refused(path, match):
 # Round trips
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(profiles())
 def test_round_trip(tmp_path_factory, profile):
     path = tmp_path_factory.mktemp("profile") / "profile.h5"
@@ -233,7 +233,7 @@ def test_every_truncation_is_refused(path):
     refused(path, "is truncated")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_damage_is_refused_or_without_effect(tmp_path_factory, data):
     """Whatever bytes change, reading ends in `ProfileError` or in the very same content."""

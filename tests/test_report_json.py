@@ -9,7 +9,7 @@ import resource
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from profile_samples import names
 from report_samples import reports, sample_report, sample_row
@@ -21,7 +21,7 @@ from scanner.report.schema import Report
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(reports())
 def test_round_trip(report):
     content = report_bytes(report)
@@ -32,7 +32,7 @@ def test_round_trip(report):
     assert report_digest(json.loads(content)) == report.report_digest
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(reports())
 def test_the_file_is_plain_text(report):
     """One JSON document in UTF-8 that a terminal shows as it is."""

@@ -6,7 +6,7 @@ import resource
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_samples import rows, sample_row, unreadable_row
 
@@ -27,7 +27,7 @@ def expected(row):
     return rounded(json.loads(row.model_dump_json()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(rows, max_size=5))
 def test_json_lines(tmp_path_factory, written):
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"

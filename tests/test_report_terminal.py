@@ -5,7 +5,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from profile_samples import sample_header
 from report_samples import reports, sample_report, sample_row
 from rich.cells import cell_len
@@ -152,7 +152,7 @@ def test_any_width(width):
     check_layout(text, width)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(reports())
 def test_any_report(report):
     check_layout(printed(report))

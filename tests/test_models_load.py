@@ -1,0 +1,297 @@
+import json
+import os
+import pickle
+import stat
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx_graphs
+import pytest
+import torch
+from torch import nn
+
+from scanner.errors import ModelError, UnsafeModelError, UsageError
+from scanner.graph.session import GraphSession
+from scanner.models import child_process, load
+from scanner.models.architectures.scnn import SCNN
+from scanner.models.identify import identify
+from scanner.models.job import Failed, Loaded, Result, TapMessage
+from scanner.models.load import LoadedModel, load_model
+
+
+@pytest.fixture(scope="module")
+def scnn() -> nn.Module:
+    torch.manual_seed(0)
+    return SCNN().eval()
+
+
+@pytest.fixture
+def onnx_path(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_graphs.conv_net().SerializeToString())
+    return path
+
+
+def loaded(path: Path, **options: object) -> LoadedModel:
+    return load_model(identify(path), **options)  # type: ignore[arg-type]
+
+
+def test_state_dict(scnn: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"state_dict": {f"module.{key}": value for key, value in scnn.state_dict().items()}}, path)
+    probe = np.random.default_rng(0).standard_normal((5, 1, 28, 28), dtype=np.float32)
+    model = loaded(path, architecture="scnn", probe=probe)
+    assert (model.architecture, model.input_shape, model.layout, model.num_classes) == ("scnn", (1, 28, 28), "NCHW", 10)
+    assert [tap.name for tap in model.candidates] == ["relu1", "relu2", "relu3"]
+    assert model.parity is not None
+    assert model.parity < 1e-5
+    assert len(model.notes) == 2
+    values = GraphSession(*model.bundle.serialise(), device="cpu").run({"image": probe})
+    with torch.inference_mode():
+        torch.testing.assert_close(torch.from_numpy(values["logits"]), scnn(torch.from_numpy(probe)))
+
+
+def test_onnx_file_under_any_name(onnx_path: Path) -> None:
+    path = onnx_path.rename(onnx_path.with_suffix(".pt"))
+    model = loaded(path)
+    assert (model.architecture, model.parity, model.num_classes) == ("onnx", None, 4)
+    assert [tap.name for tap in model.candidates] == ["r1", "r2"]
+    with pytest.raises(UsageError, match="--arch"):
+        loaded(path, architecture="resnet18")
+
+
+def test_nothing_is_left_behind(onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    loaded(onnx_path)
+    with pytest.raises(ModelError):
+        loaded(onnx_path, timeout=0.01)
+    assert list(scratch.iterdir()) == []
+
+
+def test_errors_of_the_child_arrive_as_they_are(scnn: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(scnn.state_dict(), path)
+    with pytest.raises(UsageError, match="which network"):
+        loaded(path)
+    (tmp_path / "damaged.onnx").write_bytes(onnx_graphs.conv_net(image=("batch", 7, 8, 8)).SerializeToString())
+    with pytest.raises(ModelError, match=r"damaged\.onnx.*channels"):
+        loaded(tmp_path / "damaged.onnx")
+
+
+class Payload:
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.canary}",)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["module", "torchscript", "exported", "payload", "pickle"])
+def test_formats_that_run_code_are_refused_before_any_process(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, linear = tmp_path / "m.pt", nn.Linear(3, 4)
+    if kind == "module":
+        torch.save(linear, path)
+    elif kind == "torchscript":
+        torch.jit.save(torch.jit.trace(linear, torch.zeros(1, 3)), str(path))
+    elif kind == "exported":
+        torch.export.save(torch.export.export(linear, (torch.zeros(1, 3),)), path)
+    elif kind == "payload":
+        torch.save({"w": torch.zeros(3), "x": Payload(tmp_path / "canary")}, path)
+    else:
+        path.write_bytes(pickle.dumps(Payload(tmp_path / "canary")))
+    monkeypatch.setattr(load, "run_child", lambda *_args, **_options: pytest.fail("started a process"))
+    with pytest.raises(UnsafeModelError, match=r"m\.pt.*ONNX.*state_dict") as caught:
+        loaded(path, architecture="resnet18")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("content", [b"name: resnet\n", b"\x89HDF\r\n\x1a\n", b"\0" * 99])
+def test_files_that_are_no_models(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "m.pt").write_bytes(content)
+    with pytest.raises(ModelError, match="not a model file"):
+        loaded(tmp_path / "m.pt")
+
+
+def test_file_that_changes_in_between(onnx_path: Path) -> None:
+    file = identify(onnx_path)
+    with pytest.raises(ModelError, match="changed"):
+        load_model(replace(file, sha256="0" * 64))
+    onnx_path.unlink()
+    with pytest.raises(ModelError, match="no such file"):
+        load_model(file)
+
+
+# --- the child process ---------------------------------------------------------------------------
+
+
+def in_child(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Let the child run ``code`` instead of loading."""
+    monkeypatch.setattr(child_process, "_BOOTSTRAP", code)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os; os.abort()", r"crashed \(SIGABRT\)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "lack of memory"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)", "processor time"),
+        ("raise SystemExit(7)", "code 7"),
+        ("raise ValueError('some\\x1b[31m reason')", r"ValueError: some\[31m reason"),
+        ("pass", "left no file 'result.json'"),
+        ("open('result.json', 'w').write('{}')", "malformed result"),
+        ("open('result.json', 'w').write('{\"result\": ' * 100000)", "malformed result"),
+        ("import os; os.symlink('/etc/passwd', 'result.json')", "left no file"),
+        ("import os; os.mkfifo('result.json')", "unusable file"),
+        ("open('result.json', 'w').truncate(2**40)", "unusable file"),
+    ],
+)
+def test_every_end_of_the_child_is_one_clear_line(
+    code: str, words: str, onnx_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_child(monkeypatch, code)
+    with pytest.raises(ModelError, match=words) as caught:
+        loaded(onnx_path)
+    assert str(caught.value).isprintable()
+
+
+def test_timeout_ends_the_child_and_its_children(
+    onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import os, subprocess, sys, time; subprocess.Popen(['sleep', '100']);"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpgid(0))); time.sleep(100)"
+    )
+    in_child(monkeypatch, code)
+    started = time.monotonic()
+    with pytest.raises(ModelError, match="longer than 2 seconds"):
+        loaded(onnx_path, timeout=2)
+    assert time.monotonic() - started < 10
+    group = int((tmp_path / "pid").read_text())
+    for _ in range(50):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("processes of the child are still there")
+
+
+def test_output_of_the_child_is_bounded(onnx_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_child(monkeypatch, "import sys; sys.stdout.write('x' * 50_000_000 + '\\nthe end\\n'); raise SystemExit(1)")
+    with pytest.raises(ModelError, match="the end"):
+        loaded(onnx_path)
+
+
+def test_the_child_is_isolated(onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No secrets in its environment, no code from the current directory, limits in place."""
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torch.py").write_text("raise SystemExit('code from the current directory')")
+    code = (
+        "import json,sys; sys.path[:]=json.loads(sys.argv[1]); import os, resource, torch, scanner.models.child as c;"
+        "from scanner.models.job import Job; job = Job.model_validate_json(sys.stdin.read()); c._limit(job);"
+        "kinds = resource.RLIMIT_AS, resource.RLIMIT_CORE, resource.RLIMIT_FSIZE;"
+        "limits = [resource.getrlimit(kind)[0] for kind in kinds];"
+        f"json.dump([dict(os.environ), limits, os.getcwd(), job.memory], open({str(tmp_path / 'seen')!r}, 'w'))"
+    )
+    in_child(monkeypatch, code)
+    with pytest.raises(ModelError, match=r"result\.json"):
+        loaded(onnx_path)
+
+    environment, (address_space, core, file_size), folder, memory = json.loads((tmp_path / "seen").read_text())
+    assert "SECRET_TOKEN" not in environment
+    assert environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert (core, file_size) == (0, memory)
+    assert memory < address_space < 2**45
+    assert Path(folder) != tmp_path
+    assert not Path(folder).exists()
+
+
+def test_memory_is_limited(onnx_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "_MIN_MEMORY", 2**20)
+    with pytest.raises(ModelError, match=r"memory|crashed|cannot be loaded|ended with code"):
+        loaded(onnx_path)
+
+
+GOOD = Loaded(
+    architecture="onnx",
+    input_shape=(3, 8, 8),
+    layout="NCHW",
+    num_classes=4,
+    candidates=[
+        TapMessage(name="r1", tensor="r1", shape=(16, 6, 6), layout="NCHW", channels=16, class_token=False, depth=0.3)
+    ],
+    parity=None,
+    notes=[],
+    metadata={},
+)
+
+
+def collected(tmp_path: Path, path: Path, **changes: object) -> LoadedModel:
+    """What the parent makes of a result that a subverted child might leave."""
+    message = Result(result=GOOD.model_copy(update=changes)).model_dump_json()
+    graph, weights = onnx_graphs.conv_bundle().serialise()
+    for name, data in {"result.json": message.encode(), "graph.onnx": graph, "weights": weights}.items():
+        if not (tmp_path / name).exists():
+            (tmp_path / name).write_bytes(data)
+    return load._collect(identify(path), tmp_path, 2**30)
+
+
+def test_a_good_result_is_taken(tmp_path: Path, onnx_path: Path) -> None:
+    assert collected(tmp_path, onnx_path).candidates[0].channels == 16
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_classes": 5},
+        {"num_classes": 1},
+        {"input_shape": (1, 8, 8)},
+        {"input_shape": (3, 8, 10**9)},
+        {"layout": "NHWC"},
+        {"layout": "CHWN"},
+        {"parity": -1.0},
+        {"notes": ["x" * 100_000]},
+        {"candidates": [GOOD.candidates[0].model_copy(update={"tensor": "nowhere"})]},
+        {"candidates": [GOOD.candidates[0].model_copy(update={"channels": 7})]},
+        {"candidates": [GOOD.candidates[0].model_copy(update={"shape": ()})]},
+        {"candidates": [*GOOD.candidates, *GOOD.candidates]},
+        {"architecture": 3},
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_results_that_contradict_the_graph_are_refused(
+    changes: dict[str, object], tmp_path: Path, onnx_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"malformed|does not fit"):
+        collected(tmp_path, onnx_path, **changes)
+
+
+@pytest.mark.parametrize("name", ["graph.onnx", "weights"])
+@pytest.mark.parametrize("data", [b"", b"\xff" * 64])
+def test_broken_files_from_the_child(name: str, data: bytes, tmp_path: Path, onnx_path: Path) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ModelError):
+        collected(tmp_path, onnx_path)
+
+
+def test_unknown_error_classes_are_not_instantiated(tmp_path: Path, onnx_path: Path) -> None:
+    good = Failed(error="UsageError", what="w", where=None, hint=None)
+    (tmp_path / "result.json").write_text(Result(result=good).model_dump_json().replace("UsageError", "SystemExit"))
+    with pytest.raises(ModelError, match="malformed"):
+        collected(tmp_path, onnx_path)
+
+
+def test_the_working_directory_is_private(onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_child(monkeypatch, f"import os; open({str(tmp_path / 'mode')!r}, 'w').write(str(os.stat('.').st_mode))")
+    with pytest.raises(ModelError):
+        loaded(onnx_path)
+    assert stat.S_IMODE(int((tmp_path / "mode").read_text())) == 0o700
