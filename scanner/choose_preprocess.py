@@ -24,7 +24,9 @@ from scanner.inputs.normalise import normalise
 from scanner.inputs.preprocess import PreprocessSpec, candidates
 from scanner.models.load import LoadedModel
 
-TRIAL_IMAGES = 400
+# Networks on small images are cheap to try, and their candidates close to one another.
+TRIAL_IMAGES, TRIAL_IMAGES_SMALL = 400, 2000
+SMALL_PIXELS = 64 * 64
 CHANCE_FACTOR = 1.5
 
 
@@ -73,16 +75,16 @@ def reference_labels(source: Source, num_classes: int) -> Labels | None:
     return Labels(names, np.arange(len(names), dtype=np.int64))
 
 
-def trial_items(source: Source, seed: int) -> list[Item]:
-    """Up to :data:`TRIAL_IMAGES` items, spread over the labels."""
+def trial_items(source: Source, count: int, seed: int) -> list[Item]:
+    """About ``count`` items, spread evenly over the labels."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(source.items))
     by_label: dict[str | None, list[int]] = {}
     for index in order.tolist():
         by_label.setdefault(source.items[index].label, []).append(index)
-    quota = max(1, TRIAL_IMAGES // max(1, len(by_label)))
+    quota = max(1, count // max(1, len(by_label)))
     chosen = sorted(index for members in by_label.values() for index in members[:quota])
-    return [source.items[index] for index in chosen[: 4 * TRIAL_IMAGES]]
+    return [source.items[index] for index in chosen]
 
 
 def try_candidates(
@@ -95,7 +97,7 @@ def try_candidates(
 ) -> list[TriedCandidate]:
     """Evaluate every candidate on a labelled sample, in the order of :func:`candidates`."""
     channels, height, width = model.input_shape
-    items = trial_items(source, seed)
+    items = trial_items(source, TRIAL_IMAGES_SMALL if height * width <= SMALL_PIXELS else TRIAL_IMAGES, seed)
     label_index = labels.of(items)
     tried = []
     pixels: dict[PreprocessSpec, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = {}
