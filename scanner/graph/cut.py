@@ -82,16 +82,15 @@ def _data_flow(graph: onnx.GraphProto, source: str, sink: str) -> list[_Step]:
     for node in graph.node:
         inputs = [name for name in consumed(node) if name in forward]
         if inputs and node.op_type not in _SHAPE_ONLY:
-            outputs = [name for name in node.output if name]
-            forward.update(outputs)
-            downstream.append((node, inputs, outputs))
+            forward.update(name for name in node.output if name)
+            downstream.append((node, inputs, list(node.output)))
     backward = {sink}
     live: list[_Step] = []
-    for node, inputs, produced in reversed(downstream):
+    for node, read, produced in reversed(downstream):
         used = [name for name in produced if name in backward]
         if used:
-            backward.update(inputs)
-            live.append((node, inputs, used))
+            backward.update(read)
+            live.append((node, read, used))
     return live[::-1]
 
 

@@ -87,7 +87,7 @@ def export_network(module: nn.Module, input_shape: tuple[int, int, int], probe: 
 def _check_logits(module: nn.Module, images: Array) -> int:
     shape = "x".join(str(size) for size in images.shape[1:])
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             logits = module(torch.from_numpy(images))
     except Exception as error:  # whatever the layers raise
         raise ModelError(
@@ -175,7 +175,7 @@ def _producers(
             if value.shape == output.shape and _same(value, output):
                 found[tensor].append(call)
 
-    with _hooks(module, None, look), torch.inference_mode():
+    with _hooks(module, None, look), torch.no_grad():
         module(torch.from_numpy(images))
     return {tensor: _best(calls, scopes.get(tensor, ())) for tensor, calls in found.items()}
 
@@ -239,7 +239,7 @@ def _parity(module: nn.Module, bundle: GraphBundle, calls: Mapping[str, _Call], 
             if (call.path, call.index) in tensors:
                 compare(tensors[call.path, call.index], output)
 
-        with _hooks(module, [path for path, _ in tensors], look), torch.inference_mode():
+        with _hooks(module, [path for path, _ in tensors], look), torch.no_grad():
             compare(LOGITS, module(torch.from_numpy(images)).numpy())
     tiny = float(np.finfo(np.float32).tiny)
     parity = float(np.max([difference[tensor] / (scale[tensor] + tiny) for tensor in difference]))
