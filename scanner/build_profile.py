@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 import scanner
 from detectors.calibration.conformal import smallest_alpha
@@ -15,6 +17,7 @@ from detectors.class_order import Assignment
 from detectors.deep_features.detector import DeepFeatures
 from detectors.deep_features.recipe import Recipe
 from scanner.calibration_arrays import calibration_to_arrays
+from scanner.errors import ProfileError
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.pool import Descriptor
 from scanner.inputs.preprocess import PreprocessSpec
@@ -95,78 +98,83 @@ def build_profile(
     seed: int,
     warnings: Sequence[str],
 ) -> Profile:
-    """Assemble the profile; see :mod:`scanner.profile.header` for the meaning of every field."""
+    """Assemble the profile; see :mod:`scanner.profile.header` for the meaning of every field.
+
+    Raises:
+        ProfileError: If a name of the model or the reference is too long for a profile.
+    """
     outputs = None if reference.assignment is None else reference.assignment.outputs
-    header = ProfileHeader(
-        tool=ToolInfo(name="latentscan", version=scanner.__version__),
-        created_with=library_versions(FIT_LIBRARIES),
-        model=ModelInfo(
-            name=model.file.path.name,
-            sha256=model.file.sha256,
-            size=model.file.size,
-            format=model.file.kind.value,
-            architecture=model.architecture,
-            description=model.file.description,
-            notes=model.notes,
-            trusted_code=trusted_code,
-        ),
-        preprocess=PreprocessInfo(
-            spec=preprocess.spec.to_dict(),
-            source=preprocess.source,
-            candidates=tuple(PreprocessCandidate(name=name, accuracy=acc) for name, acc in preprocess.tried),
-        ),
-        class_names=class_names(model.num_classes, reference.labels, outputs),
-        num_classes=model.num_classes,
-        class_order=ClassOrder(
-            source="solved" if reference.assignment is not None and reference.assignment.solved else "assumed",
-            assignment=() if outputs is None else tuple(outputs.tolist()),
-        ),
-        taps=tuple(
-            TapInfo(name=t.name, tensor=t.tensor, shape=t.shape, layout=t.layout, depth=t.depth)
-            for t in dict.fromkeys(d.tap for d in descriptors)
-        ),
-        descriptors=tuple(
-            DescriptorInfo(
-                key=d.key,
-                tap=d.tap.name,
-                pooling=d.pooling,
-                dim=d.dim,
-                components=detector.densities[d.key].projection.dim,
-            )
-            for d in descriptors
-        ),
-        scores=tuple(
-            ScoreInfo(key=s.key, descriptor=s.descriptor, kind=s.kind, combined=True) for s in detector.scores
-        ),
-        detector=DetectorInfo(
-            family=recipe.family,
-            parameters={
-                "recipe": recipe.name,
-                "poolings": list(recipe.poolings),
-                "scores": list(recipe.kinds),
-                "retained_variance": recipe.retained_variance,
-                "sharpness": recipe.sharpness,
-            },
-        ),
-        reference=ReferenceInfo(
-            source=reference.kind,
-            images=reference.images,
-            unreadable=reference.unreadable,
-            labelled=reference.labels is not None,
-            per_class=reference.per_class,
-            clean_accuracy=reference.clean_accuracy,
-            digest=reference.digest,
-        ),
-        calibration=CalibrationInfo(
-            method=plan.method,
-            folds=int(plan.folds.max()) + 1 if plan.method == "cross-fit" else None,
-            size=detector.calibration.size,
-            smallest_alpha=smallest_alpha(detector.calibration.size),
-        ),
-        parity=ParityInfo(relative=parity, provider=provider),
-        seed=seed,
-        warnings=tuple(warnings),
-    )
+    with _bounds_reported():
+        header = ProfileHeader(
+            tool=ToolInfo(name="latentscan", version=scanner.__version__),
+            created_with=library_versions(FIT_LIBRARIES),
+            model=ModelInfo(
+                name=model.file.path.name,
+                sha256=model.file.sha256,
+                size=model.file.size,
+                format=model.file.kind.value,
+                architecture=model.architecture,
+                description=model.file.description,
+                notes=model.notes,
+                trusted_code=trusted_code,
+            ),
+            preprocess=PreprocessInfo(
+                spec=preprocess.spec.to_dict(),
+                source=preprocess.source,
+                candidates=tuple(PreprocessCandidate(name=name, accuracy=acc) for name, acc in preprocess.tried),
+            ),
+            class_names=class_names(model.num_classes, reference.labels, outputs),
+            num_classes=model.num_classes,
+            class_order=ClassOrder(
+                source="solved" if reference.assignment is not None and reference.assignment.solved else "assumed",
+                assignment=() if outputs is None else tuple(outputs.tolist()),
+            ),
+            taps=tuple(
+                TapInfo(name=t.name, tensor=t.tensor, shape=t.shape, layout=t.layout, depth=t.depth)
+                for t in dict.fromkeys(d.tap for d in descriptors)
+            ),
+            descriptors=tuple(
+                DescriptorInfo(
+                    key=d.key,
+                    tap=d.tap.name,
+                    pooling=d.pooling,
+                    dim=d.dim,
+                    components=detector.densities[d.key].projection.dim,
+                )
+                for d in descriptors
+            ),
+            scores=tuple(
+                ScoreInfo(key=s.key, descriptor=s.descriptor, kind=s.kind, combined=True) for s in detector.scores
+            ),
+            detector=DetectorInfo(
+                family=recipe.family,
+                parameters={
+                    "recipe": recipe.name,
+                    "poolings": list(recipe.poolings),
+                    "scores": list(recipe.kinds),
+                    "retained_variance": recipe.retained_variance,
+                    "sharpness": recipe.sharpness,
+                },
+            ),
+            reference=ReferenceInfo(
+                source=reference.kind,
+                images=reference.images,
+                unreadable=reference.unreadable,
+                labelled=reference.labels is not None,
+                per_class=reference.per_class,
+                clean_accuracy=reference.clean_accuracy,
+                digest=reference.digest,
+            ),
+            calibration=CalibrationInfo(
+                method=plan.method,
+                folds=int(plan.folds.max()) + 1 if plan.method == "cross-fit" else None,
+                size=detector.calibration.size,
+                smallest_alpha=smallest_alpha(detector.calibration.size),
+            ),
+            parity=ParityInfo(relative=parity, provider=provider),
+            seed=seed,
+            warnings=tuple(warnings),
+        )
     proto, weights = graph.serialise()
     return Profile(
         header,
@@ -175,6 +183,17 @@ def build_profile(
         detector_arrays(detector),
         calibration_to_arrays(detector.calibration),
     )
+
+
+@contextmanager
+def _bounds_reported() -> Iterator[None]:
+    """A header holds what an attacker may have named, within bounds: exceeding one is the user's to know."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise ProfileError(f"the profile cannot hold this ({field}: {first['msg']})", hint="Shorten it") from None
 
 
 def detector_arrays(detector: DeepFeatures) -> dict[str, NDArray[np.float64]]:

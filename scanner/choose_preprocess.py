@@ -27,7 +27,7 @@ from scanner.models.load import LoadedModel
 # Networks on small images are cheap to try, and their candidates close to one another.
 TRIAL_IMAGES, TRIAL_IMAGES_SMALL = 400, 2000
 SMALL_PIXELS = 64 * 64
-CHANCE_FACTOR = 1.5
+MIN_SKILL = 0.05
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def require_above_chance(best: TriedCandidate, num_labels: int, where: Path) -> 
         PreprocessError: If the best accuracy is near chance.
     """
     chance = 1.0 / num_labels
-    if num_labels > 1 and best.accuracy < CHANCE_FACTOR * chance:
+    if num_labels > 1 and best.accuracy <= chance + MIN_SKILL * (1.0 - chance):
         raise PreprocessError(
             f"no candidate preprocessing makes the model better than chance (best {best.accuracy:.1%})",
             where=str(where),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from detectors.calibration.plan import CalibrationPlan
 from detectors.deep_features.detector import DeepFeatures
 from scanner.build_profile import ReferenceSummary
+from scanner.choose_preprocess import MIN_SKILL
 
 FEW_PER_CLASS = 10
 FEW_FOR_ALPHA = 99
-CHANCE_FACTOR = 1.5
 PARITY_LIMIT = 0.05
 
 
@@ -46,8 +46,9 @@ def fit_warnings(
             f"{missing} of the model's {num_classes} classes have no reference image: inputs predicted as one of them "
             "are judged by the nearest class that has."
         )
-    chance = CHANCE_FACTOR / len(reference.per_class)
-    if reference.clean_accuracy is not None and len(reference.per_class) > 1 and reference.clean_accuracy < chance:
+    chance = 1.0 / len(reference.per_class)
+    useless = chance + MIN_SKILL * (1.0 - chance)
+    if reference.clean_accuracy is not None and len(reference.per_class) > 1 and reference.clean_accuracy <= useless:
         warnings.append(
             f"Clean accuracy is {reference.clean_accuracy:.1%}, near chance: preprocessing, labels or model do not "
             "belong together, and no verdict will be given."

@@ -1,4 +1,4 @@
-"""One scanned input as a row of the report or of the file of rows."""
+"""Scanned inputs as rows of the report and of the file of rows."""
 
 from __future__ import annotations
 
@@ -7,15 +7,40 @@ from scanner.report.schema import InputRow, TopScore
 from scanner.scan import ScannedInput, UnreadableRow
 
 
-def input_row(row: ScannedInput | UnreadableRow, header: ProfileHeader, *, all_scores: bool) -> InputRow:
-    """Name what a row refers to by number.
+class RowNamer:
+    """Names what a row refers to by number.
 
     Args:
-        row: The input.
         header: Names of classes and scores.
-        all_scores: Whether the p-value of every single score is listed.
     """
-    if isinstance(row, UnreadableRow):
+
+    def __init__(self, header: ProfileHeader) -> None:
+        self._classes = header.class_names
+        self._scores = tuple(score.key for score in header.scores)
+
+    def scanned(self, row: ScannedInput, *, all_scores: bool) -> InputRow:
+        """The row of a judged input, with the p-value of every single score if ``all_scores``."""
+        return InputRow(
+            index=row.item.index,
+            id=row.item.id,
+            sha256=row.sha256,
+            status="scanned",
+            predicted=row.predicted,
+            predicted_class=self._classes[row.predicted],
+            source=row.source_class,
+            source_class=self._classes[row.source_class],
+            p_value=row.p_value,
+            score=row.score,
+            flagged=row.flagged,
+            top_scores=tuple(
+                TopScore(key=self._scores[i], p_value=float(row.score_p_values[i]), z=float(row.z[i]))
+                for i in row.top_scores()
+            ),
+            scores=dict(zip(self._scores, row.score_p_values.tolist(), strict=True)) if all_scores else None,
+        )
+
+    def unreadable(self, row: UnreadableRow) -> InputRow:
+        """The row of an input that could not be read."""
         return InputRow(
             index=row.item.index,
             id=row.item.id,
@@ -24,22 +49,3 @@ def input_row(row: ScannedInput | UnreadableRow, header: ProfileHeader, *, all_s
             reason=row.reason,
             detail=row.detail,
         )
-    names = header.class_names
-    keys = [score.key for score in header.scores]
-    return InputRow(
-        index=row.item.index,
-        id=row.item.id,
-        sha256=row.sha256,
-        status="scanned",
-        predicted=row.predicted,
-        predicted_class=names[row.predicted],
-        source=row.source_class,
-        source_class=names[row.source_class],
-        p_value=row.p_value,
-        score=row.score,
-        flagged=row.flagged,
-        top_scores=tuple(
-            TopScore(key=keys[i], p_value=float(row.score_p_values[i]), z=float(row.z[i])) for i in row.top_scores()
-        ),
-        scores=dict(zip(keys, row.score_p_values.tolist(), strict=True)) if all_scores else None,
-    )

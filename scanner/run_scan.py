@@ -12,13 +12,12 @@ from pathlib import Path
 from scanner.atomic import check_destination
 from scanner.errors import ProfileError, UsageError
 from scanner.graph.session import GraphSession
-from scanner.input_rows import input_row
+from scanner.input_rows import RowNamer
 from scanner.inputs.items import Source
 from scanner.inputs.source import open_source
 from scanner.inputs.threads import usable_cores
 from scanner.options import ScanOptions
 from scanner.profile.content import Profile
-from scanner.profile.header import ProfileHeader
 from scanner.profile.reader import read_profile
 from scanner.progress import Progress
 from scanner.report.build import batch_section, build_report
@@ -35,14 +34,14 @@ from scanner.versions import library_versions
 class _RowWriter:
     """Writes every row to the file of rows."""
 
-    def __init__(self, file: RowsWriter, header: ProfileHeader) -> None:
-        self._file, self._header = file, header
+    def __init__(self, file: RowsWriter, namer: RowNamer) -> None:
+        self._file, self._namer = file, namer
 
     def scanned(self, row: ScannedInput) -> None:
-        self._file.write(input_row(row, self._header, all_scores=True))
+        self._file.write(self._namer.scanned(row, all_scores=True))
 
     def unreadable(self, row: UnreadableRow) -> None:
-        self._file.write(input_row(row, self._header, all_scores=True))
+        self._file.write(self._namer.unreadable(row))
 
 
 class _InputsDigest:
@@ -74,10 +73,10 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
         _check_model(options.model, profile)
     source = open_source(options.inputs, labels=False)
     session = GraphSession(profile.graph, profile.weights, device=options.device)
-    digest = _InputsDigest()
+    digest, namer = _InputsDigest(), RowNamer(profile.header)
     with ExitStack() as stack:
         rows = None if options.rows is None else stack.enter_context(open_rows(options.rows))
-        sinks: list[RowSink] = [digest] if rows is None else [digest, _RowWriter(rows, profile.header)]
+        sinks: list[RowSink] = [digest] if rows is None else [digest, _RowWriter(rows, namer)]
         counts = scan_source(profile, session, source, options, sinks, progress.task("scan", len(source.items)))
     verdict = decide(_evidence(profile, counts, options), options.fail_on, options.max_unreadable)
     header = profile.header
@@ -107,7 +106,7 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
             class_names=header.class_names,
         ),
         verdict=verdict,
-        top_inputs=[input_row(row, header, all_scores=False) for row in counts.top],
+        top_inputs=[namer.scanned(row, all_scores=False) for row in counts.top],
         rows=None if rows is None else rows.section(),
     )
     for destination in options.reports:
