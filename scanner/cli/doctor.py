@@ -11,6 +11,10 @@ import typer
 REQUIRED = ("numpy", "onnxruntime-gpu", "onnxruntime", "h5py", "pydantic", "pillow", "typer", "rich", "jinja2")
 FIT_ONLY = ("torch", "torchvision", "onnx", "onnxscript", "scikit-learn", "scipy", "safetensors")
 OPTIONAL = ("pyarrow",)
+NAME_CLASH = (
+    "Protect AI's modelscan is installed here too and owns or shadows the command 'modelscan'. "
+    "Use 'latentscan', or install one of them elsewhere."
+)
 
 
 def doctor() -> None:
@@ -41,10 +45,7 @@ def find_problems() -> list[str]:
     """Known problems of this environment, each with its remedy."""
     problems = []
     if name_clash():
-        problems.append(
-            "Protect AI's modelscan is installed here too and owns or shadows the command 'modelscan'. "
-            "Use 'latentscan', or install one of them elsewhere."
-        )
+        problems.append(NAME_CLASH)
     if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
         problems.append(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other. Uninstall both, install one."

@@ -68,11 +68,14 @@ def fit(
     )
     from scanner.atomic import check_destination
     from scanner.cli.console import TerminalProgress
+    from scanner.cli.doctor import NAME_CLASH, name_clash
     from scanner.cli.fit_summary import print_fit_summary
     from scanner.fit import fit as run_fit
 
     check_destination(output)
     with TerminalProgress(quiet) as progress:
+        if name_clash():
+            progress.say(f"warning: {NAME_CLASH}")
         result = run_fit(options, progress)
     if not quiet:
         print_fit_summary(result)

@@ -53,9 +53,12 @@ def scan(
         threads=threads,
     )
     from scanner.cli.console import TerminalProgress
+    from scanner.cli.doctor import NAME_CLASH, name_clash
     from scanner.run_scan import run_scan
 
     with TerminalProgress(quiet) as progress:
+        if name_clash():
+            progress.say(f"warning: {NAME_CLASH}")
         finished = run_scan(options, progress)
     if not quiet:
         from scanner.report.terminal import print_summary
