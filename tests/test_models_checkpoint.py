@@ -188,6 +188,11 @@ def test_old_spelling_of_densenet() -> None:
     assert "renamed weights from the old spelling of DenseNet's layers" in network.notes
 
 
+def test_networks_that_insist_on_a_version() -> None:
+    state = dict(torchvision.models.mnasnet0_5(num_classes=4).state_dict())
+    assert build_network("mnasnet0_5", state).module(torch.zeros(1, 3, 64, 64)).shape == (1, 4)
+
+
 def test_checkpoints_without_batch_counters() -> None:
     state = {k: v for k, v in ResNet20().state_dict().items() if not k.endswith("num_batches_tracked")}
     build_network("resnet20", state)

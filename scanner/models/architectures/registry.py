@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import math
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -272,13 +273,23 @@ def _load(build: Callable[[], nn.Module], state: State, architecture: str, *, on
     ]
     if misshaped:
         raise _mismatch(architecture, {"misshaped": misshaped})
-    # A copy, because loading hooks of old layers rename keys in place.
-    outcome = module.load_state_dict(dict(state), strict=False, assign=on_meta)
+    outcome = module.load_state_dict(_versioned(state, module), strict=False, assign=on_meta)
     if outcome.missing_keys or outcome.unexpected_keys:
         raise _mismatch(architecture, {"missing": outcome.missing_keys, "unexpected": outcome.unexpected_keys})
     if on_meta and any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
         return _load(build, state, architecture, on_meta=False)
     return module.eval().requires_grad_(False)
+
+
+def _versioned(state: State, module: nn.Module) -> State:
+    """A copy, because loading hooks of old layers rename keys in place, that states the network's version.
+
+    MNASNet insists on it, and renamed or converted files have lost it. Layers are left to tell theirs
+    from their keys.
+    """
+    copy = OrderedDict(state)
+    copy._metadata = {"": {"version": module._version}}  # type: ignore[attr-defined]
+    return copy
 
 
 def _require_keys(template: nn.Module, state: State, architecture: str) -> None:
