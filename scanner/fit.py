@@ -69,9 +69,11 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
     progress.say(f"model: {file.description}")
     source = open_source(options.clean, labels=options.labels)
     require_enough(len(source.items), source)
-    models = _load(file, source, options, progress)
-    labels = reference_labels(source, models[0].num_classes) if options.labels else None
-    model, preprocess = choose_preprocess(models, source, labels, options, progress)
+    model = _load(file, options, options.input_size)
+    for note in model.notes:
+        progress.say(note)
+    labels = reference_labels(source, model.num_classes) if options.labels else None
+    model, preprocess = choose_preprocess(model, source, labels, options, progress)
     taps = choose_taps(model.candidates, layers=options.layers)
     taps = taps[-1:] if recipe.taps == "deepest" else taps
     progress.say(f"taps: {', '.join(tap.name for tap in taps)}")
@@ -158,12 +160,12 @@ def batch_size(spec: PreprocessSpec) -> int:
 
 
 def choose_preprocess(
-    models: Sequence[LoadedModel], source: Source, labels: Labels | None, options: FitOptions, progress: Progress
+    model: LoadedModel, source: Source, labels: Labels | None, options: FitOptions, progress: Progress
 ) -> tuple[LoadedModel, ChosenPreprocess]:
     """Flag, then sidecar, then metadata, then the best candidate on labelled images.
 
     Args:
-        models: The model at the input sizes to try, its own first.
+        model: The model at its own input size.
         source: The reference.
         labels: Its labels, if any.
         options: Options of `fit`.
@@ -172,7 +174,6 @@ def choose_preprocess(
     Raises:
         PreprocessError: If nothing says how to preprocess and there are no labels to find out.
     """
-    model = models[0]
     channels, height, width = model.input_shape
     size = (height, width)
     if options.preprocess is not None:
@@ -189,20 +190,20 @@ def choose_preprocess(
             where=str(options.model),
             hint=f"Give --preprocess with a file or one of {', '.join(NORMALISATIONS)}",
         )
-    return _best_candidate(models, source, labels, options, progress)
+    return _best_candidate(model, source, labels, options, progress)
 
 
 def _best_candidate(
-    models: Sequence[LoadedModel], source: Source, labels: Labels, options: FitOptions, progress: Progress
+    model: LoadedModel, source: Source, labels: Labels, options: FitOptions, progress: Progress
 ) -> tuple[LoadedModel, ChosenPreprocess]:
     image_sizes = sample_sizes(source)
+    models = [model, *_at_native_size(model, image_sizes, options, progress)]
     tried = []
-    for model in models:
-        session = _session(model.bundle, options)
-        tried += try_candidates(model, session, source, labels, image_sizes, options.seed)
+    for candidate in models:
+        session = _session(candidate.bundle, options)
+        tried += try_candidates(candidate, session, source, labels, image_sizes, options.seed)
     tried = rank_candidates(tried)
     best = tried[0]
-    model = next(model for model in models if model.input_shape[1:] == best.spec.size)
     require_above_chance(best, len(labels.names), options.clean)
     shown = ", ".join(f"{c.name} {c.accuracy:.1%}" for c in tried[:4])
     progress.say(
@@ -210,44 +211,44 @@ def _best_candidate(
         f"best of {len(tried)} on labelled images ({shown}, ...)"
     )
     ranking = tuple((f"{c.name} at {c.spec.size[0]}x{c.spec.size[1]}", c.accuracy) for c in tried)
-    return model, ChosenPreprocess(best.spec, f"best candidate on labelled images: {best.name}", ranking)
+    chosen = next(m for m in models if m.input_shape[1:] == best.spec.size)
+    return chosen, ChosenPreprocess(best.spec, f"best candidate on labelled images: {best.name}", ranking)
 
 
-def _load(file: ModelFile, source: Source, options: FitOptions, progress: Progress) -> list[LoadedModel]:
-    """Load the model at every input size worth trying, the architecture's own first.
+def _at_native_size(
+    model: LoadedModel, image_sizes: Sequence[tuple[int, int]], options: FitOptions, progress: Progress
+) -> list[LoadedModel]:
+    """The model once more at the size of the images, where they are small and all of one size.
 
     A network for 224x224 may have been trained anew on small images at their own size, and its
     weights do not tell.
     """
-
-    def at(size: tuple[int, int] | None) -> LoadedModel:
-        return load_model(
-            file,
-            architecture=options.architecture,
-            trust_code=options.trust_code,
-            input_size=size,
-            num_classes=options.num_classes,
-            probe=None,
-            timeout=options.timeout,
-        )
-
-    models = [at(options.input_size)]
-    for note in models[0].notes:
-        progress.say(note)
-    sizes = set(sample_sizes(source))
-    native = next(iter(sizes)) if len(sizes) == 1 else None
+    native = image_sizes[0] if len(set(image_sizes)) == 1 else None
     if (
-        native is not None
-        and options.input_size is None
-        and options.architecture is not None
-        and max(native) <= SMALL_IMAGE
-        and native != models[0].input_shape[1:]
+        native is None
+        or options.input_size is not None
+        or options.architecture is None
+        or max(native) > SMALL_IMAGE
+        or native == model.input_shape[1:]
     ):
-        try:
-            models.append(at(native))
-        except ModelError:
-            progress.say(f"input size: the network does not run at the images' {native[0]}x{native[1]}")
-    return models
+        return []
+    try:
+        return [_load(model.file, options, native)]
+    except (ModelError, UsageError):
+        progress.say(f"input size: the network does not run at the images' {native[0]}x{native[1]}")
+        return []
+
+
+def _load(file: ModelFile, options: FitOptions, size: tuple[int, int] | None) -> LoadedModel:
+    return load_model(
+        file,
+        architecture=options.architecture,
+        trust_code=options.trust_code,
+        input_size=size,
+        num_classes=options.num_classes,
+        probe=None,
+        timeout=options.timeout,
+    )
 
 
 def _session(graph: GraphBundle, options: FitOptions) -> GraphSession:
