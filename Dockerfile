@@ -19,7 +19,7 @@ ENV PATH=/opt/latentscan/bin:$PATH \
     USER=latentscan \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-WORKDIR /work
+WORKDIR /data
 
 FROM ${PYTHON_IMAGE} AS build
 COPY pyproject.toml README.md LICENSE /src/
