@@ -85,20 +85,19 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
             session,
             source,
             preprocess.spec,
-            {d.output: d.dim for d in descriptors},
+            descriptors,
             model.num_classes,
             Path(folder),
             batch_size(preprocess.spec),
             progress.task("reference", len(source.items)),
         )
         provider = session.provider
-        features = {d.key: reference.features[d.output] for d in descriptors}
         classes, assignment = _classes(source, reference, labels, model.num_classes, progress)
         plan = plan_calibration(classes, options.seed)
-        step = progress.task("densities", len(features))
-        names = list(features)
+        step = progress.task("densities", len(descriptors))
+        names = [d.key for d in descriptors]
         detector = fit_deep_features(
-            features,
+            reference.spooled.only(names),
             classes,
             reference.predicted,
             model.num_classes,
@@ -107,7 +106,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
             options.seed,
             lambda key: step(names.index(key)),
         )
-        step(len(features))
+        step(len(descriptors))
         head = build_head(detector)
         graph = merge_head(tapped, head, descriptors)
         score_parity = _score_parity(graph, head, detector, descriptors, reference, source, preprocess.spec, options)
@@ -292,7 +291,7 @@ def _score_parity(
     chosen = np.linspace(0, len(reference.rows) - 1, min(PARITY_IMAGES, len(reference.rows))).astype(int)
     pixels = np.stack([decode(source.read(source.items[int(reference.rows[i])]), spec) for i in chosen])
     ours = _session(graph, options).run({"pixels": pixels}, ["scores"])["scores"].astype(np.float64)
-    features = [np.asarray(reference.features[d.output][chosen], np.float64) for d in descriptors]
+    features = [np.asarray(reference.spooled[d.key][chosen], np.float64) for d in descriptors]
     exact, _ = evaluate(head, features, reference.logits[chosen].astype(np.float64))
     standardise = detector.calibration.standardiser
     return float(np.abs(standardise(ours) - standardise(exact)).max())

@@ -7,7 +7,7 @@ One pass through the network writes them to temporary files, which the densities
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.errors import InconclusiveError, SourceError
+from scanner.feature_spool import FeatureSpool, SpooledFeatures
+from scanner.graph.pool import Descriptor
 from scanner.graph.session import GraphSession
 from scanner.inputs.items import Source
 from scanner.inputs.pipeline import run_pipeline
 from scanner.inputs.preprocess import PreprocessSpec
 
 MIN_IMAGES = 20
+LOGITS = "logits"
 
 
 @dataclass(frozen=True)
@@ -28,30 +31,30 @@ class ReferenceFeatures:
     """What one pass over the reference gave, for the ``N`` readable images.
 
     Attributes:
-        features: Per output name ``(N, D)`` float32, memory-mapped.
-        logits: ``(N, C)`` float32.
+        spooled: Per descriptor key ``(N, D)`` float32, and the logits ``(N, C)``, on disk.
+        predicted: ``(N,)`` int64, predicted class of each image.
         rows: ``(N,)`` int64, index of each image in the source.
         unreadable: Number of images that could not be read.
         digest: SHA-256 over the sorted SHA-256 digests of the images.
     """
 
-    features: dict[str, NDArray[np.float32]]
-    logits: NDArray[np.float32]
+    spooled: SpooledFeatures
+    predicted: NDArray[np.int64]
     rows: NDArray[np.int64]
     unreadable: int
     digest: str
 
     @property
-    def predicted(self) -> NDArray[np.int64]:
-        """Predicted classes ``(N,)``."""
-        return np.asarray(self.logits.argmax(1), np.int64)
+    def logits(self) -> NDArray[np.float32]:
+        """Logits ``(N, C)``, mapped from disk."""
+        return self.spooled[LOGITS]
 
 
 def extract_features(
     session: GraphSession,
     source: Source,
     spec: PreprocessSpec,
-    outputs: Mapping[str, int],
+    descriptors: Sequence[Descriptor],
     num_classes: int,
     folder: Path,
     batch_size: int,
@@ -63,7 +66,7 @@ def extract_features(
         session: Session of the graph with ``pixels`` as input.
         source: The reference.
         spec: How to decode an image.
-        outputs: Descriptor outputs of the graph and their dimension.
+        descriptors: Descriptors that the graph gives.
         num_classes: Number of classes ``C``.
         folder: An empty folder for the temporary files.
         batch_size: Images per run.
@@ -74,36 +77,34 @@ def extract_features(
         InconclusiveError: If too few images can be read.
     """
     total = len(source.items)
-    spools = {
-        name: np.memmap(folder / f"{index}.f32", np.float32, "w+", shape=(max(total, 1), dim))
-        for index, (name, dim) in enumerate(outputs.items())
-    }
-    logits = np.memmap(folder / "logits.f32", np.float32, "w+", shape=(max(total, 1), num_classes))
+    names = [LOGITS, *(d.output for d in descriptors)]
+    dims = {d.key: d.dim for d in descriptors} | {LOGITS: num_classes}
     rows: list[NDArray[np.int64]] = []
+    predicted: list[NDArray[np.int64]] = []
     digests: list[str] = []
-    unreadable: list[str] = []
-    names = ["logits", *outputs]
-    count = 0
-    for batch in run_pipeline(
-        source, spec, lambda pixels: session.run({"pixels": pixels}, names), batch_size=batch_size
-    ):
-        size = len(batch.readable)
-        if size:
-            logits[count : count + size] = batch.outputs["logits"]
-            for name, spool in spools.items():
-                spool[count : count + size] = batch.outputs[name]
-            rows.append(batch.start + batch.readable)
-            digests.extend(d for d in (batch.digests[i] for i in batch.readable) if d is not None)
-            count += size
-        unreadable.extend(f"{item.id} ({reason})" for item, reason, _ in batch.unreadable[:3])
-        progress(batch.start + len(batch.items))
+    example = ""
+    with FeatureSpool(folder, dims) as spool:
+        for batch in run_pipeline(
+            source, spec, lambda pixels: session.run({"pixels": pixels}, names), batch_size=batch_size
+        ):
+            if len(batch.readable):
+                outputs = {d.key: batch.outputs[d.output] for d in descriptors}
+                spool.append(outputs | {LOGITS: batch.outputs[LOGITS]})
+                rows.append(batch.start + batch.readable)
+                predicted.append(batch.outputs[LOGITS].argmax(1))
+                digests.extend(d for d in (batch.digests[i] for i in batch.readable) if d is not None)
+            if batch.unreadable and not example:
+                item, reason, _ = batch.unreadable[0]
+                example = f", for example {item.id} ({reason})"
+            progress(batch.start + len(batch.items))
+        features = spool.finish()
+    count = sum(map(len, rows))
     if count == 0:
-        example = f", for example {unreadable[0]}" if unreadable else ""
         raise SourceError(f"none of the {total} images can be read{example}", where=str(source.root))
     require_enough(count, source)
     return ReferenceFeatures(
-        {name: spool[:count] for name, spool in spools.items()},
-        np.asarray(logits[:count]),
+        features,
+        np.concatenate(predicted),
         np.concatenate(rows),
         total - count,
         _combined_digest(digests),
