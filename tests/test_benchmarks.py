@@ -1,0 +1,37 @@
+"""Committed figures exist, name their machine and come from the committed scripts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    "name", ["reference/results/cli.json", "reference/results/densities.json", "benchmarks/results/cpu.json"]
+)
+def test_results_name_machine_and_versions(name: str) -> None:
+    text = (ROOT / name).read_text()
+    result = json.loads(text)
+    assert "machine" in result
+    assert "torch" in text
+
+
+def test_readme_figures_are_those_of_the_result_file() -> None:
+    models = json.loads((ROOT / "reference/results/cli.json").read_text())["models"]
+    readme = (ROOT / "README.md").read_text()
+    rows = {line.split("|")[1].strip(): line for line in readme.splitlines() if line.startswith("| ")}
+    names = ("mnist-four-pixels-10-seed0", "cifar10-square-10-seed0")
+    default = [models[name]["recipes"]["default"]["all"] for name in names]
+    paper = [models[name]["recipes"]["paper"]["all"] for name in names]
+    for line, values in (
+        ("AUPR, default detector", [f"{100 * d['aupr']:.2f}" for d in default]),
+        ("AUPR, the paper's recipe in this tool", [f"{100 * d['aupr']:.2f}" for d in paper]),
+        ("AUROC, default", [f"{100 * d['auroc']:.2f}" for d in default]),
+        ("triggered inputs flagged at alpha = 0.01", [f"{100 * d['detection_rate']:.1f}%" for d in default]),
+        ("clean inputs flagged at alpha = 0.01", [f"{100 * d['false_alarm_rate']:.2f}%" for d in default]),
+    ):
+        assert [cell.strip(" *") for cell in rows[line].split("|")[2:4]] == values
