@@ -144,7 +144,7 @@ def test_resnet20_sizes_follow_from_the_weights() -> None:
         ("resnet18", 224, 1000),
         ("squeezenet1_1", 224, 5),
         ("inception_v3", 299, 6),
-        ("efficientnet_b1", 240, 3),
+        ("regnet_y_400mf", 224, 3),
     ],
 )
 @pytest.mark.filterwarnings("ignore")

@@ -92,8 +92,7 @@ def build_network(
         return _build_custom(architecture, state, input_size, num_classes)
     if architecture in _OWN:
         planner: _Planner = _plan_scnn if architecture == "scnn" else _plan_resnet20
-        with torch.device("meta"):
-            template: nn.Module = SCNN() if architecture == "scnn" else ResNet20()
+        template = _without_memory(SCNN if architecture == "scnn" else ResNet20)
     elif architecture in architecture_names():
         planner = _plan_torchvision
         template = _torchvision_template(architecture)
@@ -141,8 +140,7 @@ def _plan_resnet20(
 
 def _torchvision_template(name: str) -> nn.Module:
     """The architecture without memory for its weights, auxiliary heads included."""
-    with torch.device("meta"):
-        return _torchvision_build(name, {}, {"aux_logits": True})
+    return _without_memory(lambda: _torchvision_build(name, {}, {"aux_logits": True}))
 
 
 def _torchvision_build(name: str, options: Mapping[str, Any], auxiliary: Mapping[str, Any]) -> nn.Module:
@@ -260,11 +258,7 @@ def _load(build: Callable[[], nn.Module], state: State, architecture: str, *, on
     Networks are built without memory and take the tensors of ``state`` as they are. Those with tensors
     that are not part of their state dict are built again in memory.
     """
-    if on_meta:
-        with torch.device("meta"):
-            module = build()
-    else:
-        module = build()
+    module = _without_memory(build) if on_meta else build()
     shapes = {key: value.shape for key, value in module.state_dict().items()}
     misshaped = [
         f"{key} is {_sizes(state[key].shape)} instead of {_sizes(shape)}"
@@ -279,6 +273,15 @@ def _load(build: Callable[[], nn.Module], state: State, architecture: str, *, on
     if on_meta and any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
         return _load(build, state, architecture, on_meta=False)
     return module.eval().requires_grad_(False)
+
+
+def _without_memory(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build without allocating or initialising weights, where the constructor does not compute with tensors."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except (NotImplementedError, RuntimeError):  # RegNet reads its widths out of a tensor
+        return build()
 
 
 def _versioned(state: State, module: nn.Module) -> State:
