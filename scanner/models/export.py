@@ -21,6 +21,7 @@ from torch import nn
 from scanner.errors import ModelError
 from scanner.graph.bundle import IMAGE, IR_VERSION, LOGITS, OPSET, GraphBundle
 from scanner.graph.measure import measure_shapes, open_tensors
+from scanner.graph.session import GraphSession
 from scanner.graph.shapes import BATCH
 from scanner.graph.taps import Tap, candidate_taps
 
@@ -79,8 +80,9 @@ def export_network(module: nn.Module, input_shape: tuple[int, int, int], probe: 
     bundle, scopes = _export(module, input_shape)
     bundle = measure_shapes(bundle, probe[:1])
     taps = candidate_taps(bundle.proto)
-    calls = _producers(module, bundle, taps, scopes, probe[:_ROWS])
-    parity = _parity(module, bundle, calls, probe, threads)
+    session = open_tensors(bundle, [*(tap.tensor for tap in taps), LOGITS], threads=threads)
+    calls = _producers(module, session, taps, scopes, probe[:_ROWS])
+    parity = _parity(module, session, calls, probe)
     return Exported(bundle, _named(taps, calls, scopes), num_classes, parity)
 
 
@@ -163,11 +165,10 @@ def _hooks(module: nn.Module, paths: Sequence[str] | None, look: Callable[[_Call
 
 
 def _producers(
-    module: nn.Module, bundle: GraphBundle, taps: Sequence[Tap], scopes: Scopes, images: Array
+    module: nn.Module, session: GraphSession, taps: Sequence[Tap], scopes: Scopes, images: Array
 ) -> dict[str, _Call]:
     """For each tap's tensor, the module call that returned the same values."""
-    session = open_tensors(bundle, [tap.tensor for tap in taps])
-    values = session.run({IMAGE: images}) if taps else {}
+    values = session.run({IMAGE: images}, [tap.tensor for tap in taps]) if taps else {}
     found: dict[str, list[_Call]] = defaultdict(list)
 
     def look(call: _Call, output: Array) -> None:
@@ -219,16 +220,15 @@ def _scoped_name(tensor: str, scopes: Scopes) -> str:
     return ".".join(scopes.get(tensor, ())[-2:]) or tensor
 
 
-def _parity(module: nn.Module, bundle: GraphBundle, calls: Mapping[str, _Call], probe: Array, threads: int) -> float:
+def _parity(module: nn.Module, session: GraphSession, calls: Mapping[str, _Call], probe: Array) -> float:
     """max |PyTorch - ONNX Runtime| / max |PyTorch| of the worst tensor."""
     tensors = {(call.path, call.index): tensor for tensor, call in calls.items()}
-    session = open_tensors(bundle, [*tensors.values(), LOGITS], threads=threads)
     difference: dict[str, float] = defaultdict(float)
     scale: dict[str, float] = defaultdict(float)
 
     for start in range(0, len(probe), _CHUNK):
         images = probe[start : start + _CHUNK]
-        values = session.run({IMAGE: images})
+        values = session.run({IMAGE: images}, [*tensors.values(), LOGITS])
 
         def compare(tensor: str, output: Array, values: Mapping[str, Array] = values) -> None:
             # NumPy's maximum, because Python's loses values that are not numbers.
