@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from scanner.models.load import load_model
 
 from scanner.calibration_arrays import calibration_from_arrays
 from scanner.fit import fit
@@ -37,6 +36,7 @@ from scanner.inputs.preprocess import PreprocessSpec
 from scanner.inputs.source import open_source
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.identify import identify
+from scanner.models.load import load_model
 from scanner.options import FitOptions
 from scanner.profile.reader import read_profile
 from scanner.scan import _judge

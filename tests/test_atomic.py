@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -131,19 +132,28 @@ def test_opening_fails(tmp_path, monkeypatch, number):
         raise AssertionError("not reached")
 
 
-@pytest.fixture
+@contextmanager
 def small_files_only():
-    """The kernel refuses to let any file grow beyond 4 KiB, as a full disk would."""
+    """The kernel refuses to let any file grow beyond 4 KiB, as a full disk would.
+
+    No fixture: the test runner's own log may be such a file.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("size", [5_000, 1_000_000])
-def test_running_out_of_room_leaves_nothing(tmp_path, small_files_only, size):
+def test_running_out_of_room_leaves_nothing(tmp_path, size):
     """Small content fails when the buffer is flushed, large content in the middle of a write."""
-    with pytest.raises(OutputError, match="larger than"), atomic_writer(tmp_path / "out.json") as file:
+    with (
+        small_files_only(),
+        pytest.raises(OutputError, match="larger than"),
+        atomic_writer(tmp_path / "out.json") as file,
+    ):
         file.write(b"x" * size)
     assert names(tmp_path) == []
 

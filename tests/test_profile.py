@@ -624,10 +624,11 @@ def test_a_full_disk_leaves_nothing(tmp_path):
     assert read_profile(tmp_path / "p.h5").digest == big.digest
 
 
-@pytest.mark.parametrize("failing_call", [1, 3, 20])
-@pytest.mark.parametrize("method", ["write", "seek"])
-def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, method, failing_call):
-    """Ctrl-C arrives inside the file's methods, below the HDF5 library."""
+@pytest.mark.parametrize("failing_call", [1, 2, 3])
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, failing_call):
+    """Ctrl-C arrives in the middle of writing."""
+    monkeypatch.setattr("scanner.profile.writer._BLOCK", 1000)
+    method = "write"
     calls = 0
     original = getattr(sys.modules["scanner.atomic"].io.BufferedRandom, method)
 

@@ -91,6 +91,9 @@ def run(arguments: list[str]) -> int:
     except MemoryError:
         _complain("out of memory. Scan fewer inputs at a time, or use a smaller model")
         return NO_VERDICT
+    except ModuleNotFoundError as error:
+        _complain(f"this command needs {error.name}, which is not installed. Install latentscan in full; see 'doctor'")
+        return NO_VERDICT
     except Exception as error:  # the last line of defence; everything expected is a LatentscanError
         if os.environ.get("LATENTSCAN_DEBUG"):
             raise
