@@ -1,0 +1,1 @@
+"""Flipout layers with MOPED priors, their training, weight draws, and what the draws disagree about."""

@@ -1,0 +1,126 @@
+"""Make a trained network Bayesian: replace its linear and convolutional layers by Flipout layers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from detectors.bayesian.layers import FlipoutConv, FlipoutLayer, FlipoutLinear
+from detectors.bayesian.moped import MopedSettings, moped
+
+_READ_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+"""Modules that hand the weights of their linear layers to fused kernels, past those layers' ``forward``."""
+
+
+@dataclass(frozen=True)
+class LeftDeterministic:
+    """A module with parameters that stays as it is.
+
+    Attributes:
+        name: Path of the module; empty for the root.
+        reason: Why, in a few words.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A Bayesian network, and what became of its layers.
+
+    Attributes:
+        module: The network; a new module where the root itself was a layer.
+        converted: Paths of the converted layers, each under its first name.
+        left: Modules with parameters that stay deterministic.
+    """
+
+    module: nn.Module
+    converted: tuple[str, ...]
+    left: tuple[LeftDeterministic, ...]
+
+
+def convert(
+    module: nn.Module, settings: MopedSettings, wanted: Callable[[str], bool] = lambda _name: True
+) -> Conversion:
+    """Replace every layer that can be replaced, in place.
+
+    A layer that appears in several places is replaced by one Flipout layer in all of them. Two layers
+    that share one weight tensor are left as they are.
+
+    Args:
+        module: A trained network.
+        settings: Widths of priors and posteriors.
+        wanted: Chooses layers by path; the others are left.
+    """
+    owners = Counter(
+        id(p) for _, part in module.named_modules() for name, p in part.named_parameters(recurse=False) if p is not None
+    )
+    made: dict[int, FlipoutLayer] = {}
+    converted: list[str] = []
+    left: list[LeftDeterministic] = []
+    root = module
+    for name, part in _reachable(module, left):
+        reason = _obstacle(part, owners) or (None if wanted(name) else "not chosen")
+        if reason is not None:
+            if any(True for _ in part.parameters(recurse=False)):
+                left.append(LeftDeterministic(name, reason))
+            continue
+        made[id(part)] = _flipout(part, settings)
+        converted.append(name)
+    if id(module) in made:
+        root = made[id(module)]
+    for parent in list(root.modules()):
+        for child_name, child in list(parent.named_children()):
+            if id(child) in made:
+                setattr(parent, child_name, made[id(child)])
+    return Conversion(root, tuple(converted), tuple(left))
+
+
+def _reachable(module: nn.Module, left: list[LeftDeterministic]) -> Iterator[tuple[str, nn.Module]]:
+    """Every module once, but for the inside of those that read their layers' weights themselves."""
+    closed: list[str] = []
+    for name, part in module.named_modules():
+        if any(name.startswith(prefix) for prefix in closed):
+            continue
+        if isinstance(part, _READ_WEIGHTS):
+            closed.append(f"{name}." if name else "")
+            left.append(LeftDeterministic(name, f"{type(part).__name__} reads its layers' weights past their forward"))
+            continue
+        yield name, part
+
+
+def _obstacle(part: nn.Module, owners: Counter[int]) -> str | None:
+    """Why a module cannot be converted, or None."""
+    kind = type(part)
+    if kind not in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d):
+        # A subclass may do anything in its forward: only the exact types are known.
+        return f"{kind.__name__} has no Flipout form"
+    if parametrize.is_parametrized(part) or part._forward_pre_hooks or part._forward_hooks:
+        return "its weight is computed from other parameters, or hooks see it"
+    weight = cast(nn.Linear, part).weight
+    if not weight.is_floating_point():
+        return f"its weight is of type {weight.dtype}"
+    return "its weight is shared with another layer" if owners[id(weight)] > 1 else None
+
+
+def _flipout(part: nn.Module, settings: MopedSettings) -> FlipoutLayer:
+    if isinstance(part, nn.Linear):
+        layer: FlipoutLayer = FlipoutLinear(moped(part.weight, settings), part.bias)
+    else:
+        conv = cast(nn.Conv2d, part)
+        layer = FlipoutConv(
+            moped(conv.weight, settings),
+            conv.bias,
+            conv.stride,
+            conv.padding,  # type: ignore[arg-type]
+            conv.dilation,
+            conv.groups,
+            conv.padding_mode,
+        )
+    return layer.train(part.training)

@@ -1,0 +1,43 @@
+"""Seeded draws from a Gaussian posterior over weights. NumPy only.
+
+All inputs share the same ``T`` weight draws, so that a score depends on the input alone. The noise is
+NumPy's Philox counter generator keyed by seed and draw: each draw can be made again without the ones
+before it, on any machine, and none has to be kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Weights = NDArray[np.float32]
+
+
+def draw_weights(means: Sequence[Weights], stds: Sequence[Weights], seed: int, draw: int) -> list[Weights]:
+    """Draw number ``draw`` of all weight tensors, float32, in the order and shapes of ``means``.
+
+    Args:
+        means: Posterior means.
+        stds: Posterior standard deviations, in the same shapes.
+        seed: Seed of all draws, 0 to 2^63 - 1.
+        draw: Number of the draw, from 0.
+    """
+    generator = np.random.Generator(np.random.Philox(key=(seed << 64) | draw))
+    drawn = []
+    for mean, std in zip(means, stds, strict=True):
+        noise = generator.standard_normal(mean.shape, np.float32)
+        noise *= std
+        noise += mean
+        drawn.append(noise)
+    return drawn
+
+
+def draws_digest(means: Sequence[Weights], stds: Sequence[Weights], seed: int) -> str:
+    """SHA-256 of the first draw: tells whether another NumPy makes the same noise."""
+    digest = hashlib.sha256()
+    for weight in draw_weights(means, stds, seed, 0):
+        digest.update(np.ascontiguousarray(weight, "<f4").data)
+    return digest.hexdigest()

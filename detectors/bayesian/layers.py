@@ -1,0 +1,180 @@
+"""Flipout layers: linear and convolutional layers with a Gaussian posterior over their weights.
+
+One weight perturbation a forward pass, decorrelated between the examples of a batch by random signs
+(Wen et al. 2018, equation 4):
+
+.. math:: y_n = \\bar W x_n + (\\Delta W (x_n \\circ s_n)) \\circ r_n
+
+The signs are one per example and channel. A sign per pixel, as public code has it, leaves the variance
+of each output pixel right and destroys its correlation over space, and with it most of the variance
+that is left after global average pooling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from detectors.bayesian.gaussian import inverse_softplus, kl_divergence, softplus
+from detectors.bayesian.moped import WeightPosterior
+
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+
+
+class FlipoutLayer(nn.Module):
+    """Common part: the posterior, the stored prior, and the noise.
+
+    The bias, if any, is an ordinary parameter. Prior and posterior are in the state dict.
+
+    Attributes:
+        weight_mean: Posterior means.
+        weight_rho: Posterior standard deviations before the softplus.
+        prior_mean: Prior means, never trained.
+        prior_std: Prior standard deviations, never trained.
+        generator: Source of all noise; None for torch's global one.
+        stochastic: Whether a forward pass perturbs the weights; otherwise it uses their means.
+    """
+
+    prior_mean: torch.Tensor
+    prior_std: torch.Tensor
+
+    def __init__(self, posterior: WeightPosterior, bias: torch.Tensor | None) -> None:
+        super().__init__()
+        self.weight_mean = nn.Parameter(posterior.mean.clone())
+        self.weight_rho = nn.Parameter(inverse_softplus(posterior.std))
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        self.register_buffer("prior_mean", posterior.prior_mean.clone())
+        self.register_buffer("prior_std", posterior.prior_std.clone())
+        self.generator: torch.Generator | None = None
+        self.stochastic = True
+
+    @property
+    def weight_std(self) -> torch.Tensor:
+        """Posterior standard deviations, of the shape of the weight."""
+        return softplus(self.weight_rho)
+
+    def kl(self) -> torch.Tensor:
+        """KL divergence of the posterior from the prior, a scalar in nats."""
+        return kl_divergence(self.weight_mean, self.weight_std, self.prior_mean, self.prior_std)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply the layer with perturbed weights, or with their means if not ``stochastic``."""
+        mean_output = self._apply_weight(x, self.weight_mean, self.bias)
+        if not self.stochastic:
+            return mean_output
+        noise = torch.randn(
+            self.weight_rho.shape, generator=self.generator, dtype=self.weight_rho.dtype, device=self.weight_rho.device
+        )
+        perturbation = self.weight_std * noise
+        signed = self._apply_weight(x * self._signs(x), perturbation, None)
+        return mean_output + signed * self._signs(signed)
+
+    def _signs(self, like: torch.Tensor) -> torch.Tensor:
+        """Random signs, one per example and channel, that broadcast against ``like``."""
+        shape = [1] * like.ndim
+        shape[0], shape[self._channel_axis()] = like.shape[0], like.shape[self._channel_axis()]
+        bits = torch.randint(0, 2, shape, generator=self.generator, device=like.device)
+        return bits.to(like.dtype) * 2 - 1
+
+    def _channel_axis(self) -> int:
+        raise NotImplementedError
+
+    def _apply_weight(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class FlipoutLinear(FlipoutLayer):
+    """``y = x W^T + b`` on inputs ``(N, ..., in_features)``, ``W`` of shape ``(out_features, in_features)``.
+
+    Positions between the first and the last axis (tokens) share their example's signs.
+    """
+
+    def _channel_axis(self) -> int:
+        return -1
+
+    def _apply_weight(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return F.linear(x, weight, bias)
+
+
+class FlipoutConv(FlipoutLayer):
+    """Convolution over one, two or three axes, on inputs ``(N, in_channels, *spatial)``.
+
+    Args:
+        posterior: Of the weight ``(out_channels, in_channels / groups, *kernel)``.
+        bias: ``(out_channels,)``, or None.
+        stride: As in :class:`torch.nn.Conv2d`, one number or one per axis.
+        padding: Likewise, or ``"same"`` or ``"valid"``.
+        dilation: Likewise.
+        groups: Likewise.
+        padding_mode: Likewise.
+    """
+
+    def __init__(
+        self,
+        posterior: WeightPosterior,
+        bias: torch.Tensor | None,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | Literal["same", "valid"] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        padding_mode: PaddingMode = "zeros",
+    ) -> None:
+        super().__init__(posterior, bias)
+        axes = posterior.mean.ndim - 2
+        if axes not in (1, 2, 3):
+            raise ValueError(f"a convolution weight has 3, 4 or 5 dimensions, got {posterior.mean.ndim}")
+        self.stride, self.dilation = _each(stride, axes), _each(dilation, axes)
+        self.groups, self.padding_mode = groups, padding_mode
+        kernel = posterior.mean.shape[2:]
+        self._padding = _pads(padding, self.stride, self.dilation, kernel)
+        self._convolve = (F.conv1d, F.conv2d, F.conv3d)[axes - 1]
+
+    def _channel_axis(self) -> int:
+        return 1
+
+    def _apply_weight(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        padding: Sequence[int] = [before for before, _ in self._padding]
+        if self.padding_mode != "zeros" or any(before != after for before, after in self._padding):
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            # F.pad counts axes from the last one.
+            x = F.pad(x, [size for pair in reversed(self._padding) for size in pair], mode)
+            padding = [0] * len(self._padding)
+        return self._convolve(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+
+def flipout_layers(module: nn.Module) -> Iterator[tuple[str, FlipoutLayer]]:
+    """Name and layer of every Flipout layer of a module, each layer once."""
+    for name, part in module.named_modules():
+        if isinstance(part, FlipoutLayer):
+            yield name, part
+
+
+def kl_sum(module: nn.Module) -> torch.Tensor:
+    """KL divergence of all Flipout layers together, a scalar in nats; a shared layer counts once."""
+    terms = [layer.kl() for _, layer in flipout_layers(module)]
+    return torch.stack(terms).sum() if terms else torch.zeros(())
+
+
+def _each(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    return (value,) * axes if isinstance(value, int) else tuple(value)
+
+
+def _pads(
+    padding: int | Sequence[int] | Literal["same", "valid"],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    kernel: Sequence[int],
+) -> tuple[tuple[int, int], ...]:
+    """Padding before and after each axis."""
+    if padding == "same":
+        if any(step != 1 for step in stride):
+            raise ValueError("padding 'same' needs a stride of 1")
+        totals = [reach * (size - 1) for reach, size in zip(dilation, kernel, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    if isinstance(padding, str):
+        return ((0, 0),) * len(kernel)
+    return tuple((size, size) for size in _each(padding, len(kernel)))

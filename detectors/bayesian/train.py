@@ -1,0 +1,203 @@
+"""Fine-tune the Gaussian posterior of a converted network by the evidence lower bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from detectors.bayesian.layers import flipout_layers, kl_sum
+
+Fetch = Callable[[torch.Tensor], Sequence[torch.Tensor]]
+"""The network's inputs for image indices ``(B,)`` int64."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How the posterior is trained.
+
+    Attributes:
+        epochs: Passes over the images; 0 leaves the posterior as MOPED initialised it.
+        batch_size: Images a step.
+        learning_rate: Of the posterior means (Adam).
+        rho_learning_rate: Of the deviations before the softplus. They need their own: at the rate of
+            the means they would hardly move.
+        clip_norm: Largest norm of the gradient.
+        max_accuracy_drop: Training stops with an error when clean accuracy falls by more than this.
+        accuracy_passes: Stochastic passes that accuracy is averaged over.
+        accuracy_images: Accuracy is measured on at most this many of the images.
+        seed: Seeds batch order and noise.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    rho_learning_rate: float = 1e-3
+    clip_norm: float = 10.0
+    max_accuracy_drop: float = 0.02
+    accuracy_passes: int = 8
+    accuracy_images: int = 512
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One finished epoch.
+
+    Attributes:
+        number: 1 for the first.
+        cross_entropy: Mean over images, in nats.
+        kl: KL divergence per image at the end of the epoch, in nats.
+        accuracy: Share of the images that the mean of several stochastic passes classifies as labelled.
+    """
+
+    number: int
+    cross_entropy: float
+    kl: float
+    accuracy: float
+
+
+class AccuracyDroppedError(Exception):
+    """The posterior classifies clean images worse than the network did.
+
+    Args:
+        before: Accuracy of the network.
+        after: Accuracy of the posterior.
+        epoch: After how many epochs.
+    """
+
+    def __init__(self, before: float, after: float, epoch: int) -> None:
+        super().__init__(f"clean accuracy fell from {before:.1%} to {after:.1%} after {epoch} epochs")
+        self.before, self.after, self.epoch = before, after, epoch
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Everything that a resumed run needs: tensors and numbers only."""
+
+    epoch: int
+    accuracy_before: float
+    module: dict[str, torch.Tensor]
+    optimiser: dict[str, Any]
+    noise: torch.Tensor
+
+
+def fine_tune(
+    module: nn.Module,
+    fetch: Fetch,
+    labels: torch.Tensor,
+    settings: TrainSettings,
+    *,
+    state: TrainState | None = None,
+    finished: Callable[[Epoch, TrainState], None] = lambda _epoch, _state: None,
+) -> None:
+    """Train the posterior in place.
+
+    The loss of a batch is the mean cross-entropy plus the KL divergence divided by the number of
+    training images, whose sum over an epoch is the negative evidence lower bound. Everything but
+    posterior means and deviations is frozen, the statistics of batch normalisation included.
+
+    Args:
+        module: A converted network; maps the fetched inputs to logits ``(B, C)``.
+        fetch: Gives a batch's inputs.
+        labels: ``(N,)`` int64, class of each image.
+        settings: How to train.
+        state: Where an interrupted run stopped, to go on exactly from there.
+        finished: Called after each epoch with what happened and the state to resume from.
+
+    Raises:
+        AccuracyDroppedError: If clean accuracy falls too far.
+    """
+    layers = [layer for _, layer in flipout_layers(module)]
+    generator = torch.Generator(labels.device).manual_seed(settings.seed)
+    with _only_posteriors_train(module):
+        optimiser = torch.optim.Adam(
+            [
+                {"params": [layer.weight_mean for layer in layers], "lr": settings.learning_rate},
+                {"params": [layer.weight_rho for layer in layers], "lr": settings.rho_learning_rate},
+            ]
+        )
+        for layer in layers:
+            layer.generator = generator
+        if state is None:
+            for layer in layers:
+                layer.stochastic = False
+            before, first = _accuracy(module, fetch, labels, settings, passes=1), 0
+            for layer in layers:
+                layer.stochastic = True
+        else:
+            module.load_state_dict(state.module)
+            optimiser.load_state_dict(state.optimiser)
+            generator.set_state(state.noise)
+            before, first = state.accuracy_before, state.epoch
+        for number in range(first + 1, settings.epochs + 1):
+            cross_entropy = _pass(module, fetch, labels, settings, optimiser, generator, number)
+            after = _accuracy(module, fetch, labels, settings, settings.accuracy_passes)
+            with torch.no_grad():
+                kl = float(kl_sum(module)) / len(labels)
+            finished(
+                Epoch(number, cross_entropy, kl, after),
+                TrainState(number, before, module.state_dict(), optimiser.state_dict(), generator.get_state()),
+            )
+            if before - after > settings.max_accuracy_drop:
+                raise AccuracyDroppedError(before, after, number)
+
+
+def _pass(
+    module: nn.Module,
+    fetch: Fetch,
+    labels: torch.Tensor,
+    settings: TrainSettings,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    number: int,
+) -> float:
+    """One epoch; the mean cross-entropy."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1_000_003 * settings.seed + number))
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    total = 0.0
+    for index in torch.split(order, settings.batch_size):
+        cross_entropy = F.cross_entropy(module(*fetch(index)), labels[index])
+        loss = cross_entropy + kl_sum(module) / len(labels)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+        optimiser.step()
+        total += float(cross_entropy.detach()) * len(index)
+    return total / len(labels)
+
+
+@torch.no_grad()
+def _accuracy(module: nn.Module, fetch: Fetch, labels: torch.Tensor, settings: TrainSettings, passes: int) -> float:
+    correct = 0
+    count = min(len(labels), settings.accuracy_images)
+    for index in torch.split(torch.linspace(0, len(labels) - 1, count).round().long(), settings.batch_size):
+        inputs = fetch(index)
+        probabilities = sum(module(*inputs).softmax(1) for _ in range(passes))
+        assert isinstance(probabilities, torch.Tensor)
+        correct += int((probabilities.argmax(1) == labels[index]).sum())
+    return correct / count
+
+
+@contextmanager
+def _only_posteriors_train(module: nn.Module) -> Iterator[None]:
+    """Freeze all parameters but those of the posteriors, and keep the network in evaluation mode."""
+    posterior = {id(p) for _, layer in flipout_layers(module) for p in (layer.weight_mean, layer.weight_rho)}
+    required = [(p, p.requires_grad) for p in module.parameters()]
+    training = [(part, part.training) for part in module.modules()]
+    for parameter, _ in required:
+        parameter.requires_grad_(id(parameter) in posterior)
+    # Evaluation mode stops dropout and keeps the running statistics of batch normalisation.
+    module.eval()
+    try:
+        yield
+    finally:
+        for parameter, needed in required:
+            parameter.requires_grad_(needed)
+        for part, mode in training:
+            part.training = mode
