@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detectors.bayesian.uncertainty import BayesianKind
 from detectors.deep_features.scores import ScoreKind
+
+BAYESIAN = "bayesian"
+BAYESIAN_UNTRAINED = "bayesian-untrained"
 
 
 @dataclass(frozen=True)
@@ -12,14 +16,16 @@ class ScoreName:
     """One named score.
 
     Attributes:
-        descriptor: Key of the descriptor it is computed from, ``"<tap>:<pooling>"``.
-        kind: What it measures (:mod:`detectors.deep_features.scores`).
+        descriptor: What it is computed from: the key of a descriptor, ``"<tap>:<pooling>"``, or
+            ``"bayesian"`` for the weight draws (``"bayesian-untrained"`` where they come from a posterior
+            that no training has seen).
+        kind: What it measures (:mod:`detectors.deep_features.scores`, :mod:`detectors.bayesian.uncertainty`).
     """
 
     descriptor: str
-    kind: ScoreKind
+    kind: ScoreKind | BayesianKind
 
     @property
     def key(self) -> str:
-        """``"<tap>:<pooling>:<kind>"``."""
+        """``"<descriptor>:<kind>"``."""
         return f"{self.descriptor}:{self.kind}"

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 import scanner
 from detectors.calibration.conformal import smallest_alpha
+from detectors.calibration.judge import Calibration
 from detectors.calibration.plan import CalibrationPlan
 from detectors.class_order import Assignment
 from detectors.deep_features.detector import DeepFeatures
 from detectors.deep_features.recipe import Recipe
+from scanner.bayesian.fit_bayesian import BayesianFit
 from scanner.calibration_arrays import calibration_to_arrays
 from scanner.errors import ProfileError
 from scanner.graph.bundle import GraphBundle
@@ -97,6 +99,8 @@ def build_profile(
     parity: float | None,
     seed: int,
     warnings: Sequence[str],
+    calibration: Calibration,
+    bayesian: BayesianFit | None = None,
 ) -> Profile:
     """Assemble the profile; see :mod:`scanner.profile.header` for the meaning of every field.
 
@@ -104,6 +108,7 @@ def build_profile(
         ProfileError: If a name of the model or the reference is too long for a profile.
     """
     outputs = None if reference.assignment is None else reference.assignment.outputs
+    names = (*detector.scores, *(() if bayesian is None else bayesian.scores))
     with _bounds_reported():
         header = ProfileHeader(
             tool=ToolInfo(name="latentscan", version=scanner.__version__),
@@ -144,17 +149,13 @@ def build_profile(
                 for d in descriptors
             ),
             scores=tuple(
-                ScoreInfo(key=s.key, descriptor=s.descriptor, kind=s.kind, combined=True) for s in detector.scores
+                ScoreInfo(key=name.key, descriptor=name.descriptor, kind=name.kind, combined=bool(combined))
+                for name, combined in zip(names, calibration.enters, strict=True)
             ),
+            bayesian=None if bayesian is None else bayesian.info,
             detector=DetectorInfo(
                 family=recipe.family,
-                parameters={
-                    "recipe": recipe.name,
-                    "poolings": list(recipe.poolings),
-                    "scores": list(recipe.kinds),
-                    "retained_variance": recipe.retained_variance,
-                    "sharpness": recipe.sharpness,
-                },
+                parameters=_parameters(recipe, bayesian),
             ),
             reference=ReferenceInfo(
                 source=reference.kind,
@@ -168,8 +169,8 @@ def build_profile(
             calibration=CalibrationInfo(
                 method=plan.method,
                 folds=int(plan.folds.max()) + 1 if plan.method == "cross-fit" else None,
-                size=detector.calibration.size,
-                smallest_alpha=smallest_alpha(detector.calibration.size),
+                size=calibration.size,
+                smallest_alpha=smallest_alpha(calibration.size),
             ),
             parity=ParityInfo(relative=parity, provider=provider),
             seed=seed,
@@ -181,8 +182,34 @@ def build_profile(
         proto,
         np.frombuffer(weights, np.uint8),
         detector_arrays(detector),
-        calibration_to_arrays(detector.calibration),
+        calibration_to_arrays(calibration),
+        None if bayesian is None else bayesian.posterior,
     )
+
+
+def _parameters(recipe: Recipe, bayesian: BayesianFit | None) -> dict[str, JsonValue]:
+    """Settings that reports repeat; of the posterior, the whole story is in the header."""
+    parameters: dict[str, JsonValue] = {
+        "recipe": recipe.name,
+        "poolings": list(recipe.poolings),
+        "scores": list(recipe.kinds),
+        "retained_variance": recipe.retained_variance,
+        "sharpness": recipe.sharpness,
+    }
+    if bayesian is not None:
+        info = bayesian.info
+        parameters["bayesian"] = {
+            "posterior": info.posterior,
+            "layers": info.layers,
+            "weight_tensors": len(info.weights),
+            "samples": info.samples,
+            "seed": info.seed,
+            "delta": info.delta,
+            "prior_std": info.prior_std,
+            "epochs": info.training.get("epochs", 0),
+            "clean_accuracy": info.clean_accuracy,
+        }
+    return parameters
 
 
 @contextmanager

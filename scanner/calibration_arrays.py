@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 from detectors.calibration.judge import Calibration
 from detectors.calibration.standardise import Standardiser
 from scanner.errors import ProfileError
+from scanner.profile.header import ScoreInfo
 
 Arrays = Mapping[str, NDArray[np.float64]]
 
 
 def calibration_to_arrays(calibration: Calibration) -> dict[str, NDArray[np.float64]]:
-    """Arrays for :class:`scanner.profile.content.Profile`; :func:`calibration_from_arrays` is the inverse."""
+    """Arrays for :class:`scanner.profile.content.Profile`; :func:`calibration_from_arrays` is the inverse.
+
+    Which scores enter the combined one is in the header.
+    """
     standardiser = calibration.standardiser
     bounded = ~np.isnan(standardiser.bounds)
     return {
@@ -29,16 +33,17 @@ def calibration_to_arrays(calibration: Calibration) -> dict[str, NDArray[np.floa
     }
 
 
-def calibration_from_arrays(arrays: Arrays, num_scores: int) -> Calibration:
+def calibration_from_arrays(arrays: Arrays, scores_of: Sequence[ScoreInfo]) -> Calibration:
     """Read a profile's calibration.
 
     Args:
         arrays: The profile's calibration arrays, from a file of unknown origin.
-        num_scores: Number of scores that the profile's header names.
+        scores_of: The scores that the profile's header names.
 
     Raises:
         ProfileError: If an array is missing, of the wrong shape, not finite or not sorted.
     """
+    num_scores = len(scores_of)
     try:
         scores, combined, sharpness = arrays["scores"], arrays["combined"], arrays["sharpness"]
         columns = [arrays[name] for name in ("bounded", "bounds", "locations", "scales")]
@@ -58,4 +63,5 @@ def calibration_from_arrays(arrays: Arrays, num_scores: int) -> Calibration:
     if (np.diff(combined) < 0).any() or (np.diff(scores, axis=0) < 0).any() or scales.min() <= 0 or sharpness[0] <= 0:
         raise ProfileError("the calibration is not sorted, or its scales are not positive", hint="Fit it again")
     standardiser = Standardiser(np.where(bounded > 0.5, bounds, np.nan), locations, scales)
-    return Calibration(scores, combined, standardiser, float(sharpness[0]))
+    enters = np.array([score.combined for score in scores_of])
+    return Calibration(scores, combined, standardiser, float(sharpness[0]), enters)

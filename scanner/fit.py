@@ -6,6 +6,7 @@ model -> taps -> descriptors -> features of the reference -> densities and calib
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +16,16 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration.plan import plan_calibration
+from detectors.calibration.judge import Calibration
+from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan, plan_calibration
 from detectors.class_order import Assignment, assign_classes
 from detectors.deep_features.density import FAMILIES
 from detectors.deep_features.detector import DeepFeatures, fit_deep_features
 from detectors.deep_features.head import ScoringHead, evaluate
 from detectors.deep_features.recipe import RECIPES, Recipe
 from detectors.deep_features.scores import SCORE_KINDS, ScoreKind
+from scanner.bayesian.fit_bayesian import LOWER_BOUND, BayesianFit, fit_bayesian
+from scanner.bayesian.fit_posterior import TailData
 from scanner.build_profile import ChosenPreprocess, ReferenceSummary, build_profile, class_names
 from scanner.choose_preprocess import Labels, rank_candidates, reference_labels, require_above_chance, try_candidates
 from scanner.errors import ModelError, PreprocessError, UsageError
@@ -30,7 +34,8 @@ from scanner.graph.bundle import GraphBundle
 from scanner.graph.head import build_head, merge_head
 from scanner.graph.pool import Descriptor, add_descriptors, add_pixel_input
 from scanner.graph.session import GraphSession
-from scanner.graph.taps import choose_taps
+from scanner.graph.taps import Tap, choose_taps
+from scanner.graph.weights import Tail, choose_weights, cut_tail, expose, weight_tensors
 from scanner.inputs.decode import decode
 from scanner.inputs.items import Source
 from scanner.inputs.preprocess import NORMALISATIONS, PreprocessSpec, from_onnx_metadata, from_sidecar, parse_flag
@@ -38,11 +43,11 @@ from scanner.inputs.sizes import sample_sizes
 from scanner.inputs.source import open_source
 from scanner.models.identify import ModelFile, identify
 from scanner.models.load import LoadedModel, load_model
-from scanner.options import FitOptions
+from scanner.options import BayesianOptions, FitOptions
 from scanner.profile.content import Profile
 from scanner.profile.writer import write_profile
 from scanner.progress import Progress
-from scanner.reference_set import ReferenceFeatures, extract_features, require_enough
+from scanner.reference_set import ReferenceFeatures, extract_features, require_enough, tail_key
 
 PARITY_IMAGES = 64
 SMALL_IMAGE = 160
@@ -79,8 +84,11 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
     progress.say(f"taps: {', '.join(tap.name for tap in taps)}")
     tapped, descriptors = add_descriptors(add_pixel_input(model.bundle, preprocess.spec), taps)
     descriptors = tuple(d for d in descriptors if d.pooling in recipe.poolings)
+    tail = choose_tail(tapped, model.candidates, options.bayesian, progress)
+    tapped = tapped if tail is None else expose(tapped, tail)
     with tempfile.TemporaryDirectory(prefix="latentscan-") as folder:
         session = _session(tapped, options)
+        tail_shapes = {} if tail is None else measure_tail(session, tail, preprocess.spec)
         reference = extract_features(
             session,
             source,
@@ -90,6 +98,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
             Path(folder),
             batch_size(preprocess.spec),
             progress.task("reference", len(source.items)),
+            {name: math.prod(shape) for name, shape in tail_shapes.items()},
         )
         provider = session.provider
         classes, assignment = _classes(source, reference, labels, model.num_classes, progress)
@@ -107,8 +116,15 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
             lambda key: step(names.index(key)),
         )
         step(len(descriptors))
+        calibration, bayesian = detector.calibration, None
+        if tail is not None and options.bayesian is not None:
+            data = TailData({n: reference.spooled[tail_key(n)] for n in tail_shapes}, tail_shapes, classes)
+            bayesian = fit_bayesian(
+                tail, data, reference.predicted, plan, options.bayesian, options.seed, options.device, progress
+            )
+            calibration = combine_scores(detector, bayesian, plan, recipe)
         head = build_head(detector)
-        graph = merge_head(tapped, head, descriptors)
+        graph = merge_head(tapped, head, descriptors, tuple(tail_shapes))
         score_parity = _score_parity(graph, head, detector, descriptors, reference, source, preprocess.spec, options)
     summary = _summary(source, reference, classes, labels, assignment, model.num_classes)
     profile = build_profile(
@@ -124,10 +140,48 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
         provider,
         model.parity,
         options.seed,
-        fit_warnings(summary, plan, detector, model.num_classes, score_parity),
+        fit_warnings(
+            summary, plan, calibration, model.num_classes, score_parity, None if bayesian is None else bayesian.info
+        ),
+        calibration,
+        bayesian,
     )
     write_profile(options.output, profile)
     return FitResult(profile, options.output, score_parity)
+
+
+def choose_tail(
+    graph: GraphBundle, candidates: Sequence[Tap], options: BayesianOptions | None, progress: Progress
+) -> Tail | None:
+    """The part of the network that gets a posterior, or None without the Bayesian detector.
+
+    Raises:
+        UsageError: If the choice of layers means nothing.
+    """
+    if options is None:
+        return None
+    tail = cut_tail(graph, choose_weights(graph.proto, candidates, options.layers))
+    total = len(weight_tensors(graph.proto))
+    progress.say(f"bayesian: a posterior over {len(tail.weights)} of {total} weight tensors ({options.layers})")
+    return tail
+
+
+def measure_tail(session: GraphSession, tail: Tail, spec: PreprocessSpec) -> dict[str, tuple[int, ...]]:
+    """Shapes, without the batch, of what the tail reads."""
+    blank = np.zeros((2, *spec.size, spec.channels), np.uint8)
+    outputs = session.run({"pixels": blank}, [item.name for item in tail.inputs])
+    return {name: value.shape[1:] for name, value in outputs.items()}
+
+
+def combine_scores(detector: DeepFeatures, bayesian: BayesianFit, plan: CalibrationPlan, recipe: Recipe) -> Calibration:
+    """One calibration for the scores of densities and of weight draws."""
+    return calibrate_by_plan(
+        np.concatenate((detector.clean_scores, bayesian.clean_scores), axis=1),
+        np.concatenate((detector.bounds, np.full(len(bayesian.scores), LOWER_BOUND))),
+        plan,
+        recipe.sharpness,
+        np.concatenate((detector.calibration.enters, bayesian.enters)),
+    )
 
 
 def choose_recipe(options: FitOptions) -> Recipe:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from detectors.calibration.judge import Calibration
 from detectors.calibration.plan import CalibrationPlan
-from detectors.deep_features.detector import DeepFeatures
 from scanner.build_profile import ReferenceSummary
 from scanner.choose_preprocess import MIN_SKILL
+from scanner.profile.header import BayesianInfo
 
 FEW_PER_CLASS = 10
 FEW_FOR_ALPHA = 99
 PARITY_LIMIT = 0.05
+ACCURACY_DROP = 0.02
 
 
 def fit_warnings(
     reference: ReferenceSummary,
     plan: CalibrationPlan,
-    detector: DeepFeatures,
+    calibration: Calibration,
     num_classes: int,
     score_parity: float,
+    bayesian: BayesianInfo | None = None,
 ) -> list[str]:
     """Warnings for the profile and every report made from it.
 
     Args:
         reference: The reference.
         plan: How it was divided.
-        detector: The fitted detector.
+        calibration: Of all scores.
         num_classes: Number of network outputs.
         score_parity: Largest difference of the graph's scores from float64, in standard deviations.
+        bayesian: The posterior, if there is one.
     """
     warnings = []
     if reference.labels is None:
@@ -53,10 +57,10 @@ def fit_warnings(
             f"Clean accuracy is {reference.clean_accuracy:.1%}, near chance: preprocessing, labels or model do not "
             "belong together, and no verdict will be given."
         )
-    if detector.calibration.size < FEW_FOR_ALPHA:
+    if calibration.size < FEW_FOR_ALPHA:
         warnings.append(
-            f"{detector.calibration.size} calibration images support no alpha below "
-            f"{1 / (detector.calibration.size + 1):.3g}; 99 are needed for 0.01."
+            f"{calibration.size} calibration images support no alpha below "
+            f"{1 / (calibration.size + 1):.3g}; 99 are needed for 0.01."
         )
     if plan.method == "cross-fit":
         warnings.append(
@@ -68,6 +72,22 @@ def fit_warnings(
             f"Scores in the graph differ from float64 by up to {score_parity:.2g} standard deviations: "
             "p-values near the threshold may flip."
         )
+    warnings += [] if bayesian is None else _posterior_warnings(bayesian)
     if reference.unreadable:
         warnings.append(f"{reference.unreadable} reference images could not be read and were left out.")
+    return warnings
+
+
+def _posterior_warnings(bayesian: BayesianInfo) -> list[str]:
+    warnings = []
+    if bayesian.posterior == "untrained":
+        warnings.append(
+            f"The Bayesian scores come from an untrained posterior around the model's weights ({bayesian.reason}): an "
+            "approximation of the published method, which fine-tunes it."
+        )
+    if bayesian.network_accuracy - bayesian.clean_accuracy > ACCURACY_DROP:
+        warnings.append(
+            f"The posterior classifies {bayesian.clean_accuracy:.1%} of the calibration images correctly and the model "
+            f"{bayesian.network_accuracy:.1%}: it is too wide, a smaller --bayesian-delta is better."
+        )
     return warnings

@@ -12,6 +12,27 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
+class BayesianOptions:
+    """Options of the Bayesian detector.
+
+    Attributes:
+        layers: ``last-stage``, ``all``, or a number of layers from the end.
+        samples: Weight draws.
+        delta: Initial posterior deviation as a fraction of a weight's magnitude.
+        prior_std: Deviation of the prior.
+        epochs: Passes over the clean images; 0 leaves the posterior untrained.
+        checkpoint: Folder that training saves to after every epoch and resumes from, or None.
+    """
+
+    layers: str = "last-stage"
+    samples: int = 40
+    delta: float = 0.3
+    prior_std: float | None = 1.0
+    epochs: int = 5
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
 class FitOptions:
     """Options of `fit`.
 
@@ -32,6 +53,7 @@ class FitOptions:
         seed: Seed of every random choice.
         device: Execution provider.
         timeout: Seconds that loading the model may take.
+        bayesian: The Bayesian detector as well, or None for densities alone.
     """
 
     model: Path
@@ -50,6 +72,7 @@ class FitOptions:
     seed: int = 0
     device: Device = "auto"
     timeout: float = 600.0
+    bayesian: BayesianOptions | None = None
 
 
 @dataclass(frozen=True)

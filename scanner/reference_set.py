@@ -7,9 +7,10 @@ One pass through the network writes them to temporary files, which the densities
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,7 @@ def extract_features(
     folder: Path,
     batch_size: int,
     progress: Callable[[int], None],
+    tail_inputs: Mapping[str, int] = MappingProxyType({}),
 ) -> ReferenceFeatures:
     """Run every reference image through the network once.
 
@@ -71,14 +73,18 @@ def extract_features(
         folder: An empty folder for the temporary files.
         batch_size: Images per run.
         progress: Called with the number of images done.
+        tail_inputs: Further outputs of the graph to spool, flattened, under their own names, with the
+            number of values an image has in each.
 
     Raises:
         SourceError: If no image can be read.
         InconclusiveError: If too few images can be read.
     """
     total = len(source.items)
-    names = [LOGITS, *(d.output for d in descriptors)]
-    dims = {d.key: d.dim for d in descriptors} | {LOGITS: num_classes}
+    names = [LOGITS, *(d.output for d in descriptors), *tail_inputs]
+    dims = (
+        {d.key: d.dim for d in descriptors} | {LOGITS: num_classes} | {tail_key(n): d for n, d in tail_inputs.items()}
+    )
     rows: list[NDArray[np.int64]] = []
     predicted: list[NDArray[np.int64]] = []
     digests: list[str] = []
@@ -89,6 +95,7 @@ def extract_features(
         ):
             if len(batch.readable):
                 outputs = {d.key: batch.outputs[d.output] for d in descriptors}
+                outputs |= {tail_key(name): batch.outputs[name] for name in tail_inputs}
                 spool.append(outputs | {LOGITS: batch.outputs[LOGITS]})
                 rows.append(batch.start + batch.readable)
                 predicted.append(batch.outputs[LOGITS].argmax(1))
@@ -109,6 +116,11 @@ def extract_features(
         total - count,
         _combined_digest(digests),
     )
+
+
+def tail_key(tensor: str) -> str:
+    """Name in the spool of a tensor that the Bayesian tail reads; never that of a descriptor."""
+    return f"tail {tensor}"
 
 
 def require_enough(count: int, source: Source) -> None:

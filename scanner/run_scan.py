@@ -11,7 +11,6 @@ from pathlib import Path
 
 from scanner.atomic import check_destination
 from scanner.errors import ProfileError, UsageError
-from scanner.graph.session import GraphSession
 from scanner.input_rows import RowNamer
 from scanner.inputs.items import Source
 from scanner.inputs.source import open_source
@@ -26,6 +25,7 @@ from scanner.report.rows import RowsWriter, open_rows, row_format
 from scanner.report.run import describe_run
 from scanner.report.schema import InputsSection, Report, UnreadableInput
 from scanner.scan import RowSink, ScanCounts, ScannedInput, UnreadableRow, scan_source
+from scanner.score import Scorer
 from scanner.verdict.decide import decide
 from scanner.verdict.terms import Evidence
 from scanner.versions import library_versions
@@ -72,12 +72,12 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
     if options.model is not None:
         _check_model(options.model, profile)
     source = open_source(options.inputs, labels=False)
-    session = GraphSession(profile.graph, profile.weights, device=options.device)
+    scorer = _scorer(profile, options, len(source.items), progress)
     digest, namer = _InputsDigest(), RowNamer(profile.header)
     with ExitStack() as stack:
         rows = None if options.rows is None else stack.enter_context(open_rows(options.rows))
         sinks: list[RowSink] = [digest] if rows is None else [digest, _RowWriter(rows, namer)]
-        counts = scan_source(profile, session, source, options, sinks, progress.task("scan", len(source.items)))
+        counts = scan_source(profile, scorer, source, options, sinks, progress.task("scan", len(source.items)))
     verdict = decide(_evidence(profile, counts, options), options.fail_on, options.max_unreadable)
     header = profile.header
     report = build_report(
@@ -91,7 +91,7 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
             scanned=counts.scanned,
             argv=sys.argv[1:],
             device=options.device,
-            provider=session.provider,
+            provider=scorer.provider,
             threads=options.threads or usable_cores(),
         ),
         alpha=options.alpha,
@@ -112,6 +112,23 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
     for destination in options.reports:
         write_report(report, destination)
     return report
+
+
+def _scorer(profile: Profile, options: ScanOptions, inputs: int, progress: Progress) -> Scorer:
+    """Load the profile's graphs, and say beforehand what weight draws are going to cost."""
+    info = profile.header.bayesian
+    if info is None:
+        return Scorer(profile, options.device)
+    scorer = Scorer(profile, options.device, progress.task("weight draws", info.samples))
+    if (cost := scorer.seconds_per_image()) is not None:
+        plain, drawn = cost
+        threads = options.threads or usable_cores()
+        progress.say(
+            f"bayesian: {info.samples} draws of {len(info.weights)} weight tensors ({info.layers}, {info.posterior}); "
+            f"expected {1000 * (plain + drawn) / threads:.3g} s per 1,000 images on {threads} threads "
+            f"({1 + drawn / plain:.1f} times a plain scan), {inputs * (plain + drawn) / threads:.3g} s in all"
+        )
+    return scorer
 
 
 def _check_destinations(options: ScanOptions) -> None:

@@ -25,17 +25,15 @@ from detectors.calibration.batch import (
 from detectors.calibration.judge import Calibration, Judgement
 from scanner.calibration_arrays import calibration_from_arrays
 from scanner.errors import ProfileError
-from scanner.graph.session import GraphSession
 from scanner.inputs.items import Item, Source
 from scanner.inputs.pipeline import Batch, run_pipeline
 from scanner.inputs.preprocess import PreprocessSpec
 from scanner.options import ScanOptions
 from scanner.profile.content import Profile
+from scanner.score import OUTPUTS, Scorer
 
-OUTPUTS = ("logits", "scores", "class_evidence")
 TOP_SCORES = 3
 LISTED_UNREADABLE = 100
-SMALL_PIXELS = 64 * 64
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ class _Tally:
 
 def scan_source(
     profile: Profile,
-    session: GraphSession,
+    scorer: Scorer,
     source: Source,
     options: ScanOptions,
     sinks: Sequence[RowSink],
@@ -178,7 +176,7 @@ def scan_source(
 
     Args:
         profile: What to judge with.
-        session: Session of the profile's graph.
+        scorer: Of the profile.
         source: The inputs.
         options: Alpha, threads, number of top inputs.
         sinks: Get every row in order.
@@ -188,16 +186,15 @@ def scan_source(
         ProfileError: If the profile's graph and header do not agree.
     """
     header = profile.header
-    calibration = calibration_from_arrays(profile.calibration, len(header.scores))
+    calibration = calibration_from_arrays(profile.calibration, header.scores)
     spec = PreprocessSpec.from_dict(header.preprocess.spec)
     tally = _Tally(header.num_classes, options.top)
     smallest = 1.0 / (calibration.size + 1)
 
     def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        return _judge(session.run({"pixels": pixels}, OUTPUTS), calibration, header.num_classes)
+        return _judge(scorer.run(pixels), calibration, header.num_classes)
 
-    size = 64 if spec.size[0] * spec.size[1] <= SMALL_PIXELS else 8
-    for batch in run_pipeline(source, spec, run, batch_size=size, threads=options.threads):
+    for batch in run_pipeline(source, spec, run, batch_size=scorer.chunk, threads=options.threads):
         for row in _rows(batch, options.alpha):
             if isinstance(row, UnreadableRow):
                 tally.leave_out(row)

@@ -25,12 +25,14 @@ class CalibrationHead(nn.Module):
     locations: torch.Tensor
     scales: torch.Tensor
     combined: torch.Tensor
+    enters: torch.Tensor
 
     def __init__(self, calibration: Calibration) -> None:
         super().__init__()
         standardiser = calibration.standardiser
         bounded = ~np.isnan(standardiser.bounds)
         self.sharpness = calibration.sharpness
+        self.register_buffer("enters", torch.from_numpy(np.flatnonzero(calibration.enters)))
         self.register_buffer("bounded", torch.from_numpy(bounded))
         self.register_buffer("bounds", torch.from_numpy(np.where(bounded, standardiser.bounds, 0.0)))
         self.register_buffer("locations", torch.from_numpy(standardiser.locations))
@@ -41,7 +43,7 @@ class CalibrationHead(nn.Module):
         """Map scores ``(N, S)`` float32 to the combined score and p-value, ``(N,)`` float64 each."""
         exact = scores.double()
         logarithm = (exact - self.bounds).clamp(min=FLOOR).log()
-        z = (torch.where(self.bounded, logarithm, exact) - self.locations) / self.scales
+        z = ((torch.where(self.bounded, logarithm, exact) - self.locations) / self.scales)[:, self.enters]
         combined = torch.logsumexp(self.sharpness * z, dim=1) / self.sharpness
         # Counted as "not below", so that NaN (an overflow in the network) is the most suspicious.
         below = (self.combined < combined[:, None]).sum(1)

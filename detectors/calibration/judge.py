@@ -38,12 +38,14 @@ class Calibration:
         combined: ``(n_cal,)`` combined calibration scores, sorted ascending.
         standardiser: Fitted on clean scores.
         sharpness: Of the soft maximum.
+        enters: ``(S,)`` bool, which scores enter the combined one; the others only get a p-value.
     """
 
     scores: NDArray[np.float64]
     combined: NDArray[np.float64]
     standardiser: Standardiser
     sharpness: float
+    enters: NDArray[np.bool_]
 
     @property
     def size(self) -> int:
@@ -58,11 +60,13 @@ class Calibration:
         clean = np.where(np.isfinite(scores), scores, np.inf)
         per_score = np.stack([p_values(column, clean[:, i]) for i, column in enumerate(self.scores.T)], axis=1)
         z = self.standardiser(clean)
-        combined = soft_maximum(z, self.sharpness)
+        combined = soft_maximum(z[:, self.enters], self.sharpness)
         return Judgement(per_score, z, combined, p_values(self.combined, combined))
 
 
-def calibrate(scores: NDArray[np.float64], standardiser: Standardiser, sharpness: float) -> Calibration:
+def calibrate(
+    scores: NDArray[np.float64], standardiser: Standardiser, sharpness: float, enters: NDArray[np.bool_]
+) -> Calibration:
     """Build a calibration from clean scores ``(n_cal, S)`` that no density saw."""
-    combined = soft_maximum(standardiser(scores), sharpness)
-    return Calibration(np.sort(scores, axis=0), np.sort(combined), standardiser, sharpness)
+    combined = soft_maximum(standardiser(scores)[:, enters], sharpness)
+    return Calibration(np.sort(scores, axis=0), np.sort(combined), standardiser, sharpness, enters)

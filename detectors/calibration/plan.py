@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.calibration.folds import stratified_folds
+from detectors.calibration.judge import Calibration, calibrate
+from detectors.calibration.standardise import fit_standardiser
 
 FOLDS = 5
 SPLIT_FROM = 2000
@@ -35,6 +37,10 @@ class CalibrationPlan:
     method: Literal["cross-fit", "split"]
     folds: NDArray[np.int64]
 
+    def unseen(self) -> NDArray[np.int64]:
+        """Rows of the images that get a clean score: all of them, or those that do not fit (``split``)."""
+        return np.flatnonzero(self.folds > 0) if self.method == "split" else np.arange(len(self.folds))
+
 
 def plan_calibration(classes: NDArray[np.int64], seed: int) -> CalibrationPlan:
     """Split where the reference is large enough for both jobs, cross-fit otherwise.
@@ -48,3 +54,25 @@ def plan_calibration(classes: NDArray[np.int64], seed: int) -> CalibrationPlan:
         tenths = stratified_folds(classes, 10, seed)
         return CalibrationPlan("split", np.where(tenths < 5, 0, np.where(tenths == 5, 1, 2)))
     return CalibrationPlan("cross-fit", stratified_folds(classes, min(FOLDS, len(classes)), seed))
+
+
+def calibrate_by_plan(
+    scores: NDArray[np.float64],
+    bounds: NDArray[np.float64],
+    plan: CalibrationPlan,
+    sharpness: float,
+    enters: NDArray[np.bool_],
+) -> Calibration:
+    """Standardise and calibrate clean scores.
+
+    Args:
+        scores: ``(M, S)`` scores of ``plan.unseen()``, in that order.
+        bounds: ``(S,)`` lower bounds, as in :class:`~detectors.calibration.standardise.Standardiser`.
+        plan: Roles of the images.
+        sharpness: Of the soft maximum.
+        enters: ``(S,)`` bool, which scores enter the combined one.
+    """
+    if plan.method == "cross-fit":
+        return calibrate(scores, fit_standardiser(scores, bounds), sharpness, enters)
+    roles = plan.folds[plan.folds > 0]
+    return calibrate(scores[roles == 2], fit_standardiser(scores[roles == 1], bounds), sharpness, enters)

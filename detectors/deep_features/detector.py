@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import ScoreName
-from detectors.calibration.judge import Calibration, calibrate
-from detectors.calibration.plan import CalibrationPlan
+from detectors.calibration.judge import Calibration
+from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan
 from detectors.calibration.standardise import fit_standardiser
 from detectors.deep_features.fit import DensitySettings, FittedDescriptor, fit_cross, fit_split
 from detectors.deep_features.recipe import Recipe
@@ -24,6 +24,8 @@ class DeepFeatures:
     Attributes:
         densities: Fitted density of every descriptor, by key, in graph order.
         scores: Names of the ``S`` scores, in the order of the head's output.
+        clean_scores: ``(M, S)`` scores of the plan's unseen images, each from densities that did not see it.
+        bounds: ``(S,)`` lower bounds of the scores; NaN where there is none.
         calibration: Turns scores into p-values.
         class_scales: Per descriptor, median and robust scale of the log deviance, on which the
             classes of different descriptors are compared.
@@ -31,6 +33,8 @@ class DeepFeatures:
 
     densities: dict[str, DescriptorDensity]
     scores: tuple[ScoreName, ...]
+    clean_scores: NDArray[np.float64]
+    bounds: NDArray[np.float64]
     calibration: Calibration
     class_scales: dict[str, tuple[float, float]]
 
@@ -76,13 +80,8 @@ def fit_deep_features(
         class_scales[key] = _class_scale(fitted)
     scores = np.stack(columns, axis=1)
     lower = np.array(bounds)
-    if plan.method == "split":
-        roles = plan.folds[plan.folds > 0]
-        standardiser = fit_standardiser(scores[roles == 1], lower)
-        scores = scores[roles == 2]
-    else:
-        standardiser = fit_standardiser(scores, lower)
-    return DeepFeatures(densities, tuple(names), calibrate(scores, standardiser, recipe.sharpness), class_scales)
+    calibration = calibrate_by_plan(scores, lower, plan, recipe.sharpness, np.ones(len(names), bool))
+    return DeepFeatures(densities, tuple(names), scores, lower, calibration, class_scales)
 
 
 def _fit(

@@ -52,17 +52,30 @@ class DrawScorer:
         return bool(self._kept)
 
     def score(self, inputs: Mapping[str, NDArray[Any]], batch_size: int | None = None) -> NDArray[np.float64]:
-        """Scores ``(N, 4)`` in the order of :data:`~detectors.bayesian.uncertainty.BAYESIAN_KINDS`.
+        """Scores ``(N, 4)`` of inputs, in the order of :data:`~detectors.bayesian.uncertainty.BAYESIAN_KINDS`."""
+        return self.columns(self.run(inputs, batch_size))
+
+    @staticmethod
+    def columns(statistics: DrawStatistics) -> NDArray[np.float64]:
+        """Scores ``(N, 4)`` of finished statistics, likewise."""
+        scores = statistics.scores()
+        return np.stack([scores[kind] for kind in BAYESIAN_KINDS], axis=1)
+
+    def run(
+        self, inputs: Mapping[str, NDArray[Any]], batch_size: int | None = None, draws: int | None = None
+    ) -> DrawStatistics:
+        """Run the draws.
 
         Args:
             inputs: The tail's inputs, ``N`` rows each.
             batch_size: Inputs a run; None for all at once.
+            draws: The first of the draws only; None for all.
         """
         feeds = {name: inputs[name] for name in self._posterior.inputs}
         count = len(next(iter(feeds.values())))
         step = batch_size or count
         statistics: DrawStatistics | None = None
-        for number in range(self._posterior.samples):
+        for number in range(self._posterior.samples if draws is None else draws):
             session = self._kept[number] if self._kept else self._load(number)
             parts = []
             for start in range(0, count, step):
@@ -72,8 +85,7 @@ class DrawScorer:
             statistics = statistics or DrawStatistics(*logits.shape)
             statistics.add(logits)
         assert statistics is not None
-        scores = statistics.scores()
-        return np.stack([scores[kind] for kind in BAYESIAN_KINDS], axis=1)
+        return statistics
 
     def _load(self, number: int) -> GraphSession:
         return GraphSession(self._posterior.graph, self._posterior.drawn(number), device=self._device)

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from scanner.errors import UsageError
-from scanner.options import Device, FitOptions
+from scanner.options import BayesianOptions, Device, FitOptions
+
+DEFAULTS = BayesianOptions()
 
 
 def fit(
@@ -42,6 +44,24 @@ def fit(
         str | None,
         typer.Option(help="Scores, comma-separated: likelihood, max-likelihood, reconstruction, mismatch."),
     ] = None,
+    bayesian: Annotated[
+        bool, typer.Option("--bayesian/--no-bayesian", help="Score by weight draws (Flipout, MOPED, BALD) as well.")
+    ] = False,
+    bayesian_layers: Annotated[
+        str, typer.Option(help="Layers with a posterior: last-stage, all, or a number from the end.")
+    ] = DEFAULTS.layers,
+    bayesian_samples: Annotated[
+        int, typer.Option(min=2, max=10_000, help="Weight draws, shared by all inputs.")
+    ] = DEFAULTS.samples,
+    bayesian_epochs: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Fine-tuning on the clean images; 0 leaves the posterior untrained.")
+    ] = DEFAULTS.epochs,
+    bayesian_delta: Annotated[
+        float, typer.Option(help="Initial posterior deviation, as a fraction of a weight's magnitude.")
+    ] = DEFAULTS.delta,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Folder to save the fine-tuning to after every epoch, and to resume it from.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that loading the model may take.")] = 600.0,
@@ -65,6 +85,16 @@ def fit(
         seed=seed,
         device=parse_device(device),
         timeout=timeout,
+        bayesian=parse_bayesian(
+            bayesian,
+            BayesianOptions(
+                layers=bayesian_layers,
+                samples=bayesian_samples,
+                epochs=bayesian_epochs,
+                delta=bayesian_delta,
+                checkpoint=checkpoint,
+            ),
+        ),
     )
     from scanner.atomic import check_destination
     from scanner.cli.console import TerminalProgress
@@ -79,6 +109,21 @@ def fit(
         result = run_fit(options, progress)
     if not quiet:
         print_fit_summary(result)
+
+
+def parse_bayesian(wanted: bool, options: BayesianOptions) -> BayesianOptions | None:
+    """The options of the Bayesian detector, or None without it.
+
+    Raises:
+        UsageError: If one is out of range, or set without ``--bayesian``.
+    """
+    if not 0.0 < options.delta <= 10.0:
+        raise UsageError(f"{options.delta} is not between 0 and 10", where="--bayesian-delta")
+    if not wanted and options != DEFAULTS:
+        raise UsageError(
+            "options of the Bayesian detector are set without it", where="--bayesian", hint="Add --bayesian"
+        )
+    return options if wanted else None
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

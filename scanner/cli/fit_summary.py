@@ -29,6 +29,11 @@ def fit_summary(result: FitResult) -> list[str]:
         f"parity           {parity} (network, ONNX Runtime against torch or float64; {header.parity.provider})",
         f"score parity     {result.score_parity:.1e} standard deviations against float64",
     ]
+    if (info := header.bayesian) is not None:
+        lines.append(
+            f"bayesian         {info.posterior} posterior over {len(info.weights)} weight tensors ({info.layers}), "
+            f"{info.samples} draws; clean accuracy {info.clean_accuracy:.2%}, without draws {info.network_accuracy:.2%}"
+        )
     lines += [f"warning: {warning}" for warning in header.warnings]
     lines.append(f"profile          {result.path} (sha256 {result.profile.digest[:16]})")
     return lines

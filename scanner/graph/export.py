@@ -34,7 +34,12 @@ def export_scoring_graph(profile: Profile, output: Path) -> str:
         ProfileError: If the profile's graph is damaged, or too large for one ONNX file (2 GiB).
         OutputError: If it cannot be written.
     """
-    calibration = calibration_from_arrays(profile.calibration, len(profile.header.scores))
+    if profile.posterior is not None:
+        raise ProfileError(
+            f"its p-values need {profile.posterior.samples} weight draws, which one ONNX graph does not hold",
+            hint="Fit a profile without --bayesian to export it",
+        )
+    calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
     bundle = GraphBundle(_parse(profile.graph), profile.weights.tobytes())
     proto = bundle.copy_proto()
     head = _export_head(CalibrationHead(calibration), len(profile.header.scores))

@@ -25,7 +25,7 @@ from scanner.graph.shapes import fully_known, static_shapes, tensor_types
 
 Layout = Literal["NCHW", "NHWC", "NLC", "NC"]
 
-_WEIGHTY = frozenset(
+WEIGHTY = frozenset(
     {
         "Conv",
         "ConvTranspose",
@@ -121,7 +121,7 @@ def candidate_taps(model: onnx.ModelProto) -> tuple[Tap, ...]:
     graph = model.graph
     parts = segments(graph, graph.input[0].name, graph.output[0].name)
     places = _places(model, parts)
-    heavy = [sum(node.op_type in _WEIGHTY for node in part.nodes) for part in parts]
+    heavy = [sum(node.op_type in WEIGHTY for node in part.nodes) for part in parts]
     depth = dict(zip((part.end for part in parts), accumulate(heavy), strict=True))
     return tuple(
         tap for place in _worth_tapping(parts, heavy, places) if (tap := _tap(place, depth[place.tensor] / sum(heavy)))

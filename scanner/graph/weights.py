@@ -210,6 +210,14 @@ def cut_tail(bundle: GraphBundle, weights: Sequence[WeightTensor]) -> Tail:
     )
 
 
+def expose(bundle: GraphBundle, tail: Tail) -> GraphBundle:
+    """The network with the tail's inputs as further outputs, where they are not its own input."""
+    proto = bundle.copy_proto()
+    known = {value.name for value in (*proto.graph.input, *proto.graph.output)}
+    proto.graph.output.extend(value for value in tail.bundle.proto.graph.input if value.name not in known)
+    return GraphBundle(proto, bundle.weights)
+
+
 def _entering(nodes: Sequence[onnx.NodeProto], inside: set[str], initialisers: dict[str, TensorProto]) -> Iterator[str]:
     for node in nodes:
         yield from (name for name in consumed(node) if name not in inside and name not in initialisers)

@@ -12,11 +12,13 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from scanner.bayesian.posterior import Posterior
 from scanner.profile.header import ProfileHeader
 
 FORMAT = "latentscan profile"
 GROUPS = ("detector", "calibration")
 BYTE_DATASETS = ("header", "graph", "weights")
+BAYESIAN_DATASETS = ("bayesian_graph", "bayesian_weights", "bayesian_stds")
 
 # What a reader accepts, and so what a writer may write. A profile of a large vision transformer has 2.5 GiB of
 # weights, a few hundred arrays and, with 22,000 named classes, 2 MiB of header.
@@ -43,6 +45,7 @@ class Profile:
         weights: Flat buffer of the initialisers, uint8, shape (bytes,).
         detector: Parameters of the densities in float64, by name.
         calibration: Calibration columns and the like in float64, by name; free of NaN.
+        posterior: The network's tail with Gaussian weights, or None without Bayesian scores.
     """
 
     header: ProfileHeader
@@ -50,6 +53,7 @@ class Profile:
     weights: NDArray[np.uint8]
     detector: Mapping[str, NDArray[np.float64]]
     calibration: Mapping[str, NDArray[np.float64]]
+    posterior: Posterior | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -69,6 +73,10 @@ class Profile:
         yield "header", np.frombuffer(self.header.to_json(), np.uint8)
         yield "graph", np.frombuffer(self.graph, np.uint8)
         yield "weights", self.weights
+        if self.posterior is not None:
+            stds = np.ascontiguousarray(self.posterior.stds, "<f4").view(np.uint8)
+            parts = (np.frombuffer(self.posterior.graph, np.uint8), self.posterior.weights, stds)
+            yield from zip(BAYESIAN_DATASETS, parts, strict=True)
         for group, arrays in zip(GROUPS, (self.detector, self.calibration), strict=True):
             for name, array in arrays.items():
                 yield f"{group}/{quote(name)}", np.asarray(array, "<f8")

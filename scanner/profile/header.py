@@ -135,7 +135,9 @@ class ScoreInfo(Part):
     """One number per input; higher is more suspicious."""
 
     key: Key = Field(description="Identifier, '<tap>:<pooling>:<kind>'.")
-    descriptor: Key = Field(description="Key of the descriptor it is computed from.")
+    descriptor: Key = Field(
+        description="Key of the descriptor it is computed from; 'bayesian' or 'bayesian-untrained' for weight draws."
+    )
     kind: Name = Field(description="What it measures, for example 'likelihood' or 'reconstruction'.")
     combined: bool = Field(description="Whether it enters the combined score that decides.")
 
@@ -145,6 +147,60 @@ class DetectorInfo(Part):
 
     family: Name = Field(description="Density family.")
     parameters: JsonObject = Field(description="Settings it was fitted with.")
+
+
+class GaussianWeights(Part):
+    """One weight tensor with a posterior."""
+
+    name: Name = Field(description="Name of the initialiser in the tail's graph.")
+    offset: Count = Field(multiple_of=4, description="Where its means start in `bayesian_weights`, in bytes.")
+    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=2, max_length=5, description="Its shape; float32, little-endian, C order."
+    )
+
+
+class DeterministicNodes(Part):
+    """Nodes with weights of their own that have no posterior."""
+
+    operator: Name = Field(description="Their operator.")
+    count: int = Field(ge=1, description="How many there are.")
+    reason: Name = Field(description="Why they stay deterministic.")
+
+
+class BayesianInfo(Part):
+    """The posterior over weights behind the Bayesian scores."""
+
+    posterior: Literal["fine-tuned", "untrained"] = Field(
+        description="'fine-tuned' by the evidence lower bound on clean images, or as MOPED initialised it, 'untrained'."
+    )
+    reason: Sentence | None = Field(description="Why it is untrained; null where it is fine-tuned.")
+    layers: Name = Field(description="Choice of layers: 'all', 'last-stage' or a number.")
+    weights: tuple[GaussianWeights, ...] = Field(
+        min_length=1, max_length=10_000, description="The weight tensors with a posterior, in the order of the graph."
+    )
+    deterministic: tuple[DeterministicNodes, ...] = Field(
+        max_length=1000, description="What has weights and stays deterministic."
+    )
+    inputs: tuple[Name, ...] = Field(
+        min_length=1, max_length=1000, description="Outputs of the scoring graph, or its input, that the tail reads."
+    )
+    samples: int = Field(ge=1, le=10_000, description="Number of weight draws, shared by all inputs.")
+    seed: Count = Field(description="Seed of the draws.")
+    draws_digest: Sha256 = Field(description="SHA-256 of the first draw's weights, to recognise another generator.")
+    delta: float = Field(gt=0, description="Initial posterior deviation as a fraction of a weight's magnitude.")
+    prior_std: Annotated[float, Field(gt=0)] | None = Field(
+        description="Deviation of the prior; null where each weight's is its initial posterior's."
+    )
+    training: JsonObject = Field(description="Settings and outcome of the fine-tuning; empty where there was none.")
+    clean_accuracy: Share = Field(
+        description="Share of the calibration images that the mean over draws classifies as the network should."
+    )
+    network_accuracy: Share = Field(description="The same share for the network itself.")
+
+    @property
+    def descriptor(self) -> str:
+        """What its scores are named after; an untrained posterior is called so in every name."""
+        return "bayesian" if self.posterior == "fine-tuned" else "bayesian-untrained"
 
 
 class ReferenceInfo(Part):
@@ -207,9 +263,14 @@ class ProfileHeader(Part):
         min_length=1, max_length=4000, description="The vectors pooled from the taps."
     )
     scores: tuple[ScoreInfo, ...] = Field(
-        min_length=1, max_length=10_000, description="The scores, in the order of the graph's output `scores`."
+        min_length=1,
+        max_length=10_000,
+        description="The scores, in the order of the graph's output `scores`; Bayesian ones follow.",
     )
     detector: DetectorInfo = Field(description="The densities.")
+    bayesian: BayesianInfo | None = Field(
+        default=None, description="The posterior behind the Bayesian scores; null without them."
+    )
     reference: ReferenceInfo = Field(description="The clean reference.")
     calibration: CalibrationInfo = Field(description="The calibration.")
     parity: ParityInfo = Field(description="Agreement of ONNX Runtime with the original framework.")
@@ -230,6 +291,8 @@ class ProfileHeader(Part):
         _unique("score", [score.key for score in self.scores])
         if unknown := {descriptor.tap for descriptor in self.descriptors} - taps:
             raise ValueError(f"descriptors of unknown taps: {sorted(unknown)[:3]}")
+        if self.bayesian is not None:
+            descriptors = descriptors | {self.bayesian.descriptor}
         if unknown := {score.descriptor for score in self.scores} - descriptors:
             raise ValueError(f"scores of unknown descriptors: {sorted(unknown)[:3]}")
         if not any(score.combined for score in self.scores):

@@ -24,8 +24,10 @@ import pydantic
 from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t
 from numpy.typing import NDArray
 
+from scanner.bayesian.posterior import Posterior, WeightBlock
 from scanner.errors import ProfileError
 from scanner.profile.content import (
+    BAYESIAN_DATASETS,
     BYTE_DATASETS,
     FORMAT,
     GROUPS,
@@ -162,10 +164,11 @@ class _Dataset:
 
 def _plain_datasets(root: h5g.GroupID, file_size: int) -> list[_Dataset]:
     """Every data set of the file, checked; together they claim no more bytes than the file has."""
-    children = _children(root, limit=len(BYTE_DATASETS) + len(GROUPS))
-    if children.keys() != {*BYTE_DATASETS, *GROUPS}:
+    children = _children(root, limit=len(BYTE_DATASETS) + len(BAYESIAN_DATASETS) + len(GROUPS))
+    byte_datasets = BYTE_DATASETS + (BAYESIAN_DATASETS if BAYESIAN_DATASETS[0] in children else ())
+    if children.keys() != {*byte_datasets, *GROUPS}:
         raise _Refused("does not hold what a profile holds")
-    found = [_plain(name, children[name], "uint8", file_size) for name in BYTE_DATASETS]
+    found = [_plain(name, children[name], "uint8", file_size) for name in byte_datasets]
     for group in GROUPS:
         if not isinstance(children[group], h5g.GroupID):
             raise _Refused(f"{group} is not a group")
@@ -223,7 +226,26 @@ def _read(datasets: list[_Dataset]) -> Profile:
         if slash:
             grouped[group][unquote(name)] = _values(dataset)
     graph = _values(plan["graph"]).tobytes()
-    return Profile(header, graph, _values(plan["weights"]), grouped["detector"], grouped["calibration"])
+    posterior = _posterior(header, {name: _values(plan[name]) for name in BAYESIAN_DATASETS if name in plan})
+    return Profile(header, graph, _values(plan["weights"]), grouped["detector"], grouped["calibration"], posterior)
+
+
+def _posterior(header: ProfileHeader, parts: dict[str, NDArray[Any]]) -> Posterior | None:
+    """The posterior, once its blocks are known to lie within its buffers."""
+    info = header.bayesian
+    if info is None and not parts:
+        return None
+    if info is None or not parts:
+        raise _Refused("has half of a Bayesian part", _COPY_AGAIN)
+    graph, weights, stds = (parts[name] for name in BAYESIAN_DATASETS)
+    blocks = tuple(WeightBlock(item.name, item.offset, item.shape) for item in info.weights)
+    beyond = any(block.offset + 4 * block.size > len(weights) for block in blocks)
+    if beyond or len(stds) != 4 * sum(block.size for block in blocks):
+        raise _Refused("has Gaussian weights that do not fit its buffers", _COPY_AGAIN)
+    deviations = stds.view("<f4")
+    if not np.isfinite(deviations).all() or (deviations < 0).any():
+        raise _Refused("has standard deviations that are negative or not finite", _COPY_AGAIN)
+    return Posterior(graph.tobytes(), weights, deviations, blocks, info.inputs, info.samples, info.seed)
 
 
 def _values(dataset: _Dataset) -> NDArray[Any]:

@@ -1,0 +1,270 @@
+"""The Bayesian detector on a reference: posterior, and a clean score for every image that calibrates.
+
+tail of the network + clean images -> MOPED -> fine-tuning without the images that are scored -> weight
+draws -> scores
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from detectors.base import ScoreName
+from detectors.bayesian.draws import draws_digest
+from detectors.bayesian.moped import MopedSettings
+from detectors.bayesian.train import AccuracyDroppedError, Epoch, TrainSettings, TrainState
+from detectors.bayesian.uncertainty import BAYESIAN_KINDS
+from detectors.calibration.plan import CalibrationPlan
+from scanner.bayesian.checkpoint import Checkpoints
+from scanner.bayesian.fit_posterior import TailData, bayesian_network, trained_posterior, untrained_posterior
+from scanner.bayesian.posterior import Posterior
+from scanner.bayesian.scorer import DrawScorer
+from scanner.errors import UsageError
+from scanner.graph.session import Device
+from scanner.graph.taps import WEIGHTY
+from scanner.graph.torch_ops import UnsupportedNodeError
+from scanner.graph.weights import Tail
+from scanner.options import BayesianOptions
+from scanner.profile.header import BayesianInfo, DeterministicNodes, GaussianWeights
+from scanner.progress import Progress
+
+CHUNK = 512
+COMBINED_KIND = "bald"
+"""The one score that enters the combined p-value: the paper's. The others get p-values of their own."""
+LOWER_BOUND = 0.0
+_HAVE_WEIGHTS = WEIGHTY | {"BatchNormalization", "LayerNormalization", "InstanceNormalization", "GroupNormalization"}
+
+
+@dataclass(frozen=True, eq=False)
+class BayesianFit:
+    """What is fitted.
+
+    Attributes:
+        posterior: For scans.
+        info: For the profile's header.
+        scores: Names of the scores.
+        clean_scores: ``(M, 4)`` scores of the plan's unseen images, in its order.
+        enters: ``(4,)`` bool, which scores enter the combined p-value.
+    """
+
+    posterior: Posterior
+    info: BayesianInfo
+    scores: tuple[ScoreName, ...]
+    clean_scores: NDArray[np.float64]
+    enters: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """A posterior, the clean scores, the share that draws and network get right, and how training went."""
+
+    posterior: Posterior
+    scores: NDArray[np.float64]
+    correct: NDArray[np.bool_]
+    training: dict[str, object]
+
+
+def fit_bayesian(
+    tail: Tail,
+    data: TailData,
+    predicted: NDArray[np.int64],
+    plan: CalibrationPlan,
+    options: BayesianOptions,
+    seed: int,
+    device: Device,
+    progress: Progress,
+) -> BayesianFit:
+    """Fit the posterior and score the reference by posteriors that did not see the image.
+
+    Args:
+        tail: The network's tail.
+        data: The reference as the tail sees it, with the classes to train on.
+        predicted: ``(N,)`` class the network predicts.
+        plan: Roles of the images.
+        options: Layers, draws, widths, epochs, checkpoints.
+        seed: Seed of training and draws.
+        device: For training and for the draws.
+        progress: Told about every epoch.
+
+    Raises:
+        UsageError: If fine-tuning costs the network its accuracy, or a checkpoint does not belong here.
+    """
+    moped = MopedSettings(delta=options.delta, prior_std=options.prior_std)
+    initial = untrained_posterior(tail, moped, options.samples, seed)
+    reason = _why_untrained(tail, options, moped)
+    if reason is None:
+        outcome = _trained(initial, tail, data, plan, options, moped, seed, device, progress)
+    else:
+        progress.say(f"bayesian: untrained posterior ({reason})")
+        rows = plan.unseen()
+        step = progress.task("weight draws", len(rows))
+        scores, correct = _score(initial, data, rows, device, step)
+        outcome = _Outcome(initial, scores, correct, {})
+    unseen = plan.unseen()
+    info = BayesianInfo(
+        posterior="fine-tuned" if reason is None else "untrained",
+        reason=reason,
+        layers=options.layers,
+        weights=tuple(GaussianWeights(name=b.name, offset=b.offset, shape=b.shape) for b in initial.blocks),
+        deterministic=_deterministic(tail),
+        inputs=initial.inputs,
+        samples=options.samples,
+        seed=seed,
+        draws_digest=draws_digest(outcome.posterior.means(), outcome.posterior.deviations(), seed),
+        delta=options.delta,
+        prior_std=options.prior_std,
+        training=json.loads(json.dumps(outcome.training)),
+        clean_accuracy=float(outcome.correct.mean()),
+        network_accuracy=float((predicted[unseen] == data.classes[unseen]).mean()),
+    )
+    names = tuple(ScoreName(info.descriptor, kind) for kind in BAYESIAN_KINDS)
+    enters = np.array([kind == COMBINED_KIND for kind in BAYESIAN_KINDS])
+    return BayesianFit(outcome.posterior, info, names, outcome.scores, enters)
+
+
+def _why_untrained(tail: Tail, options: BayesianOptions, moped: MopedSettings) -> str | None:
+    if options.epochs == 0:
+        return "no epochs were asked for"
+    try:
+        bayesian_network(tail, moped)
+    except UnsupportedNodeError as unsupported:
+        return f"the graph cannot be trained: it has {unsupported}"
+    return None
+
+
+def _trained(
+    initial: Posterior,
+    tail: Tail,
+    data: TailData,
+    plan: CalibrationPlan,
+    options: BayesianOptions,
+    moped: MopedSettings,
+    seed: int,
+    device: Device,
+    progress: Progress,
+) -> _Outcome:
+    """Train one posterior for scans, and where the plan cross-fits, one more without each fold."""
+    settings = TrainSettings(epochs=options.epochs, seed=seed)
+    saved = _checkpoints(initial, data, plan, options, settings)
+    jobs = list(_jobs(plan))
+    step = progress.task("fine-tuning", len(jobs) * settings.epochs)
+    where = _training_device(device)
+    posteriors: list[Posterior] = []
+    epochs: list[Epoch] = []
+    for number, (name, rows, _) in enumerate(jobs):
+
+        def finished(epoch: Epoch, state: TrainState, name: str = name, number: int = number) -> None:
+            if saved is not None:
+                saved.save(name, state)
+            step(number * settings.epochs + epoch.number)
+            progress.say(
+                f"fine-tuning {name}: epoch {epoch.number}/{settings.epochs}, cross-entropy {epoch.cross_entropy:.4f}, "
+                f"KL per image {epoch.kl:.3g}, clean accuracy {epoch.accuracy:.2%}"
+            )
+            if number == 0:
+                epochs.append(epoch)
+
+        try:
+            posterior = trained_posterior(
+                initial,
+                bayesian_network(tail, moped),
+                tail,
+                data,
+                rows,
+                settings,
+                device=where,
+                state=None if saved is None else saved.load(name),
+                finished=finished,
+            )
+        except AccuracyDroppedError as dropped:
+            raise UsageError(
+                f"fine-tuning was stopped: {dropped}",
+                where="--bayesian",
+                hint="Lower --bayesian-delta, or use --bayesian-epochs 0 for the untrained posterior",
+            ) from None
+        posteriors.append(posterior)
+    unseen = plan.unseen()
+    scores, correct = np.empty((len(data.classes), len(BAYESIAN_KINDS))), np.zeros(len(data.classes), bool)
+    draws = progress.task("weight draws", len(unseen))
+    done = 0
+    for posterior, (_, _, scored) in zip(posteriors, jobs, strict=True):
+        if len(scored):
+            scores[scored], correct[scored] = _score(posterior, data, scored, device, _shifted(draws, done))
+            done += len(scored)
+    training = {**asdict(settings), "images": len(jobs[0][1]), "posteriors": len(jobs)}
+    training |= {"cross_entropy": [epoch.cross_entropy for epoch in epochs], "kl": [epoch.kl for epoch in epochs]}
+    return _Outcome(posteriors[0], scores[unseen], correct[unseen], training)
+
+
+def _jobs(plan: CalibrationPlan) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.int64]]]:
+    """Name, rows to train on, and rows to score, of every posterior; the first is for scans."""
+    if plan.method == "split":
+        yield "posterior", np.flatnonzero(plan.folds == 0), plan.unseen()
+        return
+    yield "posterior", np.arange(len(plan.folds)), np.empty(0, np.int64)
+    for fold in range(int(plan.folds.max()) + 1):
+        yield f"fold-{fold}", np.flatnonzero(plan.folds != fold), np.flatnonzero(plan.folds == fold)
+
+
+def _score(
+    posterior: Posterior, data: TailData, rows: NDArray[np.int64], device: Device, step: Callable[[int], None]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores of rows, and whether the mean over draws classifies each as its class."""
+    scorer = DrawScorer(posterior, device)
+    scores, correct = [], []
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        statistics = scorer.run(data.batch(chunk), batch_size=64)
+        scores.append(scorer.columns(statistics))
+        correct.append(statistics.mean_probabilities().argmax(1) == data.classes[chunk])
+        step(start + len(chunk))
+    return np.concatenate(scores), np.concatenate(correct)
+
+
+def _shifted(step: Callable[[int], None], before: int) -> Callable[[int], None]:
+    return lambda count: step(before + count)
+
+
+def _training_device(device: Device) -> torch.device:
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _checkpoints(
+    initial: Posterior, data: TailData, plan: CalibrationPlan, options: BayesianOptions, settings: TrainSettings
+) -> Checkpoints | None:
+    if options.checkpoint is None:
+        return None
+    key = hashlib.sha256(json.dumps([asdict(settings), options.delta, options.prior_std]).encode())
+    for part in (initial.graph, initial.weights, initial.stds, data.classes, plan.folds):
+        key.update(np.ascontiguousarray(np.frombuffer(part, np.uint8) if isinstance(part, bytes) else part).data)
+    return Checkpoints(options.checkpoint, key.hexdigest())
+
+
+def _deterministic(tail: Tail) -> tuple[DeterministicNodes, ...]:
+    """What in the tail multiplies by weights, or normalises with them, and has no posterior."""
+    gaussian = {weight.name for weight in tail.weights}
+    counts: Counter[tuple[str, str]] = Counter()
+    for node in tail.bundle.proto.graph.node:
+        if node.op_type in _HAVE_WEIGHTS and not gaussian & set(node.input):
+            counts[node.op_type, _reason(node, tail.bundle.proto.graph)] += 1
+    return tuple(
+        DeterministicNodes(operator=operator, count=count, reason=reason)
+        for (operator, reason), count in sorted(counts.items())
+    )
+
+
+def _reason(node: onnx.NodeProto, graph: onnx.GraphProto) -> str:
+    if "Normalization" in node.op_type:
+        return "normalisation has no Gaussian form"
+    constants = {tensor.name for tensor in graph.initializer}
+    if not constants & set(node.input):
+        return "it multiplies activations with each other"
+    return "its weights have no Gaussian form, or are used in another way too"
