@@ -131,7 +131,7 @@ def measure_network(name: str, size: int, references: int, scanned: int, folder:
     )
     plain = GraphSession(*add_pixel_input(loaded.bundle, spec).serialise(), device="cpu")
     scoring = GraphSession(profile.graph, profile.weights, device="cpu")
-    calibration = calibration_from_arrays(profile.calibration, len(profile.header.scores))
+    calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
     batch = 64 if size <= 64 else 8
     source = open_source(inputs, labels=False)
 

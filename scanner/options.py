@@ -18,7 +18,7 @@ class BayesianOptions:
     Attributes:
         layers: ``last-stage``, ``all``, or a number of layers from the end.
         samples: Weight draws.
-        delta: Initial posterior deviation as a fraction of a weight's magnitude.
+        delta: Initial posterior deviation as a fraction of a weight's magnitude; None to find out.
         prior_std: Deviation of the prior.
         epochs: Passes over the clean images; 0 leaves the posterior untrained.
         checkpoint: Folder that training saves to after every epoch and resumes from, or None.
@@ -26,7 +26,7 @@ class BayesianOptions:
 
     layers: str = "last-stage"
     samples: int = 40
-    delta: float = 0.3
+    delta: float | None = None
     prior_std: float | None = 1.0
     epochs: int = 5
     checkpoint: Path | None = None

@@ -8,7 +8,6 @@ from detectors.calibration.judge import calibrate
 from detectors.calibration.plan import CalibrationPlan
 from detectors.calibration.standardise import fit_standardiser
 from detectors.class_order import Assignment
-from detectors.deep_features.detector import DeepFeatures
 from scanner.build_profile import ReferenceSummary
 from scanner.fit_warnings import fit_warnings
 
@@ -17,12 +16,12 @@ def warnings_of(
     per_class: dict[str, int], accuracy: float | None = 0.9, size: int = 200, parity: float = 1e-5, unreadable: int = 0
 ) -> str:
     scores = np.random.default_rng(0).gamma(2.0, size=(size, 2))
-    detector = DeepFeatures({}, (), calibrate(scores, fit_standardiser(scores, np.zeros(2)), 2.0), {})
+    calibration = calibrate(scores, fit_standardiser(scores, np.zeros(2)), 2.0)
     labels = None if accuracy is None else tuple(per_class)
     assignment = None if accuracy is None else Assignment(np.arange(len(per_class)), accuracy, False)
     summary = ReferenceSummary("folder", size, unreadable, "0" * 64, per_class, accuracy, labels, assignment)
     plan = CalibrationPlan("split", np.zeros(size, np.int64))
-    return "\n".join(fit_warnings(summary, plan, detector, 10, parity))
+    return "\n".join(fit_warnings(summary, plan, calibration, 10, parity))
 
 
 FULL = {str(c): 20 for c in range(10)}

@@ -65,8 +65,12 @@ class Calibration:
 
 
 def calibrate(
-    scores: NDArray[np.float64], standardiser: Standardiser, sharpness: float, enters: NDArray[np.bool_]
+    scores: NDArray[np.float64], standardiser: Standardiser, sharpness: float, enters: NDArray[np.bool_] | None = None
 ) -> Calibration:
-    """Build a calibration from clean scores ``(n_cal, S)`` that no density saw."""
+    """Build a calibration from clean scores ``(n_cal, S)`` that no density saw.
+
+    ``enters`` is as in :class:`Calibration`; by default all scores enter.
+    """
+    enters = np.ones(scores.shape[1], bool) if enters is None else enters
     combined = soft_maximum(standardiser(scores)[:, enters], sharpness)
     return Calibration(np.sort(scores, axis=0), np.sort(combined), standardiser, sharpness, enters)

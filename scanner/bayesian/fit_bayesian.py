@@ -40,6 +40,9 @@ CHUNK = 512
 COMBINED_KIND = "bald"
 """The one score that enters the combined p-value: the paper's. The others get p-values of their own."""
 LOWER_BOUND = 0.0
+DELTAS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
+TRIED_DRAWS = 10
+TRIED_DROP = 0.01
 _HAVE_WEIGHTS = WEIGHTY | {"BatchNormalization", "LayerNormalization", "InstanceNormalization", "GroupNormalization"}
 
 
@@ -97,7 +100,11 @@ def fit_bayesian(
     Raises:
         UsageError: If fine-tuning costs the network its accuracy, or a checkpoint does not belong here.
     """
-    moped = MopedSettings(delta=options.delta, prior_std=options.prior_std)
+    delta = options.delta
+    if delta is None:
+        delta = widest_delta(tail, data, plan, options, seed, device)
+        progress.say(f"bayesian: delta {delta}, the widest of {DELTAS} that keeps clean accuracy")
+    moped = MopedSettings(delta=delta, prior_std=options.prior_std)
     initial = untrained_posterior(tail, moped, options.samples, seed)
     reason = _why_untrained(tail, options, moped)
     if reason is None:
@@ -119,7 +126,7 @@ def fit_bayesian(
         samples=options.samples,
         seed=seed,
         draws_digest=draws_digest(outcome.posterior.means(), outcome.posterior.deviations(), seed),
-        delta=options.delta,
+        delta=delta,
         prior_std=options.prior_std,
         training=json.loads(json.dumps(outcome.training)),
         clean_accuracy=float(outcome.correct.mean()),
@@ -128,6 +135,38 @@ def fit_bayesian(
     names = tuple(ScoreName(info.descriptor, kind) for kind in BAYESIAN_KINDS)
     enters = np.array([kind == COMBINED_KIND for kind in BAYESIAN_KINDS])
     return BayesianFit(outcome.posterior, info, names, outcome.scores, enters)
+
+
+def widest_delta(
+    tail: Tail, data: TailData, plan: CalibrationPlan, options: BayesianOptions, seed: int, device: Device
+) -> float:
+    """The widest initial posterior whose mean over draws classifies clean images as well as its centre does.
+
+    Wider posteriors disagree more about unusual inputs, until they disagree about all of them. How wide
+    that is depends on the network's depth, so it is found on the images that may be fitted to.
+
+    Args:
+        tail: The network's tail.
+        data: The reference as the tail sees it.
+        plan: Roles of the images.
+        options: Width of the prior.
+        seed: Seed of the draws.
+        device: For the draws.
+    """
+    fitted = np.flatnonzero(plan.folds == 0) if plan.method == "split" else np.arange(len(plan.folds))
+    rows = fitted[np.linspace(0, len(fitted) - 1, min(len(fitted), CHUNK)).astype(int)]
+    batch, classes = data.batch(rows), data.classes[rows]
+
+    def accuracy(delta: float) -> float:
+        posterior = untrained_posterior(tail, MopedSettings(delta=delta), TRIED_DRAWS, seed)
+        mean = DrawScorer(posterior, device).run(batch, batch_size=64).mean_probabilities()
+        return float((mean.argmax(1) == classes).mean())
+
+    centre = accuracy(min(DELTAS) * 1e-3)
+    for delta in sorted(DELTAS, reverse=True):
+        if centre - accuracy(delta) <= TRIED_DROP:
+            return delta
+    return min(DELTAS)
 
 
 def _why_untrained(tail: Tail, options: BayesianOptions, moped: MopedSettings) -> str | None:
@@ -242,7 +281,7 @@ def _checkpoints(
 ) -> Checkpoints | None:
     if options.checkpoint is None:
         return None
-    key = hashlib.sha256(json.dumps([asdict(settings), options.delta, options.prior_std]).encode())
+    key = hashlib.sha256(json.dumps([asdict(settings), options.prior_std]).encode())
     for part in (initial.graph, initial.weights, initial.stds, data.classes, plan.folds):
         key.update(np.ascontiguousarray(np.frombuffer(part, np.uint8) if isinstance(part, bytes) else part).data)
     return Checkpoints(options.checkpoint, key.hexdigest())

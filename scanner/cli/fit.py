@@ -57,7 +57,11 @@ def fit(
         int, typer.Option(min=0, max=10_000, help="Fine-tuning on the clean images; 0 leaves the posterior untrained.")
     ] = DEFAULTS.epochs,
     bayesian_delta: Annotated[
-        float, typer.Option(help="Initial posterior deviation, as a fraction of a weight's magnitude.")
+        float | None,
+        typer.Option(
+            help="Initial posterior deviation, as a fraction of a weight's magnitude; default the widest "
+            "that keeps clean accuracy."
+        ),
     ] = DEFAULTS.delta,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder to save the fine-tuning to after every epoch, and to resume it from.")
@@ -117,7 +121,7 @@ def parse_bayesian(wanted: bool, options: BayesianOptions) -> BayesianOptions | 
     Raises:
         UsageError: If one is out of range, or set without ``--bayesian``.
     """
-    if not 0.0 < options.delta <= 10.0:
+    if options.delta is not None and not 0.0 < options.delta <= 10.0:
         raise UsageError(f"{options.delta} is not between 0 and 10", where="--bayesian-delta")
     if not wanted and options != DEFAULTS:
         raise UsageError(

@@ -1,0 +1,124 @@
+"""Fine-tuning: the objective, what moves and what stays, resuming, and stopping."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from detectors.bayesian.convert import convert
+from detectors.bayesian.layers import FlipoutLayer, flipout_layers
+from detectors.bayesian.moped import MopedSettings
+from detectors.bayesian.train import AccuracyDroppedError, Epoch, TrainSettings, TrainState, fine_tune
+
+IMAGES, CLASSES = 96, 3
+
+
+@pytest.fixture
+def problem() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    """A trained little network with batch normalisation and dropout, its images and labels."""
+    torch.manual_seed(0)
+    labels = torch.arange(IMAGES) % CLASSES
+    images = torch.randn(IMAGES, 1, 4, 4) * 0.3 + labels[:, None, None, None]
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, CLASSES)
+    )
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.05)
+    for _ in range(60):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(images), labels).backward()
+        optimiser.step()
+    return network, images, labels
+
+
+def tuned(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, settings: TrainSettings, **arguments):
+    epochs: list[tuple[Epoch, TrainState]] = []
+    module = convert(copy.deepcopy(network), arguments.pop("moped", MopedSettings(delta=0.2))).module
+
+    def finished(epoch: Epoch, state: TrainState) -> None:
+        epochs.append((epoch, copy.deepcopy(state)))
+
+    fine_tune(module, lambda index: [images[index]], labels, settings, finished=finished, **arguments)
+    return module, epochs
+
+
+def test_only_posteriors_move_and_modes_are_given_back(problem) -> None:
+    network, images, labels = problem
+    network.train()
+    module, epochs = tuned(network, images, labels, TrainSettings(epochs=2, learning_rate=1e-2))
+    before, after = network.state_dict(), module.state_dict()
+    for key in ("0.bias", "5.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"):
+        assert torch.equal(after[key], before[key]), key
+    for key in ("0", "5"):
+        assert torch.equal(after[f"{key}.prior_mean"], before[f"{key}.weight"])
+        assert not torch.equal(after[f"{key}.weight_mean"], before[f"{key}.weight"])
+    assert module[1].training
+    assert module[3].training
+    assert all(parameter.requires_grad for parameter in module.parameters())
+    assert [epoch.number for epoch, _ in epochs] == [1, 2]
+
+
+def test_the_kl_term_is_divided_by_the_number_of_images(problem) -> None:
+    """With all gradients of the data off, one step of plain descent is that of KL / N alone."""
+    network, images, labels = problem
+    settings = TrainSettings(epochs=1, batch_size=IMAGES, learning_rate=1e-3, max_accuracy_drop=1.0)
+    moped = MopedSettings(delta=0.2, prior_std=1.0)
+    _, epochs = tuned(network, images, labels, settings, moped=moped)
+    module = convert(copy.deepcopy(network), moped).module
+    total = sum(float(layer.kl().detach()) for _, layer in flipout_layers(module))
+    assert epochs[0][0].kl == pytest.approx(total / IMAGES, rel=0.05)
+
+
+def test_the_data_widen_or_narrow_the_posterior_against_its_prior(problem) -> None:
+    """A wide prior pulls the deviations up; without one they stay near where MOPED put them."""
+    network, images, labels = problem
+    settings = TrainSettings(epochs=5, rho_learning_rate=5e-2, max_accuracy_drop=1.0)
+
+    def growth(prior_std: float | None) -> float:
+        moped = MopedSettings(delta=0.1, prior_std=prior_std)
+        module, _ = tuned(network, images, labels, settings, moped=moped)
+        first: FlipoutLayer = convert(copy.deepcopy(network), moped).module[0]
+        return float((module[0].weight_std / first.weight_std).detach().median())
+
+    assert growth(1.0) > 1.3
+    assert growth(None) == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(problem) -> None:
+    network, images, labels = problem
+    settings = TrainSettings(epochs=4, learning_rate=1e-2, rho_learning_rate=1e-2, max_accuracy_drop=1.0)
+    whole, epochs = tuned(network, images, labels, settings)
+    resumed, rest = tuned(network, images, labels, settings, state=epochs[1][1])
+    assert [epoch.number for epoch, _ in rest] == [3, 4]
+    assert [epoch for epoch, _ in rest] == [epoch for epoch, _ in epochs[2:]]
+    for key, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[key], value), key
+
+
+def test_the_seed_decides(problem) -> None:
+    network, images, labels = problem
+
+    def weights(seed: int) -> torch.Tensor:
+        torch.manual_seed(torch.seed() % 1000)  # the global generator plays no part
+        return tuned(network, images, labels, TrainSettings(epochs=1, seed=seed))[0][5].weight_mean.detach()
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_a_fall_of_accuracy_stops_the_training(problem) -> None:
+    network, images, labels = problem
+    settings = TrainSettings(epochs=50, learning_rate=1.0, rho_learning_rate=1.0)
+    with pytest.raises(AccuracyDroppedError, match=r"clean accuracy fell from 100\.0% to") as caught:
+        tuned(network, images, labels, settings, moped=MopedSettings(delta=3.0, prior_std=30.0))
+    assert caught.value.before - caught.value.after > 0.02
+    assert caught.value.epoch < 50
+
+
+def test_no_epochs_leave_the_posterior_alone(problem) -> None:
+    network, images, labels = problem
+    module, epochs = tuned(network, images, labels, TrainSettings(epochs=0))
+    assert epochs == []
+    assert torch.equal(module[0].weight_mean, network[0].weight)

@@ -1,0 +1,184 @@
+"""``fit --bayesian`` and ``scan`` of what it writes, as processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scanner.errors import ProfileError
+from scanner.profile.content import Profile
+from scanner.profile.reader import read_profile
+from scanner.profile.writer import write_profile
+
+FEW = ("--bayesian-samples", "6", "--bayesian-epochs", "1")
+
+
+@pytest.fixture(scope="module")
+def fitted(cli, demo_files: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A profile with a fine-tuned posterior, and what `fit` said."""
+    path = tmp_path_factory.mktemp("bayesian") / "b.h5"
+    done = cli(*fit_arguments(demo_files, path), *FEW, "--checkpoint", path.parent / "states")
+    assert done.returncode == 0, done.stderr
+    return path, done.stderr
+
+
+def fit_arguments(demo_files: Path, path: Path) -> list[str | Path]:
+    model = demo_files / "vendor" / "model.pt"
+    return ["fit", model, "--arch", "scnn", "--clean", demo_files / "ref", "-o", path, "--bayesian"]
+
+
+def rows_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_profile_says_what_its_posterior_is(cli, fitted) -> None:
+    path, said = fitted
+    info = read_profile(path).header.bayesian
+    assert info is not None
+    assert (info.posterior, info.reason, info.samples, info.layers) == ("fine-tuned", None, 6, "last-stage")
+    assert info.training["epochs"] == 1
+    assert abs(info.clean_accuracy - info.network_accuracy) < 0.05
+    assert "bayesian: a posterior over 2 of 4 weight tensors (last-stage)" in said
+    assert "epoch 1/1, cross-entropy" in said
+    shown = cli("inspect", path)
+    assert "fine-tuned, 6 draws of 2 weight tensors" in shown.stdout
+
+
+def test_a_scan_finds_the_backdoor_states_its_cost_and_repeats_itself(cli, fitted, demo_files, tmp_path) -> None:
+    path, _ = fitted
+    contents = []
+    for name, threads in (("a", "1"), ("b", "3")):
+        rows = tmp_path / f"{name}.jsonl"
+        report = tmp_path / f"{name}.json"
+        arguments = ["scan", demo_files / "inputs", "--profile", path, "--report", report, "--rows", rows]
+        done = cli(*arguments, "--threads", threads)
+        assert done.returncode == 1, done.stderr
+        assert "6 draws of 2 weight tensors (last-stage, fine-tuned); expected" in done.stderr
+        contents.append(rows.read_bytes())
+    assert contents[0] == contents[1]
+    first = rows_of(tmp_path / "a.jsonl")[0]
+    assert {key for key in first["scores"] if key.startswith("bayesian:")} == {
+        "bayesian:bald",
+        "bayesian:predictive-entropy",
+        "bayesian:expected-entropy",
+        "bayesian:variation-ratio",
+    }
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["detector"]["parameters"]["bayesian"]["posterior"] == "fine-tuned"
+    entering = {score["key"]: score["combined"] for score in report["detector"]["scores"]}
+    assert entering["bayesian:bald"]
+    assert not entering["bayesian:predictive-entropy"]
+
+
+def test_a_scan_with_a_posterior_never_imports_torch(fitted, demo_files) -> None:
+    path, _ = fitted
+    code = (
+        "import sys\nfrom scanner.cli.main import run\n"
+        f"run(['scan', {str(demo_files / 'inputs')!r}, '--profile', {str(path)!r}, '-q'])\n"
+        "print(sorted({'torch', 'onnx', 'scipy', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_untrained_posterior_is_called_so_everywhere(cli, demo_files, tmp_path) -> None:
+    path, rows, report = tmp_path / "u.h5", tmp_path / "u.jsonl", tmp_path / "u.json"
+    arguments = ("--bayesian-epochs", "0", "--bayesian-layers", "all", "--bayesian-samples", "3")
+    done = cli(*fit_arguments(demo_files, path), *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "untrained posterior (no epochs were asked for)" in done.stderr
+    assert "untrained posterior around the model's weights" in done.stderr
+    done = cli("scan", demo_files / "inputs", "--profile", path, "--rows", rows, "--report", report)
+    assert done.returncode == 1, done.stderr
+    assert "(all, untrained)" in done.stderr
+    assert "bayesian-untrained:bald" in rows_of(rows)[0]["scores"]
+    text = json.loads(report.read_text())
+    assert text["detector"]["parameters"]["bayesian"]["posterior"] == "untrained"
+    assert any("untrained posterior" in warning for warning in text["warnings"])
+
+
+def test_a_finished_training_is_resumed_and_a_foreign_one_refused(cli, fitted, demo_files, tmp_path) -> None:
+    path, _ = fitted
+    states = path.parent / "states"
+    assert {item.name for item in states.iterdir()} == {"posterior.pt", *(f"fold-{k}.pt" for k in range(5))}
+    again = tmp_path / "again.h5"
+    done = cli(*fit_arguments(demo_files, again), *FEW, "--checkpoint", states)
+    assert done.returncode == 0, done.stderr
+    assert "epoch" not in done.stderr
+    assert read_profile(again).posterior.weights.tobytes() == read_profile(path).posterior.weights.tobytes()
+    done = cli(*fit_arguments(demo_files, again), *FEW, "--checkpoint", states, "--bayesian-delta", "0.2")
+    assert done.returncode == 2
+    assert "belongs to a fit of another model, reference or setting" in done.stderr
+    (states / "posterior.pt").write_bytes(b"PK\x03\x04 nonsense")
+    done = cli(*fit_arguments(demo_files, again), *FEW, "--checkpoint", states)
+    assert done.returncode == 2
+    assert "is not a training state" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--bayesian", "--bayesian-layers", "half"), "is no choice of layers"),
+        (("--bayesian", "--bayesian-delta", "0"), "is not between 0 and 10"),
+        (("--bayesian-samples", "10"), "are set without it"),
+        (("--bayesian", "--bayesian-delta", "9"), "fine-tuning was stopped: clean accuracy fell"),
+    ],
+)
+def test_bad_options_give_one_line_and_no_profile(cli, demo_files, tmp_path, arguments, message) -> None:
+    path = tmp_path / "none.h5"
+    done = cli(*fit_arguments(demo_files, path)[:-1], *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+    assert not path.exists()
+
+
+def test_export_says_why_it_cannot(cli, fitted, tmp_path) -> None:
+    done = cli("export", fitted[0], "-o", tmp_path / "out.onnx")
+    assert done.returncode == 2
+    assert "6 weight draws, which one ONNX graph does not hold" in done.stderr.replace("\n", " ")
+
+
+def altered(profile: Profile, **changes: object) -> Profile:
+    return replace(profile, header=profile.header.model_copy(update=changes))
+
+
+def test_a_profile_whose_posterior_does_not_fit_is_refused(fitted, cli, demo_files, tmp_path) -> None:
+    profile = read_profile(fitted[0])
+    info, posterior = profile.header.bayesian, profile.posterior
+    assert info is not None
+    assert posterior is not None
+    path = tmp_path / "altered.h5"
+
+    def refused(changed: Profile, message: str) -> None:
+        write_profile(path, changed)
+        with pytest.raises(ProfileError, match=message):
+            read_profile(path)
+
+    beyond = info.weights[0].model_copy(update={"offset": 4 * len(posterior.weights)})
+    refused(
+        altered(profile, bayesian=info.model_copy(update={"weights": (beyond, *info.weights[1:])})),
+        "do not fit its buffers",
+    )
+    refused(altered(profile, bayesian=None, scores=profile.header.scores[:10]), "half of a Bayesian part")
+    refused(replace(profile, posterior=None), "half of a Bayesian part")
+    for value in (-1.0, np.nan, np.inf):
+        stds = np.array(posterior.stds)
+        stds[0] = value
+        refused(replace(profile, posterior=replace(posterior, stds=stds)), "negative or not finite")
+
+    for changes, message in (
+        ({"draws_digest": "0" * 64}, "draws other weights"),
+        ({"inputs": ("surprise",)}, "do not fit together"),
+    ):
+        write_profile(path, altered(profile, bayesian=info.model_copy(update=changes)))
+        done = cli("scan", demo_files / "inputs", "--profile", path)
+        assert done.returncode == 2
+        assert message in done.stderr.replace("\n", " ")
