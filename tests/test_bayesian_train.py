@@ -61,7 +61,7 @@ def test_only_posteriors_move_and_modes_are_given_back(problem) -> None:
 
 
 def test_the_kl_term_is_divided_by_the_number_of_images(problem) -> None:
-    """With all gradients of the data off, one step of plain descent is that of KL / N alone."""
+    """Summed over weights and divided by images: what the evidence lower bound says."""
     network, images, labels = problem
     settings = TrainSettings(epochs=1, batch_size=IMAGES, learning_rate=1e-3, max_accuracy_drop=1.0)
     moped = MopedSettings(delta=0.2, prior_std=1.0)

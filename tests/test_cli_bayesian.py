@@ -103,6 +103,7 @@ def test_an_untrained_posterior_is_called_so_everywhere(cli, demo_files, tmp_pat
     assert any("untrained posterior" in warning for warning in text["warnings"])
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_resumed_and_a_foreign_one_refused(cli, fitted, demo_files, tmp_path) -> None:
     path, _ = fitted
     states = path.parent / "states"
@@ -128,7 +129,11 @@ def test_a_finished_training_is_resumed_and_a_foreign_one_refused(cli, fitted, d
         (("--bayesian", "--bayesian-layers", "half"), "is no choice of layers"),
         (("--bayesian", "--bayesian-delta", "0"), "is not between 0 and 10"),
         (("--bayesian-samples", "10"), "are set without it"),
-        (("--bayesian", "--bayesian-delta", "9"), "fine-tuning was stopped: clean accuracy fell"),
+        pytest.param(
+            ("--bayesian", "--bayesian-delta", "9"),
+            "fine-tuning was stopped: clean accuracy fell",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_bad_options_give_one_line_and_no_profile(cli, demo_files, tmp_path, arguments, message) -> None:

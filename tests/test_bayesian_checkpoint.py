@@ -1,0 +1,63 @@
+"""Training states on disk: what is saved is what is loaded, and nothing else is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from detectors.bayesian.train import TrainState
+from scanner.bayesian.checkpoint import Checkpoints
+from scanner.errors import OutputError, UsageError
+
+STATE = TrainState(
+    2,
+    0.9,
+    {"weight": torch.arange(3.0)},
+    {"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 0.1, "params": [0]}]},
+    torch.Generator().get_state(),
+)
+
+
+def test_a_state_comes_back_whole(tmp_path: Path) -> None:
+    saved = Checkpoints(tmp_path / "new" / "folder", "key")
+    assert saved.load("posterior") is None
+    saved.save("posterior", STATE)
+    loaded = Checkpoints(tmp_path / "new" / "folder", "key").load("posterior")
+    assert loaded is not None
+    assert (loaded.epoch, loaded.accuracy_before, loaded.optimiser["param_groups"]) == (
+        2,
+        0.9,
+        STATE.optimiser["param_groups"],
+    )
+    assert torch.equal(loaded.module["weight"], STATE.module["weight"])
+    assert torch.equal(loaded.noise, STATE.noise)
+
+
+def test_states_of_another_fit_and_damaged_ones_are_refused(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, "key").save("posterior", STATE)
+    with pytest.raises(UsageError, match="another model, reference or setting"):
+        Checkpoints(tmp_path, "other").load("posterior")
+    whole = (tmp_path / "posterior.pt").read_bytes()
+    for damaged in (b"", b"PK\x03\x04", whole[: len(whole) // 2]):
+        (tmp_path / "posterior.pt").write_bytes(damaged)
+        with pytest.raises(UsageError, match="is not a training state"):
+            Checkpoints(tmp_path, "key").load("posterior")
+
+
+def test_no_pickle_runs(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "canary",))
+
+    torch.save({"key": "key", "epoch": Payload()}, tmp_path / "posterior.pt")
+    with pytest.raises(UsageError, match="is not a training state"):
+        Checkpoints(tmp_path, "key").load("posterior")
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made"):
+        Checkpoints(tmp_path / "file" / "folder", "key")
