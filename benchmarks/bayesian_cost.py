@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import time
@@ -25,6 +24,7 @@ import torchvision
 from torch import nn
 
 from detectors.bayesian.moped import MopedSettings
+from reference.evaluate import describe_machine
 from scanner.bayesian.fit_posterior import untrained_posterior
 from scanner.bayesian.scorer import DrawScorer
 from scanner.graph.bundle import IMAGE, LOGITS
@@ -32,7 +32,6 @@ from scanner.graph.session import GraphSession
 from scanner.graph.weights import choose_weights, cut_tail, expose
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.export import export_network
-from scanner.versions import FIT_LIBRARIES, library_versions
 
 DRAWS = 40
 REPEATS = 3
@@ -91,8 +90,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     figures = {name: measure(build, size, batch) for name, build, size, batch in NETWORKS}
-    machine = {"processor": platform.processor() or platform.machine(), "versions": library_versions(FIT_LIBRARIES)}
-    text = json.dumps({"draws": DRAWS, "machine": machine, "networks": figures}, indent=2)
+    text = json.dumps({"draws": DRAWS, "machine": describe_machine(), "networks": figures}, indent=2)
     options.out.write_text(text + "\n", encoding="utf-8")
     print(text)
 

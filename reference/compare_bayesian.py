@@ -173,6 +173,25 @@ def cost(profile: Profile) -> float:
     return round(1000 * min(seconds) / TIMED_IMAGES, 4)
 
 
+def table(model: Mapping[str, Any]) -> list[str]:
+    """One model's figures as rows of a Markdown table: AUROC, AUPR, detection at 1% false alarms, cost."""
+    variants = model["variants"]
+    rows = [_row(DENSITIES, variants[DENSITIES]["scores"]["combined"], variants[DENSITIES])]
+    for name, variant in variants.items():
+        if name != DENSITIES:
+            rows.append(_row(f"BALD alone ({name})", variant["scores"]["bald"], variant))
+            rows.append(_row(f"both combined ({name})", variant["scores"]["combined"], variant))
+    return rows
+
+
+def _row(name: str, found: Mapping[str, float], variant: Mapping[str, Any]) -> str:
+    detection = found["detection_at_1_percent"]
+    where = found["detection_at_1_percent_where_the_attack_succeeds"]
+    cost = variant["cpu_seconds_per_1000_images"]
+    areas = f"{100 * found['auroc']:.2f} | {100 * found['aupr']:.2f}"
+    return f"| {name} | {areas} | {detection:.1%} | {where:.1%} | {cost:.2f} |"
+
+
 def main() -> int:
     """Command line of this module; returns the exit code."""
     parser = argparse.ArgumentParser(description="Compare densities, weight draws and both on finished training runs.")
@@ -204,6 +223,8 @@ def main() -> int:
             "models": models,
         }
         write_json(options.out, json.loads(json.dumps(result, default=str)))
+        for run, model in models.items():
+            print(run, *table(model), sep="\n")
     except LatentscanError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
