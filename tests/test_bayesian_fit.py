@@ -1,0 +1,136 @@
+"""The detector on a reference: which images train, which are scored, and what is said where training cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from detectors.calibration.plan import CalibrationPlan
+from scanner.bayesian import fit_bayesian as module
+from scanner.bayesian.fit_bayesian import fit_bayesian, widest_delta
+from scanner.bayesian.fit_posterior import TailData
+from scanner.graph.bundle import GraphBundle
+from scanner.graph.weights import Tail, cut_tail, weight_tensors
+from scanner.options import BayesianOptions
+
+CLASSES, SIZE = 3, 4
+OPTIONS = BayesianOptions(samples=5, epochs=1, delta=0.2)
+
+
+class Listener:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def task(self, name: str, total: int) -> Callable[[int], None]:
+        return lambda _done: None
+
+
+def small_tail(extra: onnx.NodeProto | None = None) -> Tail:
+    """A linear classifier of three blobs, with another node before its weights."""
+    weight = np.eye(CLASSES, SIZE, dtype=np.float32) * 3
+    first = extra or helper.make_node("Relu", ["image"], ["hidden"])
+    nodes = [
+        first,
+        helper.make_node("Flatten", ["hidden"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "first"], ["middle"], transB=1),
+        helper.make_node("Relu" if extra is None else extra.op_type, ["middle"], ["more"], **_attributes(extra)),
+        helper.make_node("Gemm", ["more", "w"], ["logits"], transB=1),
+    ]
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "g",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", SIZE])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])],
+            [numpy_helper.from_array(np.eye(SIZE, dtype=np.float32), "first"), numpy_helper.from_array(weight, "w")],
+        ),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    bundle = GraphBundle.from_model_proto(model)
+    return cut_tail(bundle, weight_tensors(bundle.proto))
+
+
+def _attributes(node: onnx.NodeProto | None) -> dict[str, object]:
+    return {} if node is None else {item.name: helper.get_attribute_value(item) for item in node.attribute}
+
+
+def blobs(count: int = 90) -> TailData:
+    rng = np.random.default_rng(0)
+    classes = np.arange(count) % CLASSES
+    images = np.eye(SIZE, dtype=np.float32)[classes] * 3 + rng.normal(size=(count, SIZE)).astype(np.float32) * 0.3
+    return TailData({"flat": images}, {"flat": (SIZE,)}, classes)
+
+
+def cross(count: int = 90) -> CalibrationPlan:
+    return CalibrationPlan("cross-fit", np.arange(count) % 5)
+
+
+def test_no_image_is_scored_by_a_posterior_that_trained_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[np.ndarray] = []
+    scored: list[np.ndarray] = []
+    train, score = module.trained_posterior, module._score
+
+    def watched_train(*arguments, **named):
+        trained.append(arguments[4])
+        return train(*arguments, **named)
+
+    def watched_score(*arguments):
+        scored.append(arguments[2])
+        return score(*arguments)
+
+    monkeypatch.setattr(module, "trained_posterior", watched_train)
+    monkeypatch.setattr(module, "_score", watched_score)
+    data = blobs()
+    fit_bayesian(small_tail(), data, data.classes, cross(), OPTIONS, 0, "cpu", Listener())
+    assert [len(rows) for rows in trained] == [90, 72, 72, 72, 72, 72]
+    for seen, unseen in zip(trained[1:], scored, strict=True):
+        assert not set(seen) & set(unseen)
+    assert sorted(np.concatenate(scored)) == list(range(90))
+
+    trained.clear(), scored.clear()
+    split = CalibrationPlan("split", np.arange(90) % 3)
+    found = fit_bayesian(small_tail(), data, data.classes, split, OPTIONS, 0, "cpu", Listener())
+    assert (len(trained), len(scored)) == (1, 1)
+    assert not set(trained[0]) & set(scored[0])
+    assert found.clean_scores.shape == (60, 4)
+    assert found.enters.tolist() == [True, False, False, False]
+
+
+def test_a_graph_that_cannot_be_trained_gets_an_untrained_posterior_and_says_so() -> None:
+    foreign = helper.make_node("ThresholdedRelu", ["image"], ["hidden"], alpha=0.1)
+    listener, data = Listener(), blobs()
+    found = fit_bayesian(small_tail(foreign), data, data.classes, cross(), OPTIONS, 0, "cpu", listener)
+    assert found.info.posterior == "untrained"
+    assert found.info.reason == "the graph cannot be trained: it has operator ThresholdedRelu"
+    assert {name.descriptor for name in found.scores} == {"bayesian-untrained"}
+    assert any("untrained posterior" in line for line in listener.said)
+    assert found.clean_scores.shape == (90, 4)
+    assert found.info.training == {}
+
+
+def test_the_width_is_the_widest_that_keeps_clean_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = blobs()
+    assert widest_delta(small_tail(), data, cross(), OPTIONS, 0, "cpu") == max(module.DELTAS)
+    monkeypatch.setattr(module, "DELTAS", (0.1, 50.0))
+    assert widest_delta(small_tail(), data, cross(), OPTIONS, 0, "cpu") == 0.1
+
+
+def test_the_same_seed_gives_the_same_posterior_and_scores() -> None:
+    data = blobs()
+    first, again, other = (
+        fit_bayesian(small_tail(), data, data.classes, cross(), OPTIONS, seed, "cpu", Listener()) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first.posterior.weights, again.posterior.weights)
+    np.testing.assert_array_equal(first.posterior.stds, again.posterior.stds)
+    np.testing.assert_array_equal(first.clean_scores, again.clean_scores)
+    assert not np.array_equal(first.clean_scores, other.clean_scores)
