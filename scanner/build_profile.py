@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from scanner.profile.header import (
     ClassOrder,
     DescriptorInfo,
     DetectorInfo,
+    IsolationLayer,
     ModelInfo,
     ParityInfo,
     PreprocessCandidate,
@@ -122,6 +123,8 @@ def build_profile(
                 description=model.file.description,
                 notes=model.notes,
                 trusted_code=trusted_code,
+                trusted_file=model.ran_file,
+                isolation=tuple(IsolationLayer(**asdict(layer)) for layer in model.isolation),
             ),
             preprocess=PreprocessInfo(
                 spec=preprocess.spec.to_dict(),

@@ -43,6 +43,7 @@ from scanner.inputs.sizes import sample_sizes
 from scanner.inputs.source import open_source
 from scanner.models.identify import ModelFile, identify
 from scanner.models.load import LoadedModel, load_model
+from scanner.models.trust import absences, say_trust, trust_warnings
 from scanner.options import BayesianOptions, FitOptions
 from scanner.profile.content import Profile
 from scanner.profile.writer import write_profile
@@ -74,8 +75,9 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
     progress.say(f"model: {file.description}")
     source = open_source(options.clean, labels=options.labels)
     require_enough(len(source.items), source)
+    say_trust(file, options.trust, progress)
     model = _load(file, options, options.input_size)
-    for note in model.notes:
+    for note in (*model.notes, *absences(model.isolation)):
         progress.say(note)
     labels = reference_labels(source, model.num_classes) if options.labels else None
     model, preprocess = choose_preprocess(model, source, labels, options, progress)
@@ -140,9 +142,17 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
         provider,
         model.parity,
         options.seed,
-        fit_warnings(
-            summary, plan, calibration, model.num_classes, score_parity, None if bayesian is None else bayesian.info
-        ),
+        [
+            *trust_warnings(model),
+            *fit_warnings(
+                summary,
+                plan,
+                calibration,
+                model.num_classes,
+                score_parity,
+                None if bayesian is None else bayesian.info,
+            ),
+        ],
         calibration,
         bayesian,
     )
@@ -296,6 +306,7 @@ def _load(file: ModelFile, options: FitOptions, size: tuple[int, int] | None) ->
     return load_model(
         file,
         architecture=options.architecture,
+        trust=options.trust,
         trust_code=options.trust_code,
         input_size=size,
         num_classes=options.num_classes,

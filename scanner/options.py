@@ -41,6 +41,7 @@ class FitOptions:
         clean: Clean reference: folder, manifest or array file.
         output: Where the profile goes.
         architecture: Named architecture or ``file.py:callable``; None for ONNX files.
+        trust: Whether a model file that is a program may be loaded, which runs it.
         trust_code: Whether ``file.py:callable`` may run.
         preprocess: Preset name or file; None to find out.
         input_size: Height and width of the network's input; None to find out.
@@ -60,6 +61,7 @@ class FitOptions:
     clean: Path
     output: Path
     architecture: str | None = None
+    trust: bool = False
     trust_code: bool = False
     preprocess: str | None = None
     input_size: tuple[int, int] | None = None

@@ -15,8 +15,10 @@ from scanner.input_rows import RowNamer
 from scanner.inputs.items import Source
 from scanner.inputs.source import open_source
 from scanner.inputs.threads import usable_cores
+from scanner.models.identify import open_regular
 from scanner.options import ScanOptions
 from scanner.profile.content import Profile
+from scanner.profile.graph_rules import require_safe_graph
 from scanner.profile.reader import read_profile
 from scanner.progress import Progress
 from scanner.report.build import batch_section, build_report
@@ -69,6 +71,7 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
     started, clock = datetime.now(UTC), time.monotonic()
     _check_destinations(options)
     profile = read_profile(options.profile)
+    require_safe_graph(profile, options.profile)
     if options.model is not None:
         _check_model(options.model, profile)
     source = open_source(options.inputs, labels=False)
@@ -162,14 +165,12 @@ def _inputs_section(options: ScanOptions, source: Source, counts: ScanCounts, di
 
 
 def _check_model(path: Path, profile: Profile) -> None:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        with open_regular(path) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(f"cannot be read ({error.strerror})", where=str(path)) from None
-    if digest.hexdigest() != profile.header.model.sha256:
+    if digest != profile.header.model.sha256:
         raise ProfileError(
             f"the profile was made for another file (sha256 {profile.header.model.sha256[:16]}...)",
             where=str(path),

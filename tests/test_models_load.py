@@ -197,7 +197,8 @@ def test_the_child_is_isolated(onnx_path: Path, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "torch.py").write_text("raise SystemExit('code from the current directory')")
     code = (
         "import json,sys; sys.path[:]=json.loads(sys.argv[1]); import os, resource, torch, scanner.models.child as c;"
-        "from scanner.models.job import Job; job = Job.model_validate_json(sys.stdin.read()); c._limit(job);"
+        "import scanner.isolation.lockdown as l; l.limit_resources(l.Plan.from_json(sys.argv[2]));"
+        "from scanner.models.job import Job; job = Job.model_validate_json(sys.stdin.read()); c._limit_memory(job);"
         "kinds = resource.RLIMIT_AS, resource.RLIMIT_CORE, resource.RLIMIT_FSIZE;"
         "limits = [resource.getrlimit(kind)[0] for kind in kinds];"
         f"json.dump([dict(os.environ), limits, os.getcwd(), job.memory], open({str(tmp_path / 'seen')!r}, 'w'))"
@@ -295,3 +296,73 @@ def test_the_working_directory_is_private(onnx_path: Path, tmp_path: Path, monke
     with pytest.raises(ModelError):
         loaded(onnx_path)
     assert stat.S_IMODE(int((tmp_path / "mode").read_text())) == 0o700
+
+
+# --- files that are programs ----------------------------------------------------------------------
+
+
+SANDBOX = "import os\ntry:\n    open({canary!r}, 'w')\nexcept OSError:\n    pass\n"
+
+
+class Reach:
+    """Tries to write a file outside of the child's folder when it is unpickled, then becomes a network."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return eval, (
+            f"__import__('scanner.models.architectures.scnn').models.architectures.scnn.SCNN() "
+            f"if not exec({SANDBOX.format(canary=str(self.canary))!r}) else None",
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_trusted_torchscript_becomes_a_graph(scnn: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    torch.jit.save(torch.jit.trace(scnn, torch.zeros(2, 1, 28, 28)), str(path))
+    with pytest.raises(UsageError, match="--input-size"):
+        loaded(path, trust=True)
+    with pytest.raises(UsageError, match="--arch"):
+        loaded(path, trust=True, architecture="scnn")
+    model = loaded(path, trust=True, input_size=(28, 28))
+    assert (model.architecture, model.input_shape, model.num_classes) == ("torchscript", (1, 28, 28), 10)
+    assert model.ran_file
+    assert any("ran code from the model file" in note for note in model.notes)
+    assert model.parity is not None
+    assert model.parity < 1e-5
+    assert len(model.candidates) == 3
+    assert "limits" in {layer.name for layer in model.isolation if layer.active}
+
+
+@pytest.mark.slow
+def test_trusted_exported_program_becomes_a_graph(scnn: nn.Module, tmp_path: Path) -> None:
+    path, image = tmp_path / "m.pt2", torch.zeros(2, 1, 28, 28)
+    torch.export.save(torch.export.export(scnn, (image,), dynamic_shapes=({0: torch.export.Dim("n")},)), path)
+    model = loaded(path, trust=True)
+    assert (model.architecture, model.input_shape, model.num_classes) == ("exported-program", (1, 28, 28), 10)
+    assert model.parity is not None
+    assert model.parity < 1e-5
+
+
+def test_a_trusted_pickle_runs_and_cannot_leave_the_child(tmp_path: Path) -> None:
+    """The payload fires, which is what trust means, and finds nothing to write to outside of its folder."""
+    torch.save(Reach(tmp_path / "canary"), tmp_path / "m.pt")
+    with pytest.raises(UnsafeModelError):
+        loaded(tmp_path / "m.pt")
+    model = loaded(tmp_path / "m.pt", trust=True, input_size=(28, 28))
+    assert model.ran_file
+    assert model.num_classes == 10
+    if any(layer.name == "landlock" and layer.active for layer in model.isolation):
+        assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.slow
+def test_trust_changes_nothing_for_files_of_weights(scnn: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({**scnn.state_dict(), "x": Payload(tmp_path / "canary")}, path)
+    file = replace(identify(path), kind=load.FileKind.STATE_DICT)  # as if the static look had been fooled
+    with pytest.raises(UnsafeModelError, match="restricted loader"):
+        load_model(file, architecture="scnn", trust=True)
+    assert not (tmp_path / "canary").exists()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from scanner.isolation.lockdown import Layer
 
 REQUIRED = ("numpy", "onnxruntime-gpu", "onnxruntime", "h5py", "pydantic", "pillow", "typer", "rich", "jinja2")
 FIT_ONLY = ("torch", "torchvision", "onnx", "onnxscript", "scikit-learn", "scipy", "safetensors")
@@ -27,6 +31,8 @@ def doctor() -> None:
         typer.echo(f"{name:<16} {_installed(name) or 'not installed'}")
     typer.echo(f"providers        {', '.join(usable_providers())}")
     typer.echo(f"cores            {_cores()}")
+    for layer in _isolation():
+        typer.echo(f"isolation        {'yes' if layer.active else 'no '} {layer.name}: {layer.detail}")
     problems = find_problems()
     for problem in problems:
         typer.echo(f"problem: {problem}")
@@ -68,6 +74,12 @@ def _installed(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _isolation() -> tuple[Layer, ...]:
+    from scanner.isolation.statement import probe_isolation
+
+    return probe_isolation()
 
 
 def _cores() -> int:

@@ -15,8 +15,12 @@ def export(
     """Write a deployable ONNX file: pixels in; logits, scores, combined score and p-value out."""
     from scanner.atomic import check_destination
     from scanner.graph.export import export_scoring_graph
+    from scanner.profile.graph_rules import require_safe_graph
     from scanner.profile.reader import read_profile
+    from scanner.report.text import printable
 
     check_destination(output)
-    digest = export_scoring_graph(read_profile(profile), output)
-    typer.echo(f"wrote {output} (sha256 {digest})", err=True)
+    content = read_profile(profile)
+    require_safe_graph(content, profile)
+    digest = export_scoring_graph(content, output)
+    typer.echo(f"wrote {printable(str(output))} (sha256 {digest})", err=True)

@@ -24,6 +24,14 @@ def fit(
         str | None,
         typer.Option(help="Architecture of a state dict: scnn, resnet20, a torchvision name, or file.py:callable."),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="Load TorchScript, .pt2 and pickled modules, which runs code from the model file, in a locked-down "
+            "process; see docs/security.md.",
+        ),
+    ] = False,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Allow --arch file.py:callable, which runs that file.")
     ] = False,
@@ -77,6 +85,7 @@ def fit(
         clean=clean,
         output=output,
         architecture=arch,
+        trust=trust,
         trust_code=trust_code,
         preprocess=preprocess,
         input_size=parse_size(input_size),

@@ -1,7 +1,7 @@
 """The child process that reads a model file: it may crash, hang or be fooled without harm to the parent.
 
-It works in a directory of its own, within limits on memory, time and file sizes, reads a job from standard
-input, and leaves the graph, the weights and a result there.
+It is locked down by :mod:`scanner.isolation.lockdown` before this module is imported, works in a directory of its
+own, reads a job from standard input, and leaves the graph, the weights and a result there.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.errors import LatentscanError, UnsafeModelError, UsageError
+from scanner.isolation.lockdown import lower
 from scanner.models import job as messages
-from scanner.models.identify import FileKind
+from scanner.models.identify import PROGRAMS, FileKind
 from scanner.models.job import Failed, Job, Loaded, Result, TapMessage
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def main() -> None:
             import onnx  # noqa: F401 - loaded before the memory is limited
         else:
             import torch.onnx  # noqa: F401
-        _limit(job)
-        result = _load_onnx(job) if job.kind is FileKind.ONNX else _load_checkpoint(job)
+        _limit_memory(job)
+        result = _load(job)
     except LatentscanError as error:
         result = _failed(error)
     except MemoryError:
@@ -53,25 +54,23 @@ def main() -> None:
     Path(messages.RESULT_FILE).write_text(Result(result=result).model_dump_json(), encoding="utf-8")
 
 
-def _limit(job: Job) -> None:
-    """Bound what the rest of this process may take, on systems that can."""
+def _limit_memory(job: Job) -> None:
+    """Bound the address space from here on: libraries have reserved much of it by now that they never use."""
     try:
         import resource
     except ImportError:
         return
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else None
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: job.seconds,
-        resource.RLIMIT_NOFILE: 1024,
-        resource.RLIMIT_FSIZE: job.memory,
-    }
-    if pages is not None:  # libraries reserve much address space that they never use: count from here
-        limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + job.memory
-    for kind, value in limits.items():
-        hard = resource.getrlimit(kind)[1]
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (bound, bound))
+    used = Path("/proc/self/statm")
+    if used.exists():
+        lower(resource.RLIMIT_AS, int(used.read_text().split()[0]) * resource.getpagesize() + job.memory)
+
+
+def _load(job: Job) -> Loaded:
+    if job.kind is FileKind.ONNX:
+        return _load_onnx(job)
+    if job.kind in PROGRAMS:
+        return _load_program(job)
+    return _load_checkpoint(job)
 
 
 def _load_onnx(job: Job) -> Loaded:
@@ -79,7 +78,7 @@ def _load_onnx(job: Job) -> Loaded:
 
     parsed = read_onnx(
         Path(messages.MODEL_FILE),
-        folder=Path(job.folder),
+        folder=Path(messages.EXTERNAL_FOLDER),
         input_size=job.input_size,
         num_classes=job.num_classes,
         probe=_probe(job),
@@ -95,6 +94,30 @@ def _load_onnx(job: Job) -> Loaded:
         parity=None,
         notes=list(parsed.notes),
         metadata=parsed.metadata,
+    )
+
+
+def _load_program(job: Job) -> Loaded:
+    from scanner.models.onnx_file import read_onnx
+    from scanner.models.programs import load_program
+
+    if not job.trust:
+        raise UnsafeModelError("loading it would run code from the file")
+    program = load_program(Path(messages.MODEL_FILE), job.kind, input_size=job.input_size, threads=job.threads)
+    folder = Path(messages.CONVERTED_FOLDER)
+    folder.mkdir()
+    program.export(folder / messages.GRAPH_FILE)
+    parsed = read_onnx(folder / messages.GRAPH_FILE, folder=folder, num_classes=job.num_classes, threads=job.threads)
+    _write(parsed.bundle)
+    return Loaded(
+        architecture=program.architecture,
+        input_shape=parsed.input_shape,
+        layout=parsed.layout,
+        num_classes=parsed.num_classes,
+        candidates=[_message(tap) for tap in parsed.candidates],
+        parity=program.parity(parsed.bundle),
+        notes=[*program.notes, *parsed.notes],
+        metadata={},
     )
 
 

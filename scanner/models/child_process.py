@@ -13,14 +13,20 @@ from typing import IO, Final
 
 import scanner
 from scanner.errors import ModelError
+from scanner.isolation.lockdown import Layer, Plan
+from scanner.isolation.paths import readable_paths
+from scanner.isolation.statement import read_statement
 from scanner.models.job import Job
 
 _LOG_BYTES: Final = 16 * 1024
 _KEPT_ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "WINDIR", "PATH")
-_BOOTSTRAP: Final = "import json,sys; sys.path[:]=json.loads(sys.argv[1]); import scanner.models.child as c; c.main()"
+_BOOTSTRAP: Final = (
+    "import json,sys; sys.path[:]=json.loads(sys.argv[1]); import scanner.isolation.lockdown as l; "
+    "l.lock_down(l.Plan.from_json(sys.argv[2])); import scanner.models.child as c; c.main()"
+)
 
 
-def run_child(job: Job, work: Path, timeout: float, *, where: str) -> None:
+def run_child(job: Job, work: Path, timeout: float, *, where: str) -> tuple[Layer, ...]:
     """Run :mod:`scanner.models.child` on a job to its end, and turn every end but a result into an error.
 
     Args:
@@ -29,44 +35,70 @@ def run_child(job: Job, work: Path, timeout: float, *, where: str) -> None:
         timeout: Seconds, on the clock.
         where: The model file, for messages.
 
+    Returns:
+        The layers of isolation that the child worked in, as it stated before it read anything of the model.
+
     Raises:
         ModelError: The child crashed, was killed, or took too long.
     """
+    # An isolated interpreter ignores PYTHONPATH and the user's site; it gets this one's path instead.
+    package = str(Path(scanner.__file__).resolve().parent.parent)
+    path = [package, *(entry for entry in sys.path if entry and Path(entry).is_absolute() and entry != package)]
+    statement, report = os.pipe()
+    try:
+        try:
+            process = _start(job, work, path, report)
+        finally:
+            os.close(report)
+        tail = _Tail(process.stdout)
+        try:
+            _send(process.stdin, job.model_dump_json().encode())
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise ModelError(
+                f"loading the model took longer than {timeout:.0f} seconds",
+                where=where,
+                hint="Allow more with --timeout, or load it on a faster machine",
+            ) from error
+        finally:
+            _end(process)
+        if code != 0:
+            raise ModelError(f"loading the model failed: {_how(code)}{tail.last_line()}", where=where)
+        return read_statement(statement)
+    finally:
+        os.close(statement)
+
+
+def _start(job: Job, work: Path, path: list[str], report: int) -> subprocess.Popen[bytes]:
     environment = {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
     environment |= {
         "HOME": str(work),
         "TMPDIR": str(work),
         "LC_ALL": "C.UTF-8",
         "CUDA_VISIBLE_DEVICES": "",
-        "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
         "OMP_NUM_THREADS": str(job.threads),
     }
-    # An isolated interpreter ignores PYTHONPATH and the user's site; it gets this one's path instead.
-    package = str(Path(scanner.__file__).resolve().parent.parent)
-    path = [package, *(entry for entry in sys.path if entry and Path(entry).is_absolute() and entry != package)]
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, and no shell
-        [sys.executable, "-I", "-c", _BOOTSTRAP, json.dumps(path)],
+    if not job.trust:
+        environment["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    code = [str(Path(job.architecture.rpartition(":")[0]).parent)] if job.trust_code and job.architecture else []
+    plan = Plan(
+        parent=os.getpid(),
+        readable=readable_paths([*path, *code]),
+        writable=(str(work),),
+        file_bytes=job.memory,
+        cpu_seconds=job.seconds,
+        report=report,
+    )
+    return subprocess.Popen(  # noqa: S603 - this interpreter, and no shell
+        [sys.executable, "-I", "-c", _BOOTSTRAP, json.dumps(path), plan.to_json()],
         cwd=work,
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        pass_fds=(report,),
         start_new_session=True,
     )
-    tail = _Tail(process.stdout)
-    try:
-        _send(process.stdin, job.model_dump_json().encode())
-        code = process.wait(timeout)
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(
-            f"loading the model took longer than {timeout:.0f} seconds",
-            where=where,
-            hint="Allow more with --timeout, or load it on a faster machine",
-        ) from error
-    finally:
-        _end(process)
-    if code != 0:
-        raise ModelError(f"loading the model failed: {_how(code)}{tail.last_line()}", where=where)
 
 
 def _send(stream: IO[bytes] | None, data: bytes) -> None:

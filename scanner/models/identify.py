@@ -44,6 +44,10 @@ class FileKind(StrEnum):
     UNKNOWN = "unknown"
 
 
+PROGRAMS: Final = frozenset({FileKind.TORCHSCRIPT, FileKind.EXPORTED_PROGRAM, FileKind.PICKLED_MODULE, FileKind.PICKLE})
+"""Kinds whose loading runs code from the file."""
+
+
 @dataclass(frozen=True)
 class ModelFile:
     """A file and what its content is.

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from scanner.models.identify import FileKind
 
 MODEL_FILE: Final = "model"
+EXTERNAL_FOLDER: Final = "external"
+CONVERTED_FOLDER: Final = "converted"
 PROBE_FILE: Final = "probe.npy"
 GRAPH_FILE: Final = "graph.onnx"
 WEIGHTS_FILE: Final = "weights"
@@ -24,12 +26,14 @@ class _Message(BaseModel):
 
 
 class Job(_Message):
-    """What the child is to do, in the current directory: the model's bytes are in ``model``.
+    """What the child is to do, in the current directory.
+
+    The model's bytes are in ``model``, the files that it refers to in ``external``.
 
     Attributes:
         kind: What the model file is.
-        folder: Folder of the original file, for external data.
         architecture: As given by the user.
+        trust: Whether the user trusts the model file to run code.
         trust_code: As given by the user.
         input_size: Height and width.
         num_classes: As given by the user.
@@ -40,8 +44,8 @@ class Job(_Message):
     """
 
     kind: Annotated[FileKind, Field(strict=False)]
-    folder: str
     architecture: str | None
+    trust: bool
     trust_code: bool
     input_size: tuple[int, int] | None
     num_classes: int | None

@@ -11,7 +11,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
@@ -25,10 +25,13 @@ from scanner.errors import LatentscanError, ModelError, UnsafeModelError, UsageE
 from scanner.graph.bundle import IMAGE, LOGITS, GraphBundle, external_range, is_external
 from scanner.graph.shapes import BATCH, declared_type
 from scanner.graph.taps import Tap
+from scanner.isolation.lockdown import Layer
 from scanner.models import job as messages
 from scanner.models.child_process import run_child
-from scanner.models.identify import FileKind, ModelFile, open_regular
+from scanner.models.identify import PROGRAMS, FileKind, ModelFile, open_regular
 from scanner.models.job import Failed, Job, Loaded, Result
+from scanner.models.onnx_external import copy_external
+from scanner.models.onnx_outline import outline_path, refuse_unsafe
 
 _MIN_MEMORY: Final = 8 * 2**30
 _MEMORY_PER_FILE_BYTE: Final = 10
@@ -40,9 +43,18 @@ _COPY_BYTES: Final = 4 * 2**20
 _ERRORS: Final[Mapping[str, type[LatentscanError]]] = MappingProxyType(
     {"ModelError": ModelError, "UnsafeModelError": UnsafeModelError, "UsageError": UsageError}
 )
+_WITH_NETWORK: Final[Mapping[FileKind, str]] = MappingProxyType(
+    {
+        FileKind.ONNX: "an ONNX file",
+        FileKind.TORCHSCRIPT: "a TorchScript file",
+        FileKind.EXPORTED_PROGRAM: "an exported program",
+        FileKind.PICKLED_MODULE: "a pickled module",
+        FileKind.PICKLE: "a pickle",
+    }
+)
 _WAY_FORWARD: Final = (
-    "Where you trust it, export the model to ONNX, or save its weights alone with "
-    "torch.save(model.state_dict(), ...) and name the network with --arch"
+    "Ask the vendor for ONNX, or for the weights alone as torch.save(model.state_dict(), ...) writes them, "
+    "with --arch naming the network; --trust loads it all the same and lets it run code"
 )
 
 
@@ -62,6 +74,8 @@ class LoadedModel:
             for ONNX files.
         notes: What was done to the file's content that the user should know.
         metadata: The ONNX file's own metadata, printable and bounded.
+        isolation: The layers of isolation that it was loaded in, and those that were absent.
+        ran_file: Whether loading may have run code from the file.
     """
 
     file: ModelFile
@@ -74,12 +88,15 @@ class LoadedModel:
     parity: float | None
     notes: tuple[str, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    isolation: tuple[Layer, ...] = ()
+    ran_file: bool = False
 
 
 def load_model(
     file: ModelFile,
     *,
     architecture: str | None = None,
+    trust: bool = False,
     trust_code: bool = False,
     input_size: tuple[int, int] | None = None,
     num_classes: int | None = None,
@@ -91,7 +108,8 @@ def load_model(
     Args:
         file: From :func:`scanner.models.identify.identify`.
         architecture: For files of weights: a name, or ``file.py:callable`` with ``trust_code``.
-        trust_code: Whether ``architecture`` may name Python code to run. The model file never runs.
+        trust: Whether a file whose loading runs code from it may be loaded all the same.
+        trust_code: Whether ``architecture`` may name Python code to run.
         input_size: Height and width, where the file leaves them open.
         num_classes: To check against the file.
         probe: A few normalised images (N, C, H, W) on which parity is measured; noise by default.
@@ -103,33 +121,33 @@ def load_model(
             it crashed or took too long.
         UsageError: The options contradict the file.
     """
-    _refuse(file)
-    if file.kind is FileKind.ONNX and architecture is not None:
-        raise UsageError("an ONNX file contains its network", where="--arch", hint="Leave --arch out")
+    _refuse(file, trust)
+    if file.kind is not FileKind.SAFETENSORS and file.kind is not FileKind.STATE_DICT and architecture is not None:
+        raise UsageError(f"{_WITH_NETWORK[file.kind]} contains its network", where="--arch", hint="Leave --arch out")
     with tempfile.TemporaryDirectory(prefix="latentscan-", ignore_cleanup_errors=True) as name:
         work = Path(name)
-        _copy(file, work / messages.MODEL_FILE)
+        size = _copy(file, work)
         if probe is not None:
             np.save(work / messages.PROBE_FILE, np.ascontiguousarray(probe, dtype=np.float32), allow_pickle=False)
         job = Job(
             kind=file.kind,
-            folder=str(file.path.resolve().parent),
             architecture=_absolute(architecture),
+            trust=trust,
             trust_code=trust_code,
             input_size=input_size,
             num_classes=num_classes,
             has_probe=probe is not None,
-            memory=max(_MIN_MEMORY, _MEMORY_PER_FILE_BYTE * file.size),
+            memory=max(_MIN_MEMORY, _MEMORY_PER_FILE_BYTE * size),
             seconds=int(timeout * _MAX_THREADS) + 10,
             threads=min(_MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1),
         )
-        run_child(job, work, timeout, where=str(file.path))
-        return _collect(file, work, job.memory)
+        isolation = run_child(job, work, timeout, where=str(file.path))
+        return replace(_collect(file, work, job.memory), isolation=isolation, ran_file=trust and file.kind in PROGRAMS)
 
 
-def _refuse(file: ModelFile) -> None:
+def _refuse(file: ModelFile, trust: bool) -> None:
     where = str(file.path)
-    if file.kind in (FileKind.TORCHSCRIPT, FileKind.EXPORTED_PROGRAM, FileKind.PICKLED_MODULE, FileKind.PICKLE):
+    if file.kind in PROGRAMS and not trust:
         imports = f" (it imports {_few(file.imports)})" if file.imports else ""
         raise UnsafeModelError(f"{file.description}{imports}", where=where, hint=_WAY_FORWARD)
     if file.kind in (FileKind.UNKNOWN, FileKind.HDF5_PROFILE):
@@ -152,18 +170,32 @@ def _absolute(architecture: str | None) -> str | None:
     return f"{Path(file).resolve()}:{name}"
 
 
-def _copy(file: ModelFile, target: Path) -> None:
-    """Copy what was identified; from here on, nobody else can change it."""
+def _copy(file: ModelFile, work: Path) -> int:
+    """Copy what was identified, and what it refers to; from here on, nobody else can change it.
+
+    Returns:
+        Bytes copied.
+    """
+    where = str(file.path)
     digest = hashlib.sha256()
+    target = work / messages.MODEL_FILE
     try:
         with open_regular(file.path) as source, target.open("xb") as copy:
             while block := source.read(_COPY_BYTES):
                 digest.update(block)
                 copy.write(block)
+        if digest.hexdigest() != file.sha256:
+            raise ModelError("the file changed while it was read", where=where)
+        if file.kind is not FileKind.ONNX:
+            return file.size
+        outline = outline_path(target)
+        refuse_unsafe(outline)
+        folder = file.path.resolve().parent
+        return file.size + copy_external(folder, outline.external, work / messages.EXTERNAL_FOLDER)
     except OSError as error:
-        raise ModelError(f"the file cannot be copied ({error.strerror})", where=str(file.path)) from error
-    if digest.hexdigest() != file.sha256:
-        raise ModelError("the file changed while it was read", where=str(file.path))
+        raise ModelError(f"the file cannot be copied ({error.strerror})", where=where) from error
+    except ModelError as error:
+        raise type(error)(error.what, where=where, hint=error.hint) from error
 
 
 def _collect(file: ModelFile, work: Path, memory: int) -> LoadedModel:

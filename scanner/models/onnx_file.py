@@ -22,14 +22,13 @@ from scanner.graph.measure import measure_shapes, open_tensors
 from scanner.graph.shapes import BATCH
 from scanner.graph.taps import Tap, candidate_taps
 from scanner.models.onnx_opset import at_opset
+from scanner.models.onnx_rules import KNOWN_DOMAINS, MAX_NODES, REEXPORT, UNBOUNDED, WITHOUT_LOOPS
 from scanner.models.onnx_signature import free_batch, image_input, rename, select_logits
-from scanner.models.onnx_walk import REEXPORT, all_nodes, one_line, printable
+from scanner.models.onnx_walk import all_nodes, expanded_nodes, one_line, printable
 from scanner.models.onnx_weights import with_weights
 
 MAX_FILE_BYTES: Final = 2**31 - 1  # what protobuf can parse
 
-_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-_MAX_NODES = 200_000
 _MAX_METADATA = 64
 _MAX_METADATA_KEY = 64
 _MAX_METADATA_VALUE = 4096
@@ -116,8 +115,8 @@ def _parse(path: Path) -> onnx.ModelProto:
         model.ParseFromString(path.read_bytes())
     except Exception as error:  # protobuf's DecodeError
         raise ModelError("the ONNX file is damaged: it cannot be parsed") from error
-    if sum(1 for _ in all_nodes(model.graph)) > _MAX_NODES:
-        raise ModelError(f"the graph has more than {_MAX_NODES} nodes")
+    if sum(1 for _ in all_nodes(model.graph)) > MAX_NODES:
+        raise ModelError(f"the graph has more than {MAX_NODES} nodes")
     return model
 
 
@@ -130,6 +129,8 @@ def _inlined(bundle: GraphBundle) -> GraphBundle:
     """Replace calls of the model's own functions by their bodies, which then are checked like all else."""
     if not bundle.proto.functions:
         return bundle
+    if expanded_nodes(bundle.proto) > MAX_NODES:
+        raise ModelError(f"the model's functions expand to more than {MAX_NODES} nodes, or call themselves")
     try:
         return GraphBundle(onnx.inliner.inline_local_functions(bundle.proto), bundle.weights)
     except Exception as error:  # the inliner raises plain RuntimeErrors
@@ -137,13 +138,15 @@ def _inlined(bundle: GraphBundle) -> GraphBundle:
 
 
 def _check_operators(proto: onnx.ModelProto) -> None:
-    foreign = {node.domain for node in all_nodes(proto.graph)} - _DOMAINS
+    foreign = {node.domain for node in all_nodes(proto.graph)} - KNOWN_DOMAINS
     if foreign:
         names = ", ".join(sorted(map(printable, foreign)))[:200]
         raise UnsafeModelError(
             f"the graph uses operators of {names}, which are not known here",
             hint="Export it with standard ONNX operators only",
         )
+    if unbounded := sorted({node.op_type for node in all_nodes(proto.graph)} & UNBOUNDED):
+        raise ModelError(f"the graph uses {', '.join(unbounded)}, which may run without an end", hint=WITHOUT_LOOPS)
     if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
         raise ModelError("the model does not state its opset")
 

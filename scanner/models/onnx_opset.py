@@ -7,7 +7,8 @@ import onnx.version_converter
 
 from scanner.errors import ModelError
 from scanner.graph.bundle import IR_VERSION, OPSET, GraphBundle, is_external
-from scanner.models.onnx_walk import REEXPORT, one_line
+from scanner.models.onnx_rules import REEXPORT
+from scanner.models.onnx_walk import one_line
 
 
 def at_opset(bundle: GraphBundle) -> tuple[GraphBundle, list[str]]:

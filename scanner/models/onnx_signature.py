@@ -11,7 +11,8 @@ from scanner.errors import ModelError, UsageError
 from scanner.graph.bundle import is_external
 from scanner.graph.cut import consumed
 from scanner.graph.shapes import BATCH, Dimension, declared_type
-from scanner.models.onnx_walk import REEXPORT, printable, subgraphs
+from scanner.models.onnx_rules import REEXPORT
+from scanner.models.onnx_walk import printable, subgraphs
 
 _CHANNELS = (1, 3)
 

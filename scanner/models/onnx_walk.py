@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+import math
+from collections.abc import Iterable, Iterator
 
 import onnx
 
-from scanner.graph.bundle import OPSET
-
-REEXPORT: Final = f"Export it again with opset {OPSET}, float32 and a dynamic batch dimension"
+_MAX_CALLS = 100
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
@@ -26,6 +24,27 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         yield node
         for part in subgraphs(node):
             yield from all_nodes(part)
+
+
+def expanded_nodes(model: onnx.ModelProto) -> float:
+    """Nodes of the model once all calls of its own functions are expanded; infinite where they call themselves."""
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    sizes: dict[tuple[str, str], float] = {}
+
+    def size(nodes: Iterable[onnx.NodeProto], within: frozenset[tuple[str, str]]) -> float:
+        total = 0.0
+        for node in nodes:
+            total += 1 + sum(size(part.node, within) for part in subgraphs(node))
+            key = (node.domain, node.op_type)
+            if key in bodies:
+                if key in within or len(within) > _MAX_CALLS:
+                    return math.inf
+                if key not in sizes:
+                    sizes[key] = size(bodies[key], within | {key})
+                total += sizes[key]
+        return total
+
+    return size(model.graph.node, frozenset())
 
 
 def constant_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-from pathlib import Path, PurePosixPath
-from typing import Final
+from pathlib import Path
 
 import onnx
 
 from scanner.errors import ModelError, UnsafeModelError
 from scanner.graph.bundle import GraphBundle, WeightsBuffer, element_count, element_type, is_external, refer
-from scanner.models.onnx_walk import REEXPORT, constant_tensors, printable
-
-MAX_EXTERNAL_BYTES: Final = 16 * 2**30
+from scanner.models.onnx_external import MAX_EXTERNAL_BYTES, open_beside, too_large
+from scanner.models.onnx_rules import REEXPORT
+from scanner.models.onnx_walk import constant_tensors, printable
 
 
 def with_weights(model: onnx.ModelProto, folder: Path) -> tuple[GraphBundle, list[str]]:
@@ -67,29 +65,8 @@ def _range(tensor: onnx.TensorProto, entries: dict[str, str], size: int) -> tupl
 
 
 def _read_beside(folder: Path, location: str, already: int) -> bytes:
-    """Read ``location`` below ``folder``, one path component at a time and none of them a link."""
-    parts = PurePosixPath(location).parts
-    shown = f"external data {printable(location)!r}"
-    if not parts or location.startswith(("/", "\\")) or ".." in parts or "\\" in location or "\0" in location:
-        raise UnsafeModelError(f"{shown} lies outside the model's folder")
-    no_links = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    opened: list[int] = []
-    try:
-        opened.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        for part in parts[:-1]:
-            opened.append(os.open(part, no_links | os.O_DIRECTORY, dir_fd=opened[-1]))
-        opened.append(os.open(parts[-1], no_links, dir_fd=opened[-1]))
-        state = os.fstat(opened[-1])
-        if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:
-            raise UnsafeModelError(f"{shown} is not a regular file of its own (a link, or linked elsewhere)")
-        if already + state.st_size > MAX_EXTERNAL_BYTES:
-            raise ModelError(f"{shown} is too large: at most 16 GiB are read")
-        with os.fdopen(os.dup(opened[-1]), "rb") as file:
-            return file.read(state.st_size)
-    except FileNotFoundError as error:
-        raise ModelError(f"{shown} is missing", hint="It belongs into the folder of the model") from error
-    except OSError as error:
-        raise UnsafeModelError(f"{shown} cannot be opened without following links ({error.strerror})") from error
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
+    with open_beside(folder, location) as file:
+        size = os.fstat(file.fileno()).st_size
+        if already + size > MAX_EXTERNAL_BYTES:
+            raise too_large(location)
+        return file.read(size)

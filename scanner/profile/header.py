@@ -66,6 +66,14 @@ class ToolInfo(Part):
     version: Name = Field(description="Its version.")
 
 
+class IsolationLayer(Part):
+    """One layer of isolation around the process that read the model file."""
+
+    name: Name = Field(description="Name of the layer, for example 'network namespace', 'landlock' or 'seccomp'.")
+    active: bool = Field(description="Whether it held.")
+    detail: Sentence = Field(description="What it covered, or why it was absent.")
+
+
 class ModelInfo(Part):
     """The suspect model, as it was when the profile was fitted."""
 
@@ -79,6 +87,12 @@ class ModelInfo(Part):
         max_length=1000, description="What loading did to the weights, for example a prefix that was stripped."
     )
     trusted_code: bool = Field(description="Whether code from outside this tool ran to load the model.")
+    trusted_file: bool = Field(
+        default=False, description="Whether loading ran code from the model file itself, as --trust allows."
+    )
+    isolation: tuple[IsolationLayer, ...] = Field(
+        default=(), max_length=20, description="The layers of isolation around loading, and those that were absent."
+    )
 
 
 class PreprocessCandidate(Part):

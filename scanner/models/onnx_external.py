@@ -1,0 +1,92 @@
+"""The files beside an ONNX file that hold its weights: regular ones inside its folder, never through a link."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from scanner.errors import ModelError, UnsafeModelError
+from scanner.report.text import printable
+
+MAX_EXTERNAL_BYTES: Final = 16 * 2**30
+_COPY_BYTES: Final = 4 * 2**20
+
+
+def copy_external(folder: Path, locations: Sequence[str], target: Path) -> int:
+    """Copy the files that a model refers to, under the names by which it does, so that nobody can change them.
+
+    Args:
+        folder: Where the model lies.
+        locations: As the model states them.
+        target: A new folder.
+
+    Returns:
+        Bytes copied.
+
+    Raises:
+        UnsafeModelError: A location outside the folder, or behind a link.
+        ModelError: A file that is missing, or too much data.
+        OSError: A copy cannot be written.
+    """
+    target.mkdir()
+    copied = 0
+    for location in locations:
+        with open_beside(folder, location) as source:
+            copy = target / PurePosixPath(location)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if copy.exists():
+                continue  # another spelling of the same name
+            with copy.open("xb") as file:
+                while block := source.read(_COPY_BYTES):
+                    copied += len(block)
+                    if copied > MAX_EXTERNAL_BYTES:
+                        raise too_large(location)
+                    file.write(block)
+    return copied
+
+
+def open_beside(folder: Path, location: str) -> BufferedReader:
+    """Open ``location`` below ``folder``, one path component at a time and none of them a link.
+
+    Raises:
+        UnsafeModelError: It lies outside, is a link, or has other names, too.
+        ModelError: It is missing.
+    """
+    parts = PurePosixPath(location).parts
+    shown = _shown(location)
+    if not parts or location.startswith(("/", "\\")) or ".." in parts or "\\" in location or "\0" in location:
+        raise UnsafeModelError(f"{shown} lies outside the model's folder")
+    no_links = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    opened: list[int] = []
+    try:
+        opened.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        for part in parts[:-1]:
+            opened.append(os.open(part, no_links | os.O_DIRECTORY, dir_fd=opened[-1]))
+        opened.append(os.open(parts[-1], no_links, dir_fd=opened[-1]))
+        state = os.fstat(opened[-1])
+        if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:
+            raise UnsafeModelError(f"{shown} is not a regular file of its own (a link, or linked elsewhere)")
+        if state.st_size > MAX_EXTERNAL_BYTES:
+            raise too_large(location)
+        return os.fdopen(os.dup(opened[-1]), "rb")
+    except FileNotFoundError as error:
+        raise ModelError(f"{shown} is missing", hint="It belongs into the folder of the model") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not a valid path"
+        raise UnsafeModelError(f"{shown} cannot be opened without following links ({why})") from error
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def too_large(location: str) -> ModelError:
+    """The error for more data than is read."""
+    return ModelError(f"{_shown(location)} is too large: at most 16 GiB are read")
+
+
+def _shown(location: str) -> str:
+    return f"external data '{printable(location, 120)}'"

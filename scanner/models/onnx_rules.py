@@ -1,0 +1,18 @@
+"""What a graph may hold, wherever it comes from: a model file, or a profile."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KNOWN_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+"""Operator sets that ONNX Runtime has built in. Others would need a library of native code."""
+
+UNBOUNDED: Final = frozenset({"Loop", "Scan", "SequenceMap"})
+"""Operators whose number of steps the graph computes: one of them can run for ever on one image."""
+
+MAX_NODES: Final = 200_000
+MAX_DEPTH: Final = 16
+"""Levels of graphs within graphs. Exporters reach three."""
+
+REEXPORT: Final = "Export it again with opset 20, float32 and a dynamic batch dimension"
+WITHOUT_LOOPS: Final = "Export it with its loops unrolled, as torch.onnx.export does for a traced network"
