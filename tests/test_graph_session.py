@@ -1,6 +1,8 @@
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnx_graphs
@@ -93,3 +95,12 @@ def test_importing_it_imports_neither_torch_nor_onnx() -> None:
     code = "import sys, scanner.graph.session; print({'torch', 'onnx', 'scipy', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    """Without the opt-out, loading it leaves its session file, and sends an event where there is a network."""
+    script = "import scanner.graph.session, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "HOME": str(tmp_path), "ORT_DISABLE_TELEMETRY": "0"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    assert list(tmp_path.iterdir()) == []

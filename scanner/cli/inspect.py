@@ -21,6 +21,7 @@ def inspect(
 ) -> None:
     """Say what a file is, what loading it would execute, and which layers a model has."""
     from scanner.models.identify import FileKind, identify
+    from scanner.models.look import look_closer
 
     found = identify(file)
     show("file", file.name)
@@ -32,21 +33,25 @@ def inspect(
         return
     if found.imports:
         show("imports", f"{len(found.imports)} names that loading would import: {', '.join(found.imports[:20])}")
+    for heading, line in look_closer(found):
+        show(heading, line)
     if not (layers or arch):
         return
     from scanner.graph.taps import choose_taps
     from scanner.models.load import load_model
+    from scanner.models.trust import absences
 
     model = load_model(
         found,
         architecture=arch,
+        trust=False,
         trust_code=False,
         input_size=parse_size(input_size),
         num_classes=None,
         probe=None,
         timeout=timeout,
     )
-    for note in model.notes:
+    for note in (*model.notes, *absences(model.isolation)):
         show("note", note)
     show("input", f"{'x'.join(map(str, model.input_shape))} (channels x height x width), {model.num_classes} classes")
     chosen = {tap.name for tap in choose_taps(model.candidates)}

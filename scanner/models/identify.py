@@ -139,7 +139,9 @@ def _zip_archive(file: BufferedReader, _size: int, _head: bytes) -> _Finding:
             if len(members) > _MAX_ZIP_MEMBERS:
                 return _Finding(FileKind.UNKNOWN, f"a zip archive of {len(members)} members, more than any model has")
             return _torch_zip(archive, {_below_root(member.filename): member for member in members})
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, ValueError, EOFError):
+    except OSError:
+        raise
+    except Exception:  # zipfile and its decompressors raise nearly anything on damaged archives
         return _Finding(FileKind.UNKNOWN, "a damaged or truncated zip archive (PyTorch checkpoints are zip archives)")
 
 

@@ -40,7 +40,7 @@ _TENSOR_IMPORTS: Final = frozenset(
         "torch.storage.TypedStorage",
     }
 )
-_TENSOR_PREFIXES = ("torch._utils._rebuild_", "torch._tensor._rebuild_")
+_REBUILDERS = re.compile(r"torch\.(_utils|_tensor)\._rebuild_\w+")
 _TORCH_TYPES = re.compile(
     r"u?int(8|16|32|64)|b?float16|float(32|64)|float8_\w+|complex(32|64|128)|q?u?int(8|32)|bool|half|float|double"
     r"|long|int|short|per_tensor_affine|per_channel_affine|strided"
@@ -123,6 +123,9 @@ def _imports(instructions: Iterable[_Instruction]) -> Iterator[str]:
             known = isinstance(module, str) and isinstance(attribute, str)
             yield f"{module}.{attribute}" if known else _UNREADABLE
             pushed.append(None)
+        elif name in ("EXT1", "EXT2", "EXT4"):  # an import by its number in a registry
+            yield _UNREADABLE
+            pushed.append(None)
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
             memo[argument] = pushed[-1]
         elif name == "MEMOIZE":
@@ -141,4 +144,4 @@ def rebuilds_tensors(name: str) -> bool:
         return True
     if module == "torch" and _TORCH_TYPES.fullmatch(attribute):
         return True
-    return name in _TENSOR_IMPORTS or name.startswith(_TENSOR_PREFIXES)
+    return name in _TENSOR_IMPORTS or _REBUILDERS.fullmatch(name) is not None

@@ -1,0 +1,82 @@
+"""A closer look at a file for a person: members, operators, references and sizes. Nothing of it is loaded."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from typing import Final
+
+from scanner.errors import ModelError
+from scanner.models.identify import FileKind, ModelFile, open_regular
+from scanner.models.onnx_outline import OnnxOutline, outline_file, refuse_unsafe
+from scanner.report.text import printable
+
+_SHOWN: Final = 20
+_SUSPICIOUS_RATIO: Final = 200
+_MAX_MEMBERS: Final = 200_000
+_NAME: Final = 80
+
+Line = tuple[str, str]
+
+
+def look_closer(file: ModelFile) -> Iterator[Line]:
+    """What a file holds, as pairs of a heading and a printable line.
+
+    Raises:
+        ModelError: It cannot be read.
+    """
+    with open_regular(file.path) as stream:
+        if file.kind is FileKind.ONNX:
+            outline = outline_file(stream, os.fstat(stream.fileno()).st_size)
+            yield from _onnx(outline)
+        elif stream.read(2) == b"PK":
+            stream.seek(0)
+            try:
+                with zipfile.ZipFile(stream) as archive:
+                    members = archive.infolist()
+            except Exception:  # zipfile raises nearly anything on damaged archives
+                return  # the description says so
+            yield from _archive(members[:_MAX_MEMBERS])
+
+
+def _onnx(outline: OnnxOutline) -> Iterator[Line]:
+    versions = sorted(outline.opsets.items())[:_SHOWN]
+    yield "opsets", ", ".join(f"{printable(domain or 'ai.onnx', _NAME)} {version}" for domain, version in versions)
+    frequent = [f"{printable(name, _NAME)} {count}" for name, count in outline.operators.most_common(_SHOWN)]
+    more = len(outline.operators) - len(frequent)
+    yield "operators", f"{outline.nodes} nodes: {', '.join(frequent)}" + (f" and {more} more kinds" if more > 0 else "")
+    nesting = "no graphs within graphs" if outline.depth < 2 else f"graphs {outline.depth} deep"
+    yield "structure", f"{nesting}, {outline.functions} functions" + (", training graphs" if outline.training else "")
+    largest = [
+        f"{printable(tensor.name or '(unnamed)', _NAME)} of {tensor.elements} elements in {tensor.stored} bytes"
+        for tensor in outline.largest
+    ]
+    yield "tensors", f"{outline.initialisers} stored in {outline.stored} bytes; largest: {', '.join(largest) or 'none'}"
+    for location in outline.external[:_SHOWN]:
+        yield "external", f"refers to the file '{printable(location, _NAME)}'"
+    if len(outline.external) > _SHOWN:
+        yield "external", f"and {len(outline.external) - _SHOWN} more files"
+    if outline.metadata:
+        yield "metadata", ", ".join(printable(key, _NAME) for key in outline.metadata[:_SHOWN])
+    try:
+        refuse_unsafe(outline)
+    except ModelError as error:
+        yield "refused", printable(error.what, 1000)
+
+
+def _archive(members: list[zipfile.ZipInfo]) -> Iterator[Line]:
+    packed, unpacked = sum(m.compress_size for m in members), sum(m.file_size for m in members)
+    yield "archive", f"{len(members)} members, {packed} bytes unpacking to {unpacked}"
+    repeated = len(members) - len({member.filename for member in members})
+    if repeated:
+        yield "warning", f"{repeated} members share a name with another: readers may disagree on which counts"
+    for member in sorted(members, key=lambda item: (-item.file_size, item.filename))[:_SHOWN]:
+        ratio = member.file_size / max(member.compress_size, 1)
+        note = ", as a decompression bomb has" if ratio > _SUSPICIOUS_RATIO else ""
+        yield "member", f"{printable(member.filename, _NAME)}  {member.file_size} bytes, ratio {ratio:.1f}{note}"
+    if len(members) > _SHOWN:
+        yield "member", f"and {len(members) - _SHOWN} more, smaller ones"
+    outside = [m.filename for m in members if m.filename.startswith(("/", "\\")) or ".." in m.filename.split("/")]
+    if outside:
+        yield "warning", f"{len(outside)} members are named outside the archive, such as {printable(outside[0], _NAME)}"
