@@ -1,0 +1,185 @@
+"""Coverage-guided fuzzing of what reads and shows the words of strangers.
+
+    python tests/fuzz_targets.py TARGET -max_total_time=600 SEEDS
+
+Every target holds its code to the same law: nothing but this tool's own errors, and nothing active in what is shown.
+Needs the package atheris. Targets are the functions below whose names start with ``fuzz_``; further arguments are
+libFuzzer's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["scanner"]):
+    from scanner.errors import LatentscanError
+    from scanner.inputs import manifest, npy
+    from scanner.inputs.arrays import open_array
+    from scanner.inputs.decode import decode
+    from scanner.inputs.items import REASONS, UnreadableInput
+    from scanner.inputs.sidecars import from_metadata, from_values, parse_object
+    from scanner.inputs.spec import PreprocessSpec
+    from scanner.isolation.statement import read_statement
+    from scanner.models.identify import identify
+    from scanner.models.look import look_closer
+    from scanner.models.onnx_outline import outline_bytes, refuse_unsafe
+    from scanner.models.pickles import pickle_imports
+    from scanner.profile.header import ProfileHeader
+    from scanner.profile.reader import read_profile
+    from scanner.report.json_report import canonical, visible
+    from scanner.report.text import portable, printable
+
+import onnx
+
+from scanner.models.onnx_walk import constant_tensors
+
+FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+
+
+def written(name: str, data: bytes) -> Path:
+    path = FOLDER / name
+    path.write_bytes(data)
+    return path
+
+
+def safe(text: str) -> bool:
+    """Without controls, formats, surrogates, private and unassigned characters, line and paragraph separators."""
+    return not {unicodedata.category(character) for character in text} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def one_line(error: Exception) -> None:
+    assert safe(printable(str(error)))
+
+
+@contextlib.contextmanager
+def only_own_errors():
+    try:
+        yield
+    except (LatentscanError, UnreadableInput) as error:
+        one_line(error)
+
+
+def fuzz_identify(data: bytes) -> None:
+    with only_own_errors():
+        found = identify(written("model", data))
+        assert all(map(safe, found.imports))
+        for _, line in look_closer(found):
+            assert safe(line)
+
+
+def fuzz_pickles(data: bytes) -> None:
+    found = pickle_imports(data)
+    assert isinstance(found.only_tensors, bool)
+
+
+def fuzz_onnx(data: bytes) -> None:
+    """The outline sees every file that the real parser would see a reference to."""
+    with only_own_errors():
+        outline = outline_bytes(data)
+        with contextlib.suppress(LatentscanError):
+            refuse_unsafe(outline)
+        model = onnx.ModelProto()
+        try:
+            model.ParseFromString(data)
+        except Exception:
+            return
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                assert entry.key != "location" or len(entry.value) > 1000 or entry.value in outline.external
+        for tensor in constant_tensors(model.graph):
+            assert not tensor.external_data or outline.hidden
+        assert {node.domain for node in model.graph.node if len(node.domain) < 1000} <= outline.domains
+
+
+def fuzz_csv(data: bytes) -> None:
+    with only_own_errors():
+        manifest.open_manifest(written("m.csv", data), labels=True)
+
+
+def fuzz_jsonl(data: bytes) -> None:
+    with only_own_errors():
+        manifest.open_manifest(written("m.jsonl", data), labels=True)
+
+
+def fuzz_npy(data: bytes) -> None:
+    with only_own_errors():
+        source = open_array(written("a.npy", data), labels=False)
+        source.read(source.items[0])
+
+
+def fuzz_npz(data: bytes) -> None:
+    npy.MAX_UNPACKED_BYTES = 2**24  # type: ignore[misc]
+    with only_own_errors():
+        source = open_array(written("a.npz", data), labels=True)
+        source.read(source.items[0])
+
+
+SPEC = PreprocessSpec((8, 8), 3, (8, 8), "bilinear", False, 1 / 255, (0.0,) * 3, (1.0,) * 3)
+
+
+def fuzz_image(data: bytes) -> None:
+    try:
+        assert decode(data, SPEC).shape == (8, 8, 3)
+    except UnreadableInput as error:
+        if error.reason not in REASONS:
+            raise AssertionError(error.reason) from error
+
+
+def fuzz_sidecar(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    with only_own_errors():
+        from_values(parse_object(text), 3, (8, 8))
+    with only_own_errors():
+        key, _, rest = text.partition("=")
+        from_metadata({"mean": rest, "std": "1,1,1", key[:20]: rest}, 3, (8, 8))
+
+
+def fuzz_profile(data: bytes) -> None:
+    with only_own_errors():
+        read_profile(written("p.h5", data))
+
+
+def fuzz_header(data: bytes) -> None:
+    with contextlib.suppress(ValueError):  # pydantic's ValidationError is one
+        header = ProfileHeader.model_validate_json(data, strict=True)
+        assert ProfileHeader.model_validate_json(header.to_json(), strict=True) == header
+
+
+def fuzz_statement(data: bytes) -> None:
+    read, write = os.pipe()
+    os.write(write, data[:60_000])
+    os.close(write)
+    try:
+        for layer in read_statement(read):
+            assert safe(printable(layer.detail))
+    finally:
+        os.close(read)
+
+
+def fuzz_shown(data: bytes) -> None:
+    text = atheris.FuzzedDataProvider(data).ConsumeUnicode(len(data))
+    assert safe(printable(text))
+    assert len(printable(text, 40)) <= 40
+    portable(text).encode()
+    shown = visible(json.dumps(portable(text), ensure_ascii=False))
+    assert json.loads(shown) == portable(text)
+    assert "\x1b" not in shown
+    assert json.loads(canonical(portable(text))) == portable(text)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    name.removeprefix("fuzz_"): function for name, function in list(globals().items()) if name.startswith("fuzz_")
+}
+
+if __name__ == "__main__":
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], TARGETS[sys.argv[1]])
+    atheris.Fuzz()
