@@ -1,4 +1,4 @@
-"""The rules for a profile's graph, before a runtime sees it."""
+"""The rules for a profile's graphs, before a runtime sees them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ _HINT: Final = "Give a profile that 'modelscan fit' wrote"
 
 
 def require_safe_graph(profile: Profile, path: Path) -> None:
-    """Hold the graph to more than a vendor's: it is this tool's own, or somebody made it up.
+    """Hold the graphs to more than a vendor's: they are this tool's own, or somebody made them up.
 
     Args:
         profile: A profile that was read.
         path: Its file, for messages.
 
     Raises:
-        ProfileError: The graph is damaged, uses foreign operators or functions, may run for ever, or refers to files.
+        ProfileError: A graph is damaged, uses foreign operators or functions, may run for ever, or refers to files.
     """
+    _require_safe(profile.graph, path)
+    if profile.posterior is not None:
+        _require_safe(profile.posterior.graph, path)
+
+
+def _require_safe(graph: bytes, path: Path) -> None:
     where = printable(str(path))
     try:
-        outline = outline_bytes(profile.graph)
+        outline = outline_bytes(graph)
         refuse_unsafe(outline)
     except ModelError as error:
         raise ProfileError(f"holds an unsafe graph: {error.what}", where=where, hint=_HINT) from error
