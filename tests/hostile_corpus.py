@@ -34,7 +34,8 @@ class Case:
         name: Unique, usable as a folder's name.
         make: Writes the case's files into a new folder and returns the path to give to the command. The second
             argument is the canary that a payload would create, the third a folder with a good profile, ``good.h5``.
-        command: ``scan`` the path with a good profile, ``scan-with`` the path as profile, ``inspect`` it, list its
+        command: ``scan`` the path with a good profile, ``scan-with`` the path as profile, ``scan-model``
+            with the path as the model that the profile should be of, ``inspect`` it, list its
             ``layers`` in the child process, or ``fit`` it.
         code: Exit code.
         says: Text in the output, report included.
@@ -1049,6 +1050,18 @@ def profiles() -> Iterator[Case]:
         2,
         "not an HDF5",
     )
+    for name, make, says in (
+        ("fifo", os.mkfifo, "not a regular file"),
+        ("device", lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
+        ("other", lambda path: path.write_bytes(b"x"), "another file"),
+        ("missing", lambda path: None, "no such file"),
+    ):
+
+        def stated(folder: Path, _c: Path, _g: Path, make: Callable[[Path], object] = make) -> Path:
+            make(folder / "model.pt")
+            return folder / "model.pt"
+
+        yield Case(f"profile-model-{name}", stated, "scan-model", 2, says)
     for name, start in (("zeros", b"\x89HDF\r\n\x1a\n" + bytes(500)), ("ones", b"\x89HDF\r\n\x1a\n" + b"\xff" * 500)):
         yield Case(f"profile-{name}", writes("p.h5", start), "scan-with", 2, "damaged HDF5")
 

@@ -59,6 +59,7 @@ def run_case(case: Case, folder: Path, good: Path) -> str:
             out / "rows.jsonl",
         ],
         "scan-with": ["scan", good / "inputs", "--profile", target, "--report", out / "r.json"],
+        "scan-model": ["scan", good / "inputs", "--profile", good / "good.h5", "--model", target],
         "inspect": ["inspect", target],
         "layers": ["inspect", "--layers", "--timeout", "60", target],
         "arch": ["inspect", "--arch", "resnet20", "--timeout", "90", target],
