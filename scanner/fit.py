@@ -30,6 +30,7 @@ from scanner.build_profile import ChosenPreprocess, ReferenceSummary, build_prof
 from scanner.choose_preprocess import Labels, rank_candidates, reference_labels, require_above_chance, try_candidates
 from scanner.errors import ModelError, PreprocessError, UsageError
 from scanner.fit_warnings import fit_warnings
+from scanner.gallery.choose import build_gallery, choose_rows
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.head import build_head, merge_head
 from scanner.graph.pool import Descriptor, add_descriptors, add_pixel_input
@@ -128,6 +129,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
         head = build_head(detector)
         graph = merge_head(tapped, head, descriptors, tuple(tail_shapes))
         score_parity = _score_parity(graph, head, detector, descriptors, reference, source, preprocess.spec, options)
+    gallery = _gallery(graph, source, preprocess.spec, reference, classes, model.num_classes, options)
     summary = _summary(source, reference, classes, labels, assignment, model.num_classes)
     profile = build_profile(
         model,
@@ -156,6 +158,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
         calibration,
         bayesian,
     )
+    profile = replace(profile, gallery=gallery)
     write_profile(options.output, profile)
     return FitResult(profile, options.output, score_parity)
 
@@ -360,6 +363,23 @@ def _score_parity(
     exact, _ = evaluate(head, features, reference.logits[chosen].astype(np.float64))
     standardise = detector.calibration.standardiser
     return float(np.abs(standardise(ours) - standardise(exact)).max())
+
+
+def _gallery(
+    graph: GraphBundle,
+    source: Source,
+    spec: PreprocessSpec,
+    reference: ReferenceFeatures,
+    classes: NDArray[np.int64],
+    num_classes: int,
+    options: FitOptions,
+) -> NDArray[np.uint8]:
+    """A few clean thumbnails of each class, for showing beside suspicious inputs."""
+    if not options.gallery:
+        return np.zeros(0, np.uint8)
+    kept = choose_rows(classes, reference.predicted, num_classes)
+    rows = reference.rows[kept].tolist()
+    return build_gallery(_session(graph, options), source, spec, rows, classes[kept].tolist(), num_classes).to_bytes()
 
 
 def _summary(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scanner.verdict.terms import FailOn
+from scanner.gate_policy import Policy
+from scanner.verdict.terms import Confidence, FailOn
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -55,6 +56,7 @@ class FitOptions:
         device: Execution provider.
         timeout: Seconds that loading the model may take.
         bayesian: The Bayesian detector as well, or None for densities alone.
+        gallery: Whether the profile keeps a few clean thumbnails of each class.
     """
 
     model: Path
@@ -75,6 +77,7 @@ class FitOptions:
     device: Device = "auto"
     timeout: float = 600.0
     bayesian: BayesianOptions | None = None
+    gallery: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,12 @@ class ScanOptions:
         rows: File for the complete rows, or None.
         alpha: Flagging level: the share of clean inputs that is flagged on average.
         fail_on: Severity from which the exit code is 1.
+        min_confidence: Least confidence at which the absence of findings counts.
         max_unreadable: Share of unreadable inputs above which there is no verdict.
+        baseline: An earlier report, or None.
+        ignore: The ignore file, or None.
+        gallery: Number of the most suspicious inputs that are shown as pictures.
+        policy: Where the gate's settings came from; None where nothing is known about it.
         top: Number of most suspicious inputs in the report.
         model: Model file that the profile must have been made for, or None.
         device: Execution provider.
@@ -101,7 +109,12 @@ class ScanOptions:
     rows: Path | None = None
     alpha: float = 0.01
     fail_on: FailOn = FailOn.HIGH
+    min_confidence: Confidence = Confidence.PROVISIONAL
     max_unreadable: float = 0.1
+    baseline: Path | None = None
+    ignore: Path | None = None
+    gallery: int = 24
+    policy: Policy | None = None
     top: int = 50
     model: Path | None = None
     device: Device = "auto"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from scanner.atomic import check_destination
+from scanner.calibration_arrays import calibration_from_arrays
+from scanner.distributions import DistributionTally
 from scanner.errors import ProfileError, UsageError
+from scanner.gallery.show import show_inputs
 from scanner.input_rows import RowNamer
 from scanner.inputs.items import Source
 from scanner.inputs.source import open_source
@@ -22,12 +27,15 @@ from scanner.profile.graph_rules import require_safe_graph
 from scanner.profile.reader import read_profile
 from scanner.progress import Progress
 from scanner.report.build import batch_section, build_report
-from scanner.report.json_report import STDOUT, write_report
+from scanner.report.findings import find
+from scanner.report.formats import check_reports, write_reports
+from scanner.report.read import read_report
 from scanner.report.rows import RowsWriter, open_rows, row_format
-from scanner.report.run import describe_run
-from scanner.report.schema import InputsSection, Report, UnreadableInput
+from scanner.report.run import describe_run, source_date_epoch
+from scanner.report.schema import InputsSection, PolicySection, Report, UnreadableInput
 from scanner.scan import RowSink, ScanCounts, ScannedInput, UnreadableRow, scan_source
 from scanner.score import Scorer
+from scanner.triage import IgnoreFile, accept_model, ignore_warnings, read_ignore_file, triage
 from scanner.verdict.decide import decide
 from scanner.verdict.terms import Evidence
 from scanner.versions import library_versions
@@ -70,6 +78,7 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
     """
     started, clock = datetime.now(UTC), time.monotonic()
     _check_destinations(options)
+    told = _read_triage(options, started)
     profile = read_profile(options.profile)
     require_safe_graph(profile, options.profile)
     if options.model is not None:
@@ -79,10 +88,30 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
     digest, namer = _InputsDigest(), RowNamer(profile.header)
     with ExitStack() as stack:
         rows = None if options.rows is None else stack.enter_context(open_rows(options.rows))
-        sinks: list[RowSink] = [digest] if rows is None else [digest, _RowWriter(rows, namer)]
+        clean = calibration_from_arrays(profile.calibration, profile.header.scores).combined
+        distributions = DistributionTally(clean, options.alpha)
+        sinks: list[RowSink] = [digest, distributions]
+        if rows is not None:
+            sinks.append(_RowWriter(rows, namer))
         counts = scan_source(profile, scorer, source, options, sinks, progress.task("scan", len(source.items)))
-    verdict = decide(_evidence(profile, counts, options), options.fail_on, options.max_unreadable)
     header = profile.header
+    verdict = decide(
+        _evidence(profile, counts, options), options.fail_on, options.max_unreadable, options.min_confidence
+    )
+    verdict = accept_model(verdict, header.model, told.ignore, told.today)
+    gallery = show_inputs(profile, scorer.features, source, counts.top, options.gallery)
+    top_inputs = [namer.scanned(row, all_scores=False) for row in counts.top]
+    batch = batch_section(
+        test=counts.test,
+        share=counts.share,
+        classes=counts.targets,
+        scanned=counts.scanned,
+        calibration_size=header.calibration.size,
+        alpha=options.alpha,
+        class_names=header.class_names,
+    )
+    found = find(header.model, batch, verdict, top_inputs)
+    digests = {row.index: row.sha256 or "" for row in top_inputs}
     report = build_report(
         header=header,
         profile_name=options.profile.name,
@@ -99,21 +128,18 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
         ),
         alpha=options.alpha,
         inputs=_inputs_section(options, source, counts, digest.hexdigest()),
-        batch=batch_section(
-            test=counts.test,
-            share=counts.share,
-            classes=counts.targets,
-            scanned=counts.scanned,
-            calibration_size=header.calibration.size,
-            alpha=options.alpha,
-            class_names=header.class_names,
-        ),
+        batch=batch,
         verdict=verdict,
-        top_inputs=[namer.scanned(row, all_scores=False) for row in counts.top],
+        top_inputs=top_inputs,
         rows=None if rows is None else rows.section(),
+        warnings=ignore_warnings(told.ignore, found, header.model, told.today),
+        findings=triage(found, verdict, told.ignore, told.known, digests, told.today),
+        policy=_policy_section(options, told),
+        distributions=distributions.section(),
+        gallery=gallery.items,
+        pictures=gallery.pictures,
     )
-    for destination in options.reports:
-        write_report(report, destination)
+    write_reports(report, options.reports)
     return report
 
 
@@ -134,15 +160,42 @@ def _scorer(profile: Profile, options: ScanOptions, inputs: int, progress: Progr
     return scorer
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What people said about earlier findings, and the day on which it is read."""
+
+    ignore: IgnoreFile | None
+    known: frozenset[str]
+    baseline_sha256: str | None
+    today: date
+
+
+def _read_triage(options: ScanOptions, started: datetime) -> _Told:
+    ignore = None if options.ignore is None else read_ignore_file(options.ignore)
+    today = (source_date_epoch(os.environ) or started).date()
+    if options.baseline is None:
+        return _Told(ignore, frozenset(), None, today)
+    baseline, sha256 = read_report(options.baseline)
+    return _Told(ignore, frozenset(finding.id for finding in baseline.findings), sha256, today)
+
+
+def _policy_section(options: ScanOptions, told: _Told) -> PolicySection | None:
+    policy = options.policy
+    if policy is None:
+        return None
+    ignore_sha256 = None if told.ignore is None else told.ignore.sha256
+    return PolicySection(
+        values={**policy.gate},
+        sources={name: policy.origins[name] for name in policy.gate},
+        config=policy.config_name,
+        baseline_sha256=told.baseline_sha256,
+        ignore_sha256=ignore_sha256,
+        sha256=policy.digest(told.baseline_sha256, ignore_sha256),
+    )
+
+
 def _check_destinations(options: ScanOptions) -> None:
-    for destination in options.reports:
-        if destination == STDOUT:
-            continue
-        if Path(destination).suffix.lower() != ".json":
-            raise UsageError(
-                "unknown report format", where=destination, hint="Reports end in .json, or are '-' for standard output"
-            )
-        check_destination(Path(destination))
+    check_reports(options.reports)
     if options.rows is not None:
         row_format(options.rows)
         check_destination(options.rows)

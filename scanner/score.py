@@ -77,6 +77,14 @@ class Scorer:
         joined = np.concatenate((outputs["scores"].astype(np.float64), bayesian), axis=1)
         return {"logits": outputs["logits"], "scores": joined, "class_evidence": outputs["class_evidence"]}
 
+    def features(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """``logits`` and ``class_evidence`` of pixels ``(N, H, W, channels)``, without any weight draw.
+
+        Raises:
+            ProfileError: The graph fails.
+        """
+        return self._session.run({"pixels": pixels}, ("logits", "class_evidence"))
+
     def seconds_per_image(self) -> tuple[float, float] | None:
         """Measured seconds of one thread for an image: the plain graph, and all weight draws; None without draws."""
         if self._draws is None or self._posterior is None:

@@ -10,8 +10,9 @@ from detectors.calibration.batch import batch_test, target_classes, triggered_sh
 from scanner.report.build import batch_section, build_report
 from scanner.report.run import describe_run
 from scanner.report.schema import InputRow, InputsSection, TopScore, UnreadableInput
+from scanner.verdict.accept import accept
 from scanner.verdict.decide import decide
-from scanner.verdict.terms import Evidence, FailOn
+from scanner.verdict.terms import Evidence, FailOn, Severity
 
 ALPHA = 0.01
 STARTED = datetime(2026, 11, 23, 19, 0, 0, tzinfo=UTC)
@@ -52,6 +53,8 @@ def sample_report(
     top_inputs=None,
     rows=None,
     warnings=(),
+    accepted=None,
+    **sections,
 ):
     """A report on a batch with so many inputs predicted and flagged per class."""
     header = header or sample_header()
@@ -96,6 +99,9 @@ def sample_report(
         )
     if top_inputs is None:
         top_inputs = [sample_row(index, class_names=header.class_names) for index in range(3 if scanned else 0)]
+    verdict = decide(evidence, fail_on)
+    if accepted is not None:
+        verdict = accept(verdict, accepted, Severity.CRITICAL)
     return build_report(
         header=header,
         profile_name="modelscan.h5",
@@ -123,10 +129,11 @@ def sample_report(
             alpha=ALPHA,
             class_names=header.class_names,
         ),
-        verdict=decide(evidence, fail_on),
+        verdict=verdict,
         top_inputs=top_inputs,
         rows=rows,
         warnings=warnings,
+        **sections,
     )
 
 

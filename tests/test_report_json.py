@@ -15,7 +15,8 @@ from profile_samples import names
 from report_samples import reports, sample_report, sample_row
 
 from scanner.errors import OutputError
-from scanner.report.json_report import canonical, document, report_bytes, report_digest, rounded, write_report
+from scanner.report.formats import write_reports
+from scanner.report.json_report import canonical, document, report_bytes, report_digest, rounded
 from scanner.report.schema import Report
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -44,11 +45,11 @@ def test_the_file_is_plain_text(report):
 
 
 def test_the_digest_as_documented():
-    """json.dumps of the parsed file without `run` and `report_digest`."""
+    """json.dumps of the parsed file without `run`, `pictures` and `report_digest`."""
     report = sample_report()
     values = json.loads(report_bytes(report))
     digest = values.pop("report_digest")
-    del values["run"]
+    del values["run"], values["pictures"]
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     assert hashlib.sha256(text.encode()).hexdigest() == digest
 
@@ -130,14 +131,14 @@ def test_any_name_survives(name):
 
 def test_to_a_file(tmp_path):
     report = sample_report()
-    write_report(report, tmp_path / "out.json")
+    write_reports(report, [str(tmp_path / "out.json")])
     assert (tmp_path / "out.json").read_bytes() == report_bytes(report)
 
 
 def test_to_standard_output(capfdbinary, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = sample_report()
-    write_report(report, "-")
+    write_reports(report, ["-"])
     assert capfdbinary.readouterr().out == report_bytes(report)
     assert list(tmp_path.iterdir()) == []
 
@@ -152,7 +153,7 @@ def test_standard_output_that_cannot_be_written(monkeypatch):
 
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(full := io.BufferedWriter(Full())))
     with pytest.raises(OutputError, match="standard output: cannot be written: no space left"):
-        write_report(sample_report(), "-")
+        write_reports(sample_report(), ["-"])
     monkeypatch.undo()
     full.raw.write = lambda data: len(data)  # let it close in peace
 
@@ -164,7 +165,7 @@ def test_a_full_disk_leaves_the_old_report(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(OutputError, match="larger than"):
-            write_report(sample_report(), out)
+            write_reports(sample_report(), [str(out)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
@@ -173,4 +174,4 @@ def test_a_full_disk_leaves_the_old_report(tmp_path):
 
 def test_impossible_destination(tmp_path):
     with pytest.raises(OutputError, match="its folder does not exist"):
-        write_report(sample_report(), tmp_path / "absent" / "out.json")
+        write_reports(sample_report(), [str(tmp_path / "absent" / "out.json")])

@@ -10,7 +10,8 @@ from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from scanner.report.text import printable
 
@@ -18,6 +19,15 @@ from scanner.report.text import printable
 def stderr_console() -> Console:
     """Console on standard error; plain when it is no terminal or NO_COLOR is set."""
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+class RateColumn(ProgressColumn):
+    """Steps per second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate, once it is known."""
+        speed = task.finished_speed or task.speed
+        return Text("" if not speed else f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s")
 
 
 class TerminalProgress:
@@ -31,6 +41,8 @@ class TerminalProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            RateColumn(),
+            TextColumn("left"),
             TimeRemainingColumn(),
             console=self._console,
             disable=not live,

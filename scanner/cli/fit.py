@@ -77,6 +77,9 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that loading the model may take.")] = 600.0,
+    gallery: Annotated[
+        bool, typer.Option(help="Keep a few clean thumbnails of each class in the profile, for the reports.")
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Learn how the model sees clean images, and write a profile to scan with."""
@@ -108,6 +111,7 @@ def fit(
                 checkpoint=checkpoint,
             ),
         ),
+        gallery=gallery,
     )
     from scanner.atomic import check_destination
     from scanner.cli.console import TerminalProgress

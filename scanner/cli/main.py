@@ -21,12 +21,17 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from scanner import __version__
+from scanner.cli.config import config
 from scanner.cli.demo import demo
 from scanner.cli.doctor import doctor
+from scanner.cli.explain import explain
 from scanner.cli.export import export
 from scanner.cli.fit import fit
 from scanner.cli.inspect import inspect
+from scanner.cli.report import report
 from scanner.cli.scan import scan
+from scanner.cli.schema import schema
+from scanner.cli.verify import verify
 from scanner.errors import LatentscanError
 
 NO_VERDICT = 2
@@ -40,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (fit, scan, inspect, export, demo, doctor):
+for command in (fit, scan, report, verify, inspect, export, config, explain, schema, demo, doctor):
     app.command()(command)
 
 

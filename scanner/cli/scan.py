@@ -4,53 +4,101 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
-from scanner.cli.fit import parse_device
 from scanner.errors import UsageError
-from scanner.options import ScanOptions
-from scanner.verdict.terms import FailOn
+from scanner.options import Device, ScanOptions
+from scanner.verdict.terms import Confidence, FailOn
 
 
 def scan(
     inputs: Annotated[
         Path, typer.Argument(help="What to score: a folder, one image, a .csv/.jsonl manifest, .npz or .npy.")
     ],
-    profile: Annotated[Path, typer.Option(help="Profile written by 'fit'.")] = Path("modelscan.h5"),
+    profile: Annotated[str | None, typer.Option(help="Profile written by 'fit'. [default: modelscan.h5]")] = None,
     report: Annotated[
-        list[str] | None, typer.Option(help="Report file, format by suffix (.json); '-' for JSON on standard output.")
+        list[str] | None,
+        typer.Option(
+            help="Report file, repeatable; format by suffix: .json, .html, .sarif, .xml (JUnit), .md, .intoto.json, "
+            ".cdx.json; '-' for JSON on standard output."
+        ),
     ] = None,
     rows: Annotated[Path | None, typer.Option(help="Every input's row: .jsonl or .parquet.")] = None,
-    alpha: Annotated[float, typer.Option(help="Share of clean inputs that is flagged on average.")] = 0.01,
+    alpha: Annotated[
+        str | None, typer.Option(help="Share of clean inputs that is flagged on average. [default: 0.01]")
+    ] = None,
     fail_on: Annotated[
-        str, typer.Option(help="Severity that exits with 1: never, low, medium, high, critical.")
-    ] = "high",
-    max_unreadable: Annotated[float, typer.Option(help="Share of unreadable inputs that makes it inconclusive.")] = 0.1,
-    top: Annotated[int, typer.Option(min=0, max=10_000, help="Most suspicious inputs in the report.")] = 50,
+        str | None,
+        typer.Option(help="Severity that exits with 1: never, low, medium, high, critical. [default: high]"),
+    ] = None,
+    min_confidence: Annotated[
+        str | None,
+        typer.Option(help="Least confidence to pass with: provisional or calibrated. [default: provisional]"),
+    ] = None,
+    max_unreadable: Annotated[
+        str | None, typer.Option(help="Share of unreadable inputs that makes it inconclusive. [default: 0.1]")
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(help="Earlier report (.json) whose findings are known.")] = None,
+    ignore: Annotated[str | None, typer.Option(help="Ignore file (.toml): findings with a reason and an end.")] = None,
+    top: Annotated[str | None, typer.Option(help="Most suspicious inputs in the report. [default: 50]")] = None,
+    gallery: Annotated[
+        str | None, typer.Option(help="How many of them are shown as pictures, at most 48. [default: 24]")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Check that the profile was made for exactly this file.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Worker threads; default one per core.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]")] = None,
+    threads: Annotated[str | None, typer.Option(help="Worker threads. [default: one per core]")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration file instead of latentscan.toml or pyproject.toml.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print every check, every class and where settings come from.")
+    ] = False,
 ) -> None:
-    """Score inputs, and say whether they and the model show a backdoor."""
-    if not 0.0 < alpha < 1.0:
-        raise UsageError(f"{alpha} is not between 0 and 1", where="--alpha")
-    if not 0.0 <= max_unreadable <= 1.0:
-        raise UsageError(f"{max_unreadable} is not between 0 and 1", where="--max-unreadable")
+    """Score inputs, and say whether they and the model show a backdoor.
+
+    Settings are taken from the flag, else LATENTSCAN_NAME in the environment, else the configuration file.
+    """
+    from scanner.gate_policy import resolve
+
+    if quiet and verbose:
+        raise UsageError("contradict each other", where="--quiet and --verbose", hint="Give one of them")
+    policy = resolve(
+        {
+            "profile": profile,
+            "alpha": alpha,
+            "fail-on": fail_on,
+            "min-confidence": min_confidence,
+            "max-unreadable": max_unreadable,
+            "baseline": baseline,
+            "ignore": ignore,
+            "top": top,
+            "gallery": gallery,
+            "device": device,
+            "threads": threads,
+        },
+        config,
+    )
+    values = policy.values
     options = ScanOptions(
         inputs=inputs,
-        profile=profile,
+        profile=Path(str(values["profile"])),
         reports=tuple(report or ()),
         rows=rows,
-        alpha=alpha,
-        fail_on=parse_fail_on(fail_on),
-        max_unreadable=max_unreadable,
-        top=top,
+        alpha=cast(float, values["alpha"]),
+        fail_on=FailOn(str(values["fail-on"])),
+        min_confidence=Confidence(str(values["min-confidence"])),
+        max_unreadable=cast(float, values["max-unreadable"]),
+        baseline=policy.path("baseline"),
+        ignore=policy.path("ignore"),
+        top=cast(int, values["top"]),
+        gallery=cast(int, values["gallery"]),
         model=model,
-        device=parse_device(device),
-        threads=threads,
+        device=cast(Device, values["device"]),
+        threads=cast(int | None, values["threads"]),
+        policy=policy,
     )
     from scanner.cli.console import TerminalProgress
     from scanner.cli.doctor import NAME_CLASH, name_clash
@@ -59,23 +107,12 @@ def scan(
     with TerminalProgress(quiet) as progress:
         if name_clash():
             progress.say(f"warning: {NAME_CLASH}")
+        if policy.config is not None:
+            progress.say(f"configuration: {policy.config}")
         finished = run_scan(options, progress)
     if not quiet:
         from scanner.report.terminal import print_summary
 
-        print_summary(finished, sys.stderr if "-" in options.reports else sys.stdout)
+        detail: Literal["brief", "full"] = "full" if verbose else "brief"
+        print_summary(finished, sys.stderr if "-" in options.reports else sys.stdout, detail=detail)
     raise typer.Exit(finished.verdict.exit_code)
-
-
-def parse_fail_on(text: str) -> FailOn:
-    """The value of ``--fail-on``.
-
-    Raises:
-        UsageError: If it is no severity.
-    """
-    try:
-        return FailOn(text)
-    except ValueError:
-        raise UsageError(
-            f"{text!r} is not a severity", where="--fail-on", hint="Use never, low, medium, high or critical"
-        ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from operator import itemgetter
 
@@ -19,6 +19,7 @@ FORMAT = "latentscan profile"
 GROUPS = ("detector", "calibration")
 BYTE_DATASETS = ("header", "graph", "weights")
 BAYESIAN_DATASETS = ("bayesian_graph", "bayesian_weights", "bayesian_stds")
+OPTIONAL_BYTE_DATASETS = ("gallery",)
 
 # What a reader accepts, and so what a writer may write. A profile of a large vision transformer has 2.5 GiB of
 # weights, a few hundred arrays and, with 22,000 named classes, 2 MiB of header.
@@ -46,6 +47,8 @@ class Profile:
         detector: Parameters of the densities in float64, by name.
         calibration: Calibration columns and the like in float64, by name; free of NaN.
         posterior: The network's tail with Gaussian weights, or None without Bayesian scores.
+        gallery: Clean thumbnails to show beside suspicious inputs, as `scanner.gallery.reference` reads them; uint8,
+            shape (bytes,), empty where there are none. No score depends on it.
     """
 
     header: ProfileHeader
@@ -54,6 +57,7 @@ class Profile:
     detector: Mapping[str, NDArray[np.float64]]
     calibration: Mapping[str, NDArray[np.float64]]
     posterior: Posterior | None = None
+    gallery: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     @cached_property
     def digest(self) -> str:
@@ -77,6 +81,8 @@ class Profile:
             stds = np.ascontiguousarray(self.posterior.stds, "<f4").view(np.uint8)
             parts = (np.frombuffer(self.posterior.graph, np.uint8), self.posterior.weights, stds)
             yield from zip(BAYESIAN_DATASETS, parts, strict=True)
+        if self.gallery.size:
+            yield "gallery", self.gallery
         for group, arrays in zip(GROUPS, (self.detector, self.calibration), strict=True):
             for name, array in arrays.items():
                 yield f"{group}/{quote(name)}", np.asarray(array, "<f8")

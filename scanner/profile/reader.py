@@ -36,6 +36,7 @@ from scanner.profile.content import (
     MAX_DIMENSIONS,
     MAX_HEADER_BYTES,
     MAX_NAME_BYTES,
+    OPTIONAL_BYTE_DATASETS,
     Profile,
     quote,
     unquote,
@@ -164,8 +165,11 @@ class _Dataset:
 
 def _plain_datasets(root: h5g.GroupID, file_size: int) -> list[_Dataset]:
     """Every data set of the file, checked; together they claim no more bytes than the file has."""
-    children = _children(root, limit=len(BYTE_DATASETS) + len(BAYESIAN_DATASETS) + len(GROUPS))
+    children = _children(
+        root, limit=len(BYTE_DATASETS) + len(BAYESIAN_DATASETS) + len(OPTIONAL_BYTE_DATASETS) + len(GROUPS)
+    )
     byte_datasets = BYTE_DATASETS + (BAYESIAN_DATASETS if BAYESIAN_DATASETS[0] in children else ())
+    byte_datasets += tuple(name for name in OPTIONAL_BYTE_DATASETS if name in children)
     if children.keys() != {*byte_datasets, *GROUPS}:
         raise _Refused("does not hold what a profile holds")
     found = [_plain(name, children[name], "uint8", file_size) for name in byte_datasets]
@@ -227,7 +231,10 @@ def _read(datasets: list[_Dataset]) -> Profile:
             grouped[group][unquote(name)] = _values(dataset)
     graph = _values(plan["graph"]).tobytes()
     posterior = _posterior(header, {name: _values(plan[name]) for name in BAYESIAN_DATASETS if name in plan})
-    return Profile(header, graph, _values(plan["weights"]), grouped["detector"], grouped["calibration"], posterior)
+    gallery = _values(plan["gallery"]) if "gallery" in plan else np.zeros(0, np.uint8)
+    return Profile(
+        header, graph, _values(plan["weights"]), grouped["detector"], grouped["calibration"], posterior, gallery
+    )
 
 
 def _posterior(header: ProfileHeader, parts: dict[str, NDArray[Any]]) -> Posterior | None:

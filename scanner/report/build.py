@@ -21,15 +21,21 @@ from scanner.report.schema import (
     CheckResult,
     ClassCount,
     DetectorSection,
+    Distributions,
+    Finding,
+    GalleryItem,
     InputRow,
     InputsSection,
     Interval,
+    Picture,
+    PolicySection,
     PreprocessSection,
     ProfileSection,
     Report,
     RowsSection,
     RulesInfo,
     RunSection,
+    Suppression,
     TargetClass,
     ToolSection,
     TriggeredShare,
@@ -40,6 +46,7 @@ from scanner.verdict.terms import Verdict
 
 INTERVAL_LEVEL = 0.95
 TARGET_CLASS_LEVEL = 0.01
+MAX_CLASSES_LISTED = 1000
 
 LIMITATIONS = (
     "Only triggers that occur among the scanned inputs can be noticed. A verdict of 'none' is about these inputs; it "
@@ -81,6 +88,11 @@ def build_report(
     top_inputs: Sequence[InputRow],
     rows: RowsSection | None = None,
     warnings: Sequence[str] = (),
+    findings: Sequence[Finding] = (),
+    policy: PolicySection | None = None,
+    distributions: Distributions | None = None,
+    gallery: Sequence[GalleryItem] = (),
+    pictures: Mapping[str, Picture] | None = None,
 ) -> Report:
     """The finished report, digest included.
 
@@ -97,6 +109,11 @@ def build_report(
         top_inputs: The most suspicious inputs, most suspicious first.
         rows: The file with one row per input, from `open_rows`.
         warnings: Warnings of this scan; those of the profile come before them.
+        findings: What was found, with what the ignore file and the baseline say of it.
+        policy: The gate's settings.
+        distributions: Scores and p-values in bins.
+        gallery: What is shown of the most suspicious inputs.
+        pictures: Its thumbnails, by digest.
     """
     report = Report(
         tool=ToolSection(name="latentscan", version=scanner.__version__, libraries=dict(libraries)),
@@ -132,6 +149,11 @@ def build_report(
         top_inputs=tuple(top_inputs),
         rows=rows,
         taxonomy=load_taxonomy(),
+        findings=tuple(findings),
+        policy=policy,
+        distributions=distributions,
+        gallery=tuple(gallery),
+        pictures=dict(pictures or {}),
         limitations=LIMITATIONS,
         warnings=(*header.warnings, *warnings),
         report_digest="0" * 64,
@@ -210,6 +232,7 @@ def batch_section(
             if count.p_value <= TARGET_CLASS_LEVEL
         ),
         flagged_by_class=tuple(counts[label] for label in sorted(counts) if counts[label].flagged),
+        by_class=tuple(counts[label] for label in sorted(list(counts)[:MAX_CLASSES_LISTED])),
     )
 
 
@@ -237,5 +260,6 @@ def _verdict_section(verdict: Verdict) -> VerdictSection:
         rule_ids=verdict.rules,
         fail_on=verdict.fail_on,
         exit_code=verdict.exit_code,
+        accepted=None if verdict.accepted is None else Suppression(**dataclasses.asdict(verdict.accepted)),
         rules=RulesInfo(version=verdict.rules_version, sha256=verdict.rules_sha256),
     )

@@ -2,7 +2,7 @@ r"""The JSON report as a file.
 
 Two texts of the same document. The *file* is for people and programs: indented, sorted, floats to six significant
 digits. The *canonical* text is what the digest is taken of: ``json.dumps(document, sort_keys=True,
-separators=(",", ":"))`` in Python, of the parsed file without ``run`` and ``report_digest``.
+separators=(",", ":"))`` in Python, of the parsed file without ``run``, ``pictures`` and ``report_digest``.
 
 Rounding is monotone, so p-values keep their order; two that differ by less than one part in a million may come out
 equal, and whether an input is flagged was decided before.
@@ -16,19 +16,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 
 from pydantic import JsonValue
 
-from scanner.atomic import atomic_writer, output_error
 from scanner.report.schema import Report
 from scanner.report.text import is_invisible
 
-STDOUT = "-"
 _SIGNIFICANT_DIGITS = 6
+NOT_DIGESTED = ("run", "pictures", "report_digest")
+"""What the digest leaves out. Pictures are bound by their keys, which are digests of them and occur in `gallery`."""
 
 _BEYOND_ASCII = re.compile("[^\n -~]")
 
@@ -65,8 +63,8 @@ def document(report: Report) -> dict[str, JsonValue]:
 
 
 def report_digest(values: Mapping[str, JsonValue]) -> str:
-    """The digest of a report, computed or parsed: of everything but ``run`` and the digest itself."""
-    stable = {key: value for key, value in values.items() if key not in ("run", "report_digest")}
+    """The digest of a report, computed or parsed: of everything but `NOT_DIGESTED`."""
+    stable = {key: value for key, value in values.items() if key not in NOT_DIGESTED}
     return hashlib.sha256(canonical(stable)).hexdigest()
 
 
@@ -89,22 +87,3 @@ def report_bytes(report: Report) -> bytes:
     """The content of the report file."""
     text = json.dumps(document(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return visible(text).encode() + b"\n"
-
-
-def write_report(report: Report, destination: str | Path) -> None:
-    """Write the JSON report, atomically; ``-`` is standard output.
-
-    Raises:
-        OutputError: The destination cannot be written.
-    """
-    content = report_bytes(report)
-    if str(destination) == STDOUT:
-        try:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
-        except OSError as error:
-            raise output_error(error, "standard output") from error
-        return
-    with atomic_writer(Path(destination)) as file:
-        file.write(content)

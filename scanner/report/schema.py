@@ -9,12 +9,15 @@ that changes its meaning or goes away raises the major version and the URN with 
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import json
 import math
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
 from scanner.profile.header import (
     Count,
@@ -33,7 +36,7 @@ from scanner.profile.header import (
 )
 from scanner.verdict.terms import CheckStatus, Confidence, Decision, ExitCode, FailOn, Severity
 
-REPORT_VERSION: Literal["1.0.0"] = "1.0.0"
+REPORT_VERSION: Literal["1.1.0"] = "1.1.0"
 REPORT_URN: Literal["urn:latentscan:report:1"] = "urn:latentscan:report:1"
 MAX_UNREADABLE_LISTED = 100
 
@@ -215,6 +218,9 @@ class BatchSection(Part):
         "striking first. Read them only together with the batch's p-value."
     )
     flagged_by_class: tuple[ClassCount, ...] = Field(description="Every predicted class with flagged inputs, by index.")
+    by_class: tuple[ClassCount, ...] = Field(
+        default=(), max_length=1000, description="Predicted classes by index; of more than 1000, the most striking."
+    )
 
 
 class CheckResult(Part):
@@ -241,6 +247,135 @@ class RulesInfo(Part):
     sha256: Sha256 = Field(description="SHA-256 of the file of rules.")
 
 
+class Suppression(Part):
+    """Why a finding does not count any more: an entry of the ignore file."""
+
+    reason: Text = Field(description="The reason, as somebody wrote it.")
+    expires: Text | None = Field(description="Last day on which it holds, RFC 3339; null where it does not expire.")
+    source: Text = Field(description="Name of the ignore file.")
+
+
+class Finding(Part):
+    """Something that was found. It stays here when it is suppressed."""
+
+    id: Sha256 = Field(description="Fingerprint of what was found where: the same in every scan that finds it again.")
+    rule: Text = Field(description="Identifier of the rule; `modelscan explain` knows it.")
+    subject: Literal["model", "class", "input"] = Field(description="What it is about.")
+    severity: Severity = Field(description="How bad it is, if it holds.")
+    message: Text = Field(description="The finding in one sentence.")
+    index: Count | None = Field(description="Index of the input or of the class; null for the model.")
+    name: Text = Field(description="Name of the input, of the class or of the model file.")
+    known: bool = Field(description="Whether the baseline has it.")
+    suppressed: Suppression | None = Field(description="Why it does not count any more; null where it counts.")
+
+
+class PolicySection(Part):
+    """The gate's settings, and where each came from."""
+
+    values: dict[Text, JsonValue] = Field(description="Effective values by name.")
+    sources: dict[Text, Text] = Field(description="'flag', 'environment', 'file' or 'default', by name.")
+    config: Text | None = Field(description="Name of the configuration file; null without one.")
+    baseline_sha256: Sha256 | None = Field(description="SHA-256 of the baseline; null without one.")
+    ignore_sha256: Sha256 | None = Field(description="SHA-256 of the ignore file; null without one.")
+    sha256: Sha256 = Field(
+        description="SHA-256 of `values`, `baseline_sha256` and `ignore_sha256` as canonical JSON: one gate, one "
+        "digest."
+    )
+
+
+class Distributions(Part):
+    """Scores and p-values of all scanned inputs, in bins."""
+
+    edges: tuple[float, ...] = Field(
+        min_length=2, max_length=1001, description="Edges of the bins of the combined score, ascending."
+    )
+    calibration: tuple[Count, ...] = Field(
+        max_length=1000, description="Calibration images in each bin; what lies outside is in the first or the last."
+    )
+    scanned: tuple[Count, ...] = Field(max_length=1000, description="Scanned inputs in each bin, likewise.")
+    threshold: Finite = Field(
+        description="An input is flagged when its score is above this; null where alpha flags nothing."
+    )
+    p_values: tuple[Count, ...] = Field(
+        max_length=1000,
+        description="Scanned inputs by p-value, in bins of equal width from 0 to 1, upper ends included.",
+    )
+
+
+PictureData = Annotated[str, StringConstraints(max_length=16_384, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
+
+
+class Picture(Part):
+    """A small picture, encoded anew from decoded pixels."""
+
+    type: Literal["image/png", "image/webp"] = Field(description="Media type.")
+    width: int = Field(ge=1, le=96, description="Pixels.")
+    height: int = Field(ge=1, le=96, description="Pixels.")
+    data: PictureData = Field(description="The file in base64.")
+
+    @classmethod
+    def of(cls, kind: Literal["image/png", "image/webp"], content: bytes, width: int, height: int) -> Self:
+        """The picture with this content."""
+        return cls(type=kind, width=width, height=height, data=base64.b64encode(content).decode("ascii"))
+
+    @property
+    def content(self) -> bytes:
+        """The file."""
+        return base64.b64decode(self.data)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.content)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file, its key among the report's pictures."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def is_intact(self) -> bool:
+        """Whether the data are base64 of a file that starts as its type does."""
+        try:
+            content = base64.b64decode(self.data, validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        if self.type == "image/png":
+            return content.startswith(b"\x89PNG\r\n\x1a\n")
+        return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
+
+
+class LayerVoice(Part):
+    """How loudly a layer spoke."""
+
+    tap: Text = Field(description="Name of the layer.")
+    z: Finite = Field(
+        description="Largest of its standardised log scores, in robust standard deviations; null when not finite."
+    )
+
+
+class NearestReference(Part):
+    """The clean image of the predicted class that the network finds most like the input."""
+
+    id: Text = Field(description="Path below the reference.")
+    sha256: Sha256 = Field(description="SHA-256 of the image file.")
+    class_index: Count = Field(description="Index of its class.")
+    class_name: Text = Field(description="Name of its class.")
+    distance: Finite = Field(
+        description="Root mean square difference of logits and class evidence, in standard deviations over the stored "
+        "images; null where it was not measured."
+    )
+    picture: Sha256 | None = Field(description="Key of its thumbnail in `pictures`; null without one.")
+
+
+class GalleryItem(Part):
+    """What a person sees of one of the most suspicious inputs."""
+
+    index: Count = Field(description="`index` of the input among `top_inputs`.")
+    picture: Sha256 | None = Field(description="Key of its thumbnail in `pictures`; null without one.")
+    layers: tuple[LayerVoice, ...] = Field(description="The layers, in the order of depth; the loudest 12 at most.")
+    nearest: NearestReference | None = Field(description="Null where the profile keeps no image of that class.")
+
+
 class VerdictSection(Part):
     """What follows from all of it."""
 
@@ -256,7 +391,10 @@ class VerdictSection(Part):
         description="The severity rule that applied and the checks that failed, by identifier."
     )
     fail_on: FailOn = Field(description="The severity from which on the exit code is 1.")
-    exit_code: ExitCode = Field(description="0 below `fail_on`, 1 at or above it, 3 inconclusive.")
+    exit_code: ExitCode = Field(description="0 below `fail_on` or accepted, 1 at or above it, 3 inconclusive.")
+    accepted: Suppression | None = Field(
+        default=None, description="Who accepted a finding that would have failed the gate, and why; null otherwise."
+    )
     rules: RulesInfo = Field(description="The rules that the verdict follows.")
 
 
@@ -339,7 +477,7 @@ class Report(Part):
     schema_uri: Literal["urn:latentscan:report:1"] = Field(
         default=REPORT_URN, alias="$schema", description="Name of this schema."
     )
-    schema_version: Literal["1.0.0"] = Field(default=REPORT_VERSION, description="Version of this schema.")
+    schema_version: Literal["1.1.0"] = Field(default=REPORT_VERSION, description="Version of this schema.")
     tool: ToolSection = Field(description="The program that made the report.")
     run: RunSection = Field(description="All values that differ between runs over the same inputs.")
     model: ModelInfo = Field(description="The suspect model, as it was when the profile was fitted.")
@@ -355,10 +493,24 @@ class Report(Part):
     top_inputs: tuple[InputRow, ...] = Field(description="The most suspicious inputs, most suspicious first.")
     rows: RowsSection | None = Field(description="The file with one row per input; null where none was asked for.")
     taxonomy: Taxonomy = Field(description="Where findings of this kind belong in published catalogues.")
+    findings: tuple[Finding, ...] = Field(
+        default=(), description="What was found, about the model first, then classes, then inputs."
+    )
+    policy: PolicySection | None = Field(default=None, description="The gate's settings and where they came from.")
+    distributions: Distributions | None = Field(
+        default=None, description="Scores and p-values in bins; null in reports older than 1.1."
+    )
+    gallery: tuple[GalleryItem, ...] = Field(
+        default=(), max_length=48, description="Pictures of the most suspicious inputs, most suspicious first."
+    )
+    pictures: dict[Sha256, Picture] = Field(
+        default_factory=dict, max_length=96, description="Thumbnails, by the SHA-256 of their content."
+    )
     limitations: tuple[Text, ...] = Field(description="What the scan cannot tell, whatever its verdict.")
     warnings: tuple[Text, ...] = Field(description="What a person should know before relying on this report.")
     report_digest: Sha256 = Field(
-        description="SHA-256 of the report as canonical JSON without `run` and `report_digest`."
+        description="SHA-256 of the report as canonical JSON without `run`, `pictures` (whose keys are digests) and "
+        "`report_digest`."
     )
 
 

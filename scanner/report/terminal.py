@@ -6,15 +6,15 @@ and model metadata are chosen by whoever made them. Names go into `rich.text.Tex
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Iterator, Sequence
+from typing import Literal, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from scanner.report.schema import Report
+from scanner.report.schema import Finding, Report
 from scanner.report.text import printable
 from scanner.verdict.terms import Severity
 
@@ -24,6 +24,9 @@ _CLASS_WIDTH = 10
 _SHOWN_INPUTS = 10
 _SHOWN_CLASSES = 3
 _SHOWN_WARNINGS = 5
+_MANY = 100
+
+Detail = Literal["brief", "full"]
 
 _STYLES = {
     None: "bold yellow",
@@ -35,19 +38,20 @@ _STYLES = {
 }
 
 
-def print_summary(report: Report, stream: TextIO, width: int | None = None) -> None:
+def print_summary(report: Report, stream: TextIO, width: int | None = None, detail: Detail = "brief") -> None:
     """Print the summary of a scan.
 
     Args:
         report: The report.
         stream: Standard output or standard error. Colour only if it is a terminal and NO_COLOR is not set.
         width: Columns; by default those of the terminal, at most 120, and 80 elsewhere.
+        detail: 'full' adds every check, class and setting, and more inputs.
     """
     console = Console(file=stream, highlight=False, emoji=False, markup=False)
     columns = width or (min(console.width, _MAX_WIDTH) if console.is_terminal else _PLAIN_WIDTH)
     console.width = columns
     with console.capture() as capture:
-        console.print(summary(report, columns))
+        console.print(summary(report, columns, detail))
     text = "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
     # A terminal that is not UTF-8 must not turn a finished scan into an error.
     encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -55,12 +59,22 @@ def print_summary(report: Report, stream: TextIO, width: int | None = None) -> N
     stream.flush()
 
 
-def summary(report: Report, width: int = _PLAIN_WIDTH) -> RenderableType:
+def summary(report: Report, width: int = _PLAIN_WIDTH, detail: Detail = "brief") -> RenderableType:
     """The summary as something that Rich can print in so many columns."""
     parts: list[RenderableType] = [_headline(report), Text(), *_reasons(report), Text(), _facts(report)]
     if report.top_inputs:
+        shown = _MANY if detail == "full" else _SHOWN_INPUTS
         title = f"Most suspicious of {report.inputs.scanned} inputs (! is flagged)"
-        parts += [Text(), Text(title, style="bold"), _inputs(report, width)]
+        parts += [
+            Text(),
+            Text(title, style="bold"),
+            _inputs(report, width, shown),
+        ]
+    if detail == "full":
+        parts += _details(report)
+    suppressed = [finding for finding in report.findings if finding.suppressed is not None]
+    if suppressed:
+        parts += [Text(), Text("Suppressed, and still part of the verdict", style="bold"), *_suppressed(suppressed)]
     if report.warnings:
         parts += [Text(), Text("Warnings", style="bold"), *_warnings(report)]
     return Group(*parts)
@@ -69,10 +83,12 @@ def summary(report: Report, width: int = _PLAIN_WIDTH) -> RenderableType:
 def _headline(report: Report) -> Text:
     verdict = report.verdict
     severity = "NOT ASSESSED" if verdict.severity is None else verdict.severity.upper()
+    accepted = "" if verdict.accepted is None else ", ACCEPTED"
     return Text.assemble(
         ("Verdict: ", "bold"),
         (f" {severity} ", _STYLES[verdict.severity]),
-        f" {verdict.decision}, {verdict.confidence} (exit code {verdict.exit_code}, fails on {verdict.fail_on})",
+        f" {verdict.decision}, {verdict.confidence}{accepted} "
+        f"(exit code {verdict.exit_code}, fails on {verdict.fail_on})",
     )
 
 
@@ -156,7 +172,41 @@ def _batch_lines(report: Report) -> Iterator[tuple[str, str]]:
         yield "Leads to", ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
-def _inputs(report: Report, width: int) -> RenderableType:
+def _suppressed(findings: Sequence[Finding]) -> Iterator[RenderableType]:
+    for finding in findings[:_SHOWN_WARNINGS]:
+        if finding.suppressed is not None:
+            until = finding.suppressed.expires or "further notice"
+            yield _item(f"{finding.rule} {finding.subject} {finding.name}, until {until}: {finding.suppressed.reason}")
+    if len(findings) > _SHOWN_WARNINGS:
+        yield _item(f"and {len(findings) - _SHOWN_WARNINGS} more in the report")
+
+
+def _details(report: Report) -> Iterator[RenderableType]:
+    yield Text()
+    yield Text("Checks", style="bold")
+    checks = Table.grid(padding=(0, 2, 0, 0))
+    for width, overflow in ((6, "fold"), (12, "fold"), (None, "fold")):
+        checks.add_column(width=width, overflow=overflow)  # type: ignore[arg-type]
+    for check in report.checks:
+        checks.add_row(check.id, Text(check.status.replace("_", " ")), Text(printable(check.message, 600)))
+    yield Padding(checks, (0, 0, 0, 2))
+    classes = sorted(report.batch.by_class, key=lambda entry: (-entry.flagged, entry.class_index))[:_MANY]
+    if classes:
+        yield Text()
+        yield Text("Flagged by predicted class", style="bold")
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for entry in classes:
+            name = Text(printable(entry.class_name, 40))
+            table.add_row(name, Text(f"{entry.flagged} of {entry.n} ({entry.flagged / max(entry.n, 1):.1%})"))
+        yield Padding(table, (0, 0, 0, 2))
+    if report.policy is not None:
+        yield Text()
+        yield Text("Gate", style="bold")
+        for setting, value in report.policy.values.items():
+            yield _item(f"{setting} {value} ({report.policy.sources.get(setting, 'unknown')})")
+
+
+def _inputs(report: Report, width: int, count: int) -> RenderableType:
     # What 80 columns leave for the path and for the score; both get half of any further room.
     more_room = max(width - _PLAIN_WIDTH, 0) // 2
     path_width, score_width = 23 + more_room, 22 + more_room
@@ -167,7 +217,7 @@ def _inputs(report: Report, width: int) -> RenderableType:
     table.add_column("looks like", overflow="ellipsis", no_wrap=True, max_width=_CLASS_WIDTH)
     table.add_column("p", justify="right", no_wrap=True, min_width=7)
     table.add_column("loudest score", overflow="ellipsis", no_wrap=True, max_width=score_width)
-    for row in report.top_inputs[:_SHOWN_INPUTS]:
+    for row in report.top_inputs[:count]:
         table.add_row(
             Text("!" if row.flagged else "", style="bold red"),
             Text(printable(row.id, path_width)),
@@ -176,6 +226,6 @@ def _inputs(report: Report, width: int) -> RenderableType:
             Text("" if row.p_value is None else f"{row.p_value:.2g}"),
             Text(printable(row.top_scores[0].key, score_width) if row.top_scores else ""),
         )
-    more = len(report.top_inputs) - _SHOWN_INPUTS
+    more = len(report.top_inputs) - count
     rest = [Text(f"and {more} more in the report", style="dim")] if more > 0 else []
     return Padding(Group(table, *rest), (0, 0, 0, 2))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from detectors.calibration.binomial import binomial_tail
 from scanner.verdict.rules import Rules, SeverityRule
-from scanner.verdict.terms import Check, CheckStatus, Evidence, FailOn, Severity
+from scanner.verdict.terms import Check, CheckStatus, Confidence, Evidence, FailOn, Severity
 
 
 def _status(passed: bool) -> CheckStatus:
@@ -187,6 +187,26 @@ def power(evidence: Evidence, fail_on: FailOn, rules: Rules) -> Check:
         threshold=level,
         n=evidence.inputs_scanned,
         limitations="Tells whether a batch of nothing but triggered inputs would be noticed, not how few would be.",
+    )
+
+
+def confidence(found: Confidence, demanded: Confidence) -> Check:
+    """Whether the verdict is as well founded as the gate demands."""
+    passed = found.rank >= demanded.rank
+    return Check(
+        id="LS206",
+        name="confidence that the gate demands",
+        status=_status(passed),
+        message=f"The verdict is {found}, and the gate demands {demanded}."
+        if passed
+        else f"The verdict is only {found}, and the gate demands {demanded}. Repair what lowers the confidence, or "
+        "lower --min-confidence.",
+        statistic=None,
+        units="",
+        p_value=None,
+        threshold=None,
+        n=None,
+        limitations="Says nothing about how surely a backdoor would be seen.",
     )
 
 

@@ -22,7 +22,10 @@ DEFAULT_MAX_UNREADABLE = 0.1
 
 
 def decide(
-    evidence: Evidence, fail_on: FailOn = FailOn.HIGH, max_unreadable: float = DEFAULT_MAX_UNREADABLE
+    evidence: Evidence,
+    fail_on: FailOn = FailOn.HIGH,
+    max_unreadable: float = DEFAULT_MAX_UNREADABLE,
+    min_confidence: Confidence = Confidence.PROVISIONAL,
 ) -> Verdict:
     """Apply the rules.
 
@@ -31,19 +34,22 @@ def decide(
         fail_on: The severity from which on the exit code is 1. With 'never' it is not 1, and still 3 where the scan
             was inconclusive: a scan that could not have found anything must not look like one that found nothing.
         max_unreadable: Largest share of unreadable inputs at which the absence of findings counts.
+        min_confidence: Least confidence at which the absence of findings counts.
     """
     rules = load_rules()
     usable = (checks.inputs_scanned(evidence), checks.clean_accuracy(evidence, rules))
-    sufficient = (
-        checks.coverage(evidence, max_unreadable),
-        checks.significance_level(evidence),
-        checks.power(evidence, fail_on, rules),
-    )
     sound = (
         checks.labels(evidence),
         checks.calibration_size(evidence, rules),
         checks.class_size(evidence, rules),
         checks.export_parity(evidence, rules),
+    )
+    confidence = Confidence.PROVISIONAL if _failed(sound) else Confidence.CALIBRATED
+    sufficient = (
+        checks.coverage(evidence, max_unreadable),
+        checks.significance_level(evidence),
+        checks.power(evidence, fail_on, rules),
+        checks.confidence(confidence, min_confidence),
     )
     is_usable = not _failed(usable)
     rule = next((rule for rule in rules.severity if rule.applies(evidence)), NO_FINDING)
@@ -58,7 +64,7 @@ def decide(
     return Verdict(
         severity=rule.severity if is_usable else None,
         decision=rules.decision[rule.severity] if conclusive else Decision.INCONCLUSIVE,
-        confidence=Confidence.PROVISIONAL if _failed(sound) else Confidence.CALIBRATED,
+        confidence=confidence,
         reasons=tuple(check.message for check in (*ordered, *_failed(sound))),
         rules=((rule.rule,) if is_usable else ()) + tuple(check.id for check in failed),
         checks=(finding, *usable, *sufficient, *sound),

@@ -54,6 +54,11 @@ class Confidence(StrEnum):
     CALIBRATED = "calibrated"
     PROVISIONAL = "provisional"
 
+    @property
+    def rank(self) -> int:
+        """0 for provisional, 1 for calibrated."""
+        return int(self is Confidence.CALIBRATED)
+
 
 class CheckStatus(StrEnum):
     """Outcome of a check. One that could not run is 'not_assessed', never 'passed'."""
@@ -139,6 +144,21 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Acceptance:
+    """Somebody's decision to let a finding about the model pass the gate.
+
+    Attributes:
+        reason: The reason, as somebody wrote it.
+        expires: Last day on which it holds, RFC 3339.
+        source: Name of the file that says so.
+    """
+
+    reason: str
+    expires: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What follows from the evidence.
 
@@ -150,9 +170,10 @@ class Verdict:
         rules: Identifiers of the severity rule that applied and of every failed check.
         checks: Every check, failed or not.
         fail_on: The severity to fail on.
-        exit_code: 0 below it, 1 at or above it, 3 inconclusive.
+        exit_code: 0 below it or accepted, 1 at or above it, 3 inconclusive.
         rules_version: Version of the rules.
         rules_sha256: SHA-256 of the rules file.
+        accepted: Why a finding that fails the gate does not; None where nothing was accepted.
     """
 
     severity: Severity | None
@@ -165,3 +186,4 @@ class Verdict:
     exit_code: ExitCode
     rules_version: str
     rules_sha256: str
+    accepted: Acceptance | None = None

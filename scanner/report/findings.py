@@ -1,0 +1,95 @@
+"""Findings: what was found where, with a fingerprint that survives repetition.
+
+A fingerprint is of the rule's subject and of content (the model's digest, the class, the input's digest), never of
+names, positions or p-values: moving a file or scanning more inputs leaves it as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from scanner.profile.header import ModelInfo
+from scanner.report.schema import BatchSection, Finding, InputRow
+from scanner.verdict.catalogue import catalogue
+from scanner.verdict.terms import Severity, Verdict
+
+MODEL_RULES = {"LS101", "LS102", "LS103", "LS104"}
+CLASS_RULE = "LS402"
+INPUT_RULE = "LS401"
+MAX_CLASSES = 100
+
+
+def find(
+    model: ModelInfo, batch: BatchSection, verdict: Verdict, top_inputs: Sequence[InputRow]
+) -> tuple[Finding, ...]:
+    """The findings of a scan, none of them suppressed.
+
+    Args:
+        model: The model.
+        batch: What the inputs say together.
+        verdict: The verdict.
+        top_inputs: The most suspicious inputs; the flagged ones among them are findings.
+    """
+    return (*_about_model(model, verdict), *_about_classes(model, batch, verdict), *_about_inputs(model, top_inputs))
+
+
+def fingerprint(rule: str, *content: str) -> str:
+    """Identifier of a finding: SHA-256 over the rule and what identifies its subject."""
+    return hashlib.sha256("\n".join(("latentscan finding 1", rule, *content)).encode()).hexdigest()
+
+
+def _about_model(model: ModelInfo, verdict: Verdict) -> Iterator[Finding]:
+    severity = verdict.severity
+    if severity is None or severity is Severity.NONE:
+        return
+    message = next(check.message for check in verdict.checks if check.id == "LS100")
+    # The severity may differ from scan to scan of one model: the fingerprint does not depend on it.
+    rule = next(rule for rule in verdict.rules if rule in MODEL_RULES)
+    yield Finding(
+        id=fingerprint("LS100", model.sha256),
+        rule=rule,
+        subject="model",
+        severity=severity,
+        message=message,
+        index=None,
+        name=model.name,
+        known=False,
+        suppressed=None,
+    )
+
+
+def _about_classes(model: ModelInfo, batch: BatchSection, verdict: Verdict) -> Iterator[Finding]:
+    if verdict.severity in (None, Severity.NONE):
+        return
+    for target in batch.target_classes[:MAX_CLASSES]:
+        yield Finding(
+            id=fingerprint(CLASS_RULE, model.sha256, str(target.class_index)),
+            rule=CLASS_RULE,
+            subject="class",
+            severity=catalogue()[CLASS_RULE].severity,
+            message=f"{target.flagged} of {target.n} inputs predicted as this class are flagged "
+            f"(adjusted p = {target.p_adjusted:.2g}).",
+            index=target.class_index,
+            name=target.class_name,
+            known=False,
+            suppressed=None,
+        )
+
+
+def _about_inputs(model: ModelInfo, top_inputs: Sequence[InputRow]) -> Iterator[Finding]:
+    for row in top_inputs:
+        if not row.flagged or row.sha256 is None or row.p_value is None:
+            continue
+        yield Finding(
+            id=fingerprint(INPUT_RULE, model.sha256, row.sha256),
+            rule=INPUT_RULE,
+            subject="input",
+            severity=catalogue()[INPUT_RULE].severity,
+            message=f"Flagged with p = {row.p_value:.2g}: its features do not look like the clean images of the class "
+            "it is predicted as.",
+            index=row.index,
+            name=row.id,
+            known=False,
+            suppressed=None,
+        )

@@ -1,0 +1,162 @@
+"""Markdown for the summary page of a CI job: short, and nothing in it can leave its place.
+
+Names are chosen by whoever made the files. They are shown in code spans, where no markup, link or mention works;
+sentences have their punctuation escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from scanner.report.schema import Report
+from scanner.report.text import printable
+from scanner.verdict.terms import CheckStatus, Severity
+
+_INPUTS = 10
+_CLASSES = 5
+_WARNINGS = 10
+_NAME = 80
+_SENTENCE = 1000
+
+_MARKS = {
+    None: "❔",
+    Severity.NONE: "✅",
+    Severity.LOW: "⚠️",
+    Severity.MEDIUM: "⚠️",
+    Severity.HIGH: "❌",
+    Severity.CRITICAL: "❌",
+}
+
+
+def markdown_bytes(report: Report) -> bytes:
+    """The report as Markdown (GitHub's, which GitLab reads as well)."""
+    return ("\n".join(_lines(report)) + "\n").encode()
+
+
+def code(name: str, limit: int = _NAME) -> str:
+    """Untrusted text as a code span that is safe inside a table.
+
+    >>> code("a|b")
+    '`a\\\\|b`'
+    >>> code("`")
+    '`` ` ``'
+    """
+    shown = printable(name, limit) or " "
+    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}".replace("|", "\\|")
+
+
+def escape(text: str) -> str:
+    r"""A sentence without any markup.
+
+    >>> escape("a*b* @x <i>")
+    'a\\*b\\* &#64;x &lt;i&gt;'
+    """
+    shown = printable(text, _SENTENCE).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # A backslash before a colon or a dot would show; breaking these three keeps bare addresses from becoming links.
+    shown = re.sub(r"([\\`*_{}\[\]#|~!$])", r"\\\1", shown)
+    shown = shown.replace("://", ":&#8203;//").replace("www.", "www&#46;")
+    return shown.replace("@", "&#64;")
+
+
+def _lines(report: Report) -> Iterator[str]:
+    verdict = report.verdict
+    severity = "not assessed" if verdict.severity is None else verdict.severity
+    mark = _MARKS[verdict.severity] if verdict.exit_code != 3 else "❔"
+    yield f"## {mark} Backdoor scan: {severity}, {verdict.decision}"
+    yield ""
+    yield f"**{escape(verdict.reasons[0])}**"
+    yield ""
+    for reason in verdict.reasons[1:]:
+        yield f"- {escape(reason)}"
+    if verdict.reasons[1:]:
+        yield ""
+    yield from _facts(report)
+    yield from _checks(report)
+    yield from _classes(report)
+    yield from _inputs(report)
+    if report.warnings:
+        yield "### Warnings"
+        yield ""
+        for warning in report.warnings[:_WARNINGS]:
+            yield f"- {escape(warning)}"
+        yield ""
+    yield (
+        f"<sub>latentscan {escape(report.tool.version)}, report {report.report_digest[:16]}. A verdict of none is "
+        "about the scanned inputs; it does not prove that the model has no backdoor.</sub>"
+    )
+
+
+def _facts(report: Report) -> Iterator[str]:
+    inputs, batch, verdict = report.inputs, report.batch, report.verdict
+    yield "| | |"
+    yield "| --- | --- |"
+    yield f"| Gate | exit code {verdict.exit_code}, fails on {verdict.fail_on}, {verdict.confidence} |"
+    yield f"| Model | {code(report.model.name)}, sha256 `{report.model.sha256}` |"
+    yield f"| Profile | {code(report.profile.name)}, sha256 `{report.profile.sha256}` |"
+    yield (
+        f"| Inputs | {code(inputs.name)}: {inputs.scanned} scanned, {inputs.unreadable} unreadable, "
+        f"{inputs.ignored} other files |"
+    )
+    if batch.flag_rate is not None:
+        yield (
+            f"| Flagged | {batch.flagged} ({batch.flag_rate:.2%}) at alpha {report.calibration.alpha:.3g}, batch p = "
+            f"{batch.p_value:.2g} |"
+        )
+    if batch.share is not None:
+        yield (
+            f"| Triggered | {batch.share.estimate:.2%} of the inputs ({batch.share.low:.2%} to "
+            f"{batch.share.high:.2%}) |"
+        )
+    suppressed = sum(finding.suppressed is not None for finding in report.findings)
+    if suppressed:
+        yield f"| Suppressed | {suppressed} of {len(report.findings)} findings |"
+    yield ""
+
+
+def _checks(report: Report) -> Iterator[str]:
+    open_checks = [check for check in report.checks if check.status is not CheckStatus.PASSED]
+    passed = len(report.checks) - len(open_checks)
+    yield f"### Checks: {passed} of {len(report.checks)} passed"
+    yield ""
+    if open_checks:
+        yield "| Check | Outcome | |"
+        yield "| --- | --- | --- |"
+        for check in open_checks:
+            status = check.status.replace("_", " ")
+            yield f"| {check.id} {escape(check.name)} | {status} | {escape(check.message)} |"
+        yield ""
+
+
+def _classes(report: Report) -> Iterator[str]:
+    found = [finding for finding in report.findings if finding.subject == "class"]
+    if not found:
+        return
+    yield "### Suspected target classes"
+    yield ""
+    yield "| Class | |"
+    yield "| --- | --- |"
+    for finding in found[:_CLASSES]:
+        yield f"| {code(finding.name)} | {escape(finding.message)} |"
+    yield ""
+
+
+def _inputs(report: Report) -> Iterator[str]:
+    if not report.top_inputs:
+        return
+    suppressed = {f.index: f.suppressed for f in report.findings if f.subject == "input"}
+    yield "### Most suspicious inputs"
+    yield ""
+    yield "| | Input | Predicted | Looks like | p |"
+    yield "| --- | --- | --- | --- | ---: |"
+    for row in report.top_inputs[:_INPUTS]:
+        flag = "flagged" if row.flagged else ""
+        if suppressed.get(row.index) is not None:
+            flag += ", suppressed"
+        p_value = "" if row.p_value is None else f"{row.p_value:.2g}"
+        predicted, source = code(row.predicted_class or "", 40), code(row.source_class or "", 40)
+        yield f"| {flag} | {code(row.id)} | {predicted} | {source} | {p_value} |"
+    yield ""

@@ -1,0 +1,127 @@
+"""Sample reports with everything in them: pictures, findings, distributions, a policy and a fixed run."""
+
+import numpy as np
+from report_samples import sample_report, sample_row
+
+from scanner.gallery.pictures import picture
+from scanner.report.findings import fingerprint
+from scanner.report.schema import (
+    Distributions,
+    Finding,
+    GalleryItem,
+    LayerVoice,
+    NearestReference,
+    PolicySection,
+    RunSection,
+    Suppression,
+    UnreadableInput,
+)
+from scanner.report.text import portable
+from scanner.verdict.terms import Acceptance, FailOn
+
+RUN = RunSection(
+    id=None,
+    started_at="2026-11-23T19:00:00Z",
+    duration_s=None,
+    inputs_per_s=None,
+    argv=("scan", "inputs"),
+    device="auto",
+    provider="CPUExecutionProvider",
+    threads=2,
+    platform="Linux x86_64",
+    python="3.11.7",
+)
+POLICY = PolicySection(
+    values={"alpha": 0.01, "fail-on": "high", "max-unreadable": 0.1, "min-confidence": "provisional"},
+    sources={"alpha": "default", "fail-on": "flag", "max-unreadable": "file", "min-confidence": "environment"},
+    config="latentscan.toml",
+    baseline_sha256=None,
+    ignore_sha256="56" * 32,
+    sha256="78" * 32,
+)
+ACCEPTED = Acceptance("Known test model, never deployed.", "2027-01-31", "ignore.toml")
+
+
+def tiny_picture(seed):
+    return picture(np.random.default_rng(seed).integers(0, 256, (12, 12, 3)).astype(np.uint8))
+
+
+def finding(subject, rule, name, index=None, **changes):
+    fields = {
+        "id": fingerprint(rule, portable(name)),
+        "rule": rule,
+        "subject": subject,
+        "severity": "critical" if subject == "model" else "low",
+        "message": "A sentence about it.",
+        "index": index,
+        "name": name,
+        "known": False,
+        "suppressed": None,
+    }
+    return Finding(**(fields | changes))
+
+
+def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", reason="Looked at: a printing error."):
+    """'critical', 'clean', 'accepted', 'inconclusive' or 'nothing'."""
+    flagged, predicted = {
+        "clean": ((2, 2, 1), (200, 200, 200)),
+        "inconclusive": ((0, 0, 0), (3, 1, 0)),
+        "nothing": ((0, 0, 0), (0, 0, 0)),
+    }.get(kind, ((100, 2, 1), (200, 200, 200)))
+    scanned = sum(predicted)
+    classes = (klass, "dog", "frog")
+    rows = [
+        sample_row(
+            i, id=f"{i}-{name}", class_names=classes, sha256=f"{i:064x}", flagged=sum(flagged) > 0, score=9.0 - i
+        )
+        for i in range(count if scanned else 0)
+    ]
+    pictures = [tiny_picture(i) for i in range(2)]
+    gallery = [
+        GalleryItem(
+            index=row.index,
+            picture=pictures[0].sha256,
+            layers=(LayerVoice(tap="layer1", z=7.5), LayerVoice(tap=f"layer2{name[:20]}", z=None)),
+            nearest=NearestReference(
+                id=name,
+                sha256="9a" * 32,
+                class_index=0,
+                class_name=klass,
+                distance=0.5,
+                picture=pictures[1].sha256,
+            ),
+        )
+        for row in rows[:48]
+    ]
+    findings = []
+    if kind in ("critical", "accepted"):
+        suppressed = Suppression(reason=ACCEPTED.reason, expires=ACCEPTED.expires, source=ACCEPTED.source)
+        findings = [
+            finding("model", "LS101", "resnet20.pth", suppressed=suppressed if kind == "accepted" else None),
+            finding("class", "LS402", klass, 0),
+            *[finding("input", "LS401", row.id, row.index) for row in rows],
+        ]
+        findings[-1] = findings[-1].model_copy(
+            update={"suppressed": Suppression(reason=reason, expires=None, source="ignore.toml"), "known": True}
+        )
+    return sample_report(
+        flagged=flagged,
+        predicted=predicted,
+        unreadable=(UnreadableInput(id=f"bad-{name}", reason="truncated", detail="the file ends early"),),
+        run=RUN,
+        top_inputs=rows,
+        accepted=ACCEPTED if kind == "accepted" else None,
+        fail_on=FailOn.HIGH,
+        findings=findings,
+        policy=POLICY,
+        distributions=Distributions(
+            edges=tuple(float(i) for i in range(11)),
+            calibration=(30, 90, 100, 60, 20, 0, 0, 0, 0, 0),
+            scanned=(0, 200, 200, 97, 0, 0, 3, 20, 40, 40) if scanned else (0,) * 10,
+            threshold=4.5,
+            p_values=(103, *(5 for _ in range(99))) if scanned else (0,) * 100,
+        ),
+        gallery=gallery,
+        pictures={one.sha256: one for one in pictures},
+        warnings=(f"Something about {name}",),
+    )
