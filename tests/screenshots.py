@@ -6,6 +6,7 @@ Needs the extra ``browser``, Chromium and its driver.
 from __future__ import annotations
 
 import base64
+import io
 import sys
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def main(source: Path, folder: Path) -> None:
     report, _ = read_report(source)
     page = folder / "report.html"
     page.write_bytes(html_bytes(report))
-    console = Console(record=True, width=80, file=Path("/dev/null").open("w"), force_terminal=True)
+    console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True)
     console.print(summary(report))
     terminal = folder / "terminal.svg"
     terminal.write_text(console.export_svg(title="modelscan scan inputs/"))
