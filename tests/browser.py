@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -15,14 +14,11 @@ DRIVER = shutil.which("chromedriver")
 
 
 def axe_source():
-    """The accessibility engine axe-core: the file that AXE_CORE names, or one of npm or of the extra 'browser'."""
+    """The accessibility engine axe-core: the file that AXE_CORE names, or one that npm installed here."""
     for place in (os.environ.get("AXE_CORE"), "node_modules/axe-core/axe.min.js"):
         if place and Path(place).is_file():
             return Path(place).read_text()
-    spec = importlib.util.find_spec("axe_selenium_python")
-    if spec is None or spec.origin is None:
-        return None
-    return (Path(spec.origin).parent / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    return None
 
 
 @contextmanager
@@ -64,10 +60,10 @@ def look_like(driver, *, width, height=900, dark=False, media=""):
 
 
 def requests(driver):
-    """Addresses that were asked for since the last call, except files and data in the page."""
+    """Addresses asked for since the last call, except files, data in the page and the browser's own start page."""
     urls = []
     for entry in driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
             urls.append(message["params"]["request"]["url"])
-    return [url for url in urls if not url.startswith(("data:", "file:", "blob:"))]
+    return [url for url in urls if not url.startswith(("data:", "file:", "blob:", "chrome:"))]

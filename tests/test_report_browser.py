@@ -87,7 +87,7 @@ def test_it_fits_the_screen(driver, tmp_path, width):
 def test_accessible(driver, tmp_path, kind, dark, width):
     source = axe_source()
     if source is None:
-        pytest.skip("axe-core is not installed: install the extra 'browser', or name axe.min.js in AXE_CORE")
+        pytest.skip("axe-core is not installed: npm install axe-core, or name its axe.min.js in AXE_CORE")
     opened(driver, tmp_path, full_report(kind))
     look_like(driver, width=width, dark=dark)
     driver.execute_script(source)
