@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# Before anything imports PyTorch: the tests' tensors are small, and threads that wait for each other cost more
+# than they bring, many times more where other work shares the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import subprocess
 import sys
 from collections.abc import Callable

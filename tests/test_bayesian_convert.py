@@ -22,7 +22,7 @@ def means_only(module: nn.Module) -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121", "squeezenet1_1", "convnext_tiny"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1"])
 def test_means_of_a_converted_network_compute_what_it_did(name: str) -> None:
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, weights=None).eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def test_a_trusted_script_is_fitted_scanned_and_recorded(cli: Cli, demo_files: Path, tmp_path: Path) -> None:
-    network = SCNN()
+    network = SCNN(image_size=8)
     network.load_state_dict(torch.load(demo_files / "vendor" / "model.pt", weights_only=True)["state_dict"])
+    shutil.copy(demo_files / "vendor" / "preprocessor_config.json", tmp_path)
     script, profile, report = tmp_path / "model.pt", tmp_path / "p.h5", tmp_path / "r.json"
-    torch.jit.save(torch.jit.trace(network.eval(), torch.zeros(2, 1, 28, 28)), str(script))
-    fit = ["fit", script, "--clean", demo_files / "ref", "--input-size", "28", "--preprocess", "unit", "-o", profile]
+    torch.jit.save(torch.jit.trace(network.eval(), torch.zeros(2, 1, 8, 8)), str(script))
+    fit = ["fit", script, "--clean", demo_files / "ref", "--input-size", "8", "-o", profile]
 
     refused = cli(*fit)
     assert refused.returncode == 2
