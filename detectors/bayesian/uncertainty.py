@@ -43,7 +43,8 @@ class DrawStatistics:
         self.draws += 1
         self._probabilities += p
         self._entropies -= (p * log_p).sum(1)
-        self._votes[np.arange(len(p)), p.argmax(1)] += 1
+        # By the logits: probabilities of two close ones may round to the same number.
+        self._votes[np.arange(len(p)), np.asarray(logits).argmax(1)] += 1
 
     def mean_probabilities(self) -> NDArray[np.float64]:
         """The predictive distribution ``(N, C)``."""
