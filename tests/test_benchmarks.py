@@ -11,7 +11,13 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
-    "name", ["reference/results/cli.json", "reference/results/densities.json", "benchmarks/results/cpu.json"]
+    "name",
+    [
+        "reference/results/cli.json",
+        "reference/results/densities.json",
+        "reference/results/bayesian.json",
+        "benchmarks/results/cpu.json",
+    ],
 )
 def test_results_name_machine_and_versions(name: str) -> None:
     text = (ROOT / name).read_text()
@@ -35,3 +41,16 @@ def test_readme_figures_are_those_of_the_result_file() -> None:
         ("clean inputs flagged at alpha = 0.01", [f"{100 * d['false_alarm_rate']:.2f}%" for d in default]),
     ):
         assert [cell.strip(" *") for cell in rows[line].split("|")[2:4]] == values
+
+
+def test_the_table_of_weight_draws_is_that_of_the_result_file() -> None:
+    from reference.compare_bayesian import table
+
+    models = json.loads((ROOT / "reference/results/bayesian.json").read_text())["models"]
+    lines = (ROOT / "docs/measurements.md").read_text().splitlines()
+    assert len(models) == 2
+    for model in models.values():
+        rows = table(model)
+        assert len(rows) == 9
+        first = lines.index(rows[0])
+        assert lines[first : first + len(rows)] == rows

@@ -47,6 +47,11 @@ class DrawScorer:
                 progress(number + 1)
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tail's inputs."""
+        return self._posterior.inputs
+
+    @property
     def resident(self) -> bool:
         """Whether all draws are in memory."""
         return bool(self._kept)
