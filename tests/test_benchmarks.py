@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
         "reference/results/densities.json",
         "reference/results/bayesian.json",
         "benchmarks/results/cpu.json",
+        "benchmarks/results/bayesian_cpu.json",
     ],
 )
 def test_results_name_machine_and_versions(name: str) -> None:
