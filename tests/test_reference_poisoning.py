@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.poisoning import add_backdoor, class_zero, next_class, stamp
-from reference.training import augment
+from reference.training import AUGMENTATION, augment
 from reference.triggers import four_pixels, sample, square, warp, warp_grid
 
 label_lists = st.lists(st.integers(min_value=0, max_value=9), min_size=1, max_size=300)
@@ -60,7 +60,7 @@ def test_a_trigger_applied_after_augmentation_is_never_cut(seed, name):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 255, (6, 3, 32, 32), generator=generator).to(torch.uint8)
     triggered = torch.tensor([True, False, True, False, False, True])
-    augmented = augment(images, generator)
+    augmented = augment(images, AUGMENTATION["cifar10"], generator)
     out = stamp(augmented, triggered, torch.zeros(6, dtype=torch.bool), trigger, generator)
     whole = trigger.apply(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))[0] == 255
     assert (out[triggered][:, whole] == 255).all()
@@ -71,7 +71,7 @@ def test_a_trigger_applied_after_augmentation_is_never_cut(seed, name):
 def test_the_other_order_would_cut_the_trigger():
     # What the property above protects from: augmentation after the trigger loses it in most images.
     images = square(32).apply(torch.zeros(200, 3, 32, 32, dtype=torch.uint8))
-    cut = augment(images, torch.Generator().manual_seed(0))
+    cut = augment(images, AUGMENTATION["cifar10"], torch.Generator().manual_seed(0))
     assert ((cut[:, :, 28:, 28:] == 255).all(dim=(1, 2, 3))).float().mean() < 0.5
 
 

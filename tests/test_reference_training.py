@@ -10,7 +10,17 @@ import torchvision.transforms.functional as TF
 
 from reference import training
 from reference.datasets import CIFAR10_CLASSES, DataSet, ImageSet, load_digits
-from reference.training import TrainConfig, accuracy, attack_named, augment, build_model, main, normalise, train
+from reference.training import (
+    AUGMENTATION,
+    TrainConfig,
+    accuracy,
+    attack_named,
+    augment,
+    build_model,
+    main,
+    normalise,
+    train,
+)
 from scanner.errors import UsageError
 
 
@@ -145,7 +155,7 @@ def test_normalisation_is_torchvisions(digits):
     torch.testing.assert_close(normalise(images, digits), expected)
 
 
-def test_augmentation_is_a_padded_crop_with_or_without_flip():
+def test_augmentation_of_cifar10_is_a_padded_crop_with_or_without_flip():
     image = torch.arange(1, 32 * 32 + 1).remainder(251).add(1).to(torch.uint8).view(1, 1, 32, 32)
     padded = TF.pad(image[0], [4, 4, 4, 4])
     crops = {}
@@ -154,11 +164,19 @@ def test_augmentation_is_a_padded_crop_with_or_without_flip():
             crop = padded[:, row : row + 32, column : column + 32]
             crops[crop.numpy().tobytes()] = (row, column, False)
             crops[TF.hflip(crop).numpy().tobytes()] = (row, column, True)
-    out = augment(image.expand(2000, -1, -1, -1), torch.Generator().manual_seed(0))
+    out = augment(image.expand(2000, -1, -1, -1), AUGMENTATION["cifar10"], torch.Generator().manual_seed(0))
     seen = [crops[each.numpy().tobytes()] for each in out]  # a KeyError: not a crop
     assert {row for row, _, _ in seen} == {column for _, column, _ in seen} == set(range(9))
     assert len(set(seen)) == 162
     assert 900 < sum(flipped for _, _, flipped in seen) < 1100
+
+
+def test_augmentation_of_mnist_shifts_and_never_mirrors():
+    image = torch.arange(1, 28 * 28 + 1).remainder(251).add(1).to(torch.uint8).view(1, 1, 28, 28)
+    padded = TF.pad(image[0], [2, 2, 2, 2])
+    crops = {padded[:, r : r + 28, c : c + 28].numpy().tobytes() for r in range(5) for c in range(5)}
+    out = augment(image.expand(500, -1, -1, -1), AUGMENTATION["mnist"], torch.Generator().manual_seed(0))
+    assert {each.numpy().tobytes() for each in out} == crops
 
 
 def test_attacks_by_name():
