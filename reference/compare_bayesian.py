@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.calibration.conformal import p_values
-from reference.evaluate import ALPHA, ARCHITECTURES, RUNS, Case, describe_machine, open_case, write_case, write_json
+from reference.evaluate import ALPHA, RUNS, Case, describe_machine, open_case, write_case, write_json
+from reference.features import ARCHITECTURES
 from reference.files import read_truth
 from reference.metrics import auroc, average_precision, detection_rate_at
 from scanner.calibration_arrays import calibration_from_arrays

@@ -14,12 +14,11 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from detectors.baselines.confidence import confidence
@@ -29,51 +28,14 @@ from detectors.deep_features.detector import DeepFeatures, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT, PAPER, Recipe
 from detectors.deep_features.scores import SCORE_KINDS, ScoreKind, score_rows
 from reference.datasets import DataSet, load, stratified_halves
+from reference.features import Features, extract, load_trained, tap
 from reference.metrics import auroc, average_precision, detection_rate_at
 from reference.training import attack_named
-from scanner.graph.pool import Descriptor, add_descriptors, add_pixel_input
+from scanner.graph.pool import Descriptor
 from scanner.graph.session import GraphSession
-from scanner.graph.taps import choose_taps
-from scanner.inputs.preprocess import PreprocessSpec
-from scanner.models.identify import identify
-from scanner.models.load import load_model
 from scanner.versions import FIT_LIBRARIES, library_versions
 
-ARCHITECTURES = {"mnist": "scnn", "cifar10": "resnet20"}
 FEW = (100, 200, 500, 1000)
-
-
-@dataclass(frozen=True)
-class Features:
-    """Descriptors ``(N, D)`` by key, logits ``(N, C)`` and labels ``(N,)`` of one set of images."""
-
-    values: dict[str, NDArray[np.float32]]
-    logits: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-    @property
-    def predicted(self) -> NDArray[np.int64]:
-        """Predicted classes."""
-        return np.asarray(self.logits.argmax(1), np.int64)
-
-    def take(self, rows: NDArray[np.int64]) -> Features:
-        """The same for some images."""
-        return Features({k: v[rows] for k, v in self.values.items()}, self.logits[rows], self.labels[rows])
-
-    def only(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Some descriptors, in graph order."""
-        return {key: value for key, value in self.values.items() if key in keys}
-
-
-def extract(
-    session: GraphSession, descriptors: Sequence[Descriptor], images: torch.Tensor, labels: torch.Tensor
-) -> Features:
-    """Run uint8 images ``(N, C, H, W)`` through the tapped graph."""
-    pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
-    names = ["logits", *(d.output for d in descriptors)]
-    parts = [session.run({"pixels": pixels[i : i + 250]}, names) for i in range(0, len(pixels), 250)]
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
-    return Features({d.key: joined[d.output] for d in descriptors}, joined["logits"], labels.numpy())
 
 
 def measure(
@@ -178,18 +140,8 @@ def compare(folder: Path, data: DataSet) -> dict[str, Any]:
     _, channels, height, width = data.train.images.shape
     attack = attack_named(run["config"]["attack"], (channels, height, width))
     num_classes = len(data.classes)
-    model = load_model(
-        identify(folder / "model.pt"),
-        architecture=ARCHITECTURES[data.name],
-        trust_code=False,
-        input_size=None,
-        num_classes=None,
-        probe=None,
-        timeout=600.0,
-    )
-    channels, height, width = model.input_shape
-    spec = PreprocessSpec((height, width), channels, None, "bilinear", False, 1 / 255, data.mean, data.std)
-    tapped, descriptors = add_descriptors(add_pixel_input(model.bundle, spec), choose_taps(model.candidates))
+    model = load_trained(folder / "model.pt", data)
+    tapped, descriptors = tap(model, data)
     session = GraphSession(*tapped.serialise(), device="cpu", threads=2)
     ours, theirs = stratified_halves(data.test.labels, 0)
     held_out = data.test.take(theirs)

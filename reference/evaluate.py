@@ -30,6 +30,7 @@ from typing import Any
 import torch
 
 from reference.datasets import DataSet, ImageSet, load, stratified_halves
+from reference.features import ARCHITECTURES
 from reference.files import mix, write_class_folders
 from reference.outcome import Outcome, rates, read_outcomes
 from reference.training import Attack, attack_named
@@ -40,7 +41,6 @@ from scanner.errors import LatentscanError, SourceError
 CLI = (sys.executable, "-m", "scanner")
 RUNS = ("mnist-four-pixels-10-seed0", "cifar10-square-10-seed0")
 RECIPES: Mapping[str, tuple[str, ...]] = {"default": (), "paper": ("--recipe", "paper")}
-ARCHITECTURES = {"mnist": "scnn", "cifar10": "resnet20", "digits": "scnn"}
 # Subedar et al., DeepFeatures at 10% backdoored samples. Their CIFAR-10 is the lossless one.
 PUBLISHED_AUPR = {"mnist": 0.9943, "cifar10": 0.9187}
 ALPHA = 0.01

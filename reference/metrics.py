@@ -64,6 +64,27 @@ def detection_rate_at(false_alarm_rate: float, triggered: ArrayLike, scores: Arr
     return float(affordable[-1] / true_alarms[-1]) if len(affordable) else 0.0
 
 
+def curves(
+    triggered: ArrayLike, scores: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The ROC and the precision-recall curve, a point for each distinct score as the threshold, highest first.
+
+    Args:
+        triggered: ``(N,)`` bool.
+        scores: ``(N,)`` floats, infinities allowed.
+
+    Returns:
+        Shares ``(K,)`` in [0, 1]: of the clean images that are above (false alarms), of the triggered ones that
+        are (recall), and of all above that are triggered (precision).
+
+    Raises:
+        ValueError: Without both kinds of image, or with a score that is not a number.
+    """
+    true_alarms, false_alarms = _alarms(*_checked(triggered, scores))
+    precision = true_alarms / (true_alarms + false_alarms)
+    return false_alarms / false_alarms[-1], true_alarms / true_alarms[-1], precision
+
+
 def _checked(triggered: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     positive = np.asarray(triggered, dtype=bool)
     values = np.asarray(scores, dtype=np.float64)

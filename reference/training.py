@@ -29,7 +29,8 @@ from reference.datasets import DataSet, ImageSet, load
 from reference.poisoning import LabelRule, PoisonedSet, add_backdoor, class_zero, next_class, stamp
 from reference.triggers import Trigger, blended, four_pixels, square, warp
 from scanner.atomic import atomic_writer
-from scanner.errors import LatentscanError, UsageError
+from scanner.errors import DeviceError, LatentscanError, SourceError, UsageError
+from scanner.graph.session import Device
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN
 
@@ -37,6 +38,7 @@ MAX_LR = {"mnist": 0.05, "cifar10": 0.2, "digits": 0.2}
 EPOCHS = {"mnist": 6, "cifar10": 20, "digits": 80}
 ATTACKS = ("four-pixels", "square", "blended", "warp")
 BATCH_SIZE = 128
+CPU = torch.device("cpu")
 WEIGHT_DECAY = 5e-4
 
 
@@ -134,15 +136,29 @@ def normalise(images: torch.Tensor, data: DataSet) -> torch.Tensor:
 def accuracy(model: nn.Module, images: ImageSet, data: DataSet, batch_size: int = 500) -> float:
     """Share of images whose arg-max logit equals the label, in float32."""
     model.eval()
+    device = next(model.parameters()).device
     correct = 0
     for start in range(0, len(images), batch_size):
-        logits = model(normalise(images.images[start : start + batch_size], data))
-        correct += int((logits.argmax(1) == images.labels[start : start + batch_size]).sum())
+        logits = model(normalise(images.images[start : start + batch_size], data).to(device))
+        correct += int((logits.argmax(1).cpu() == images.labels[start : start + batch_size]).sum())
     return correct / len(images)
 
 
-def bfloat16_is_fast() -> bool:
-    """Whether this processor computes in bfloat16. Others emulate it, ten times slower than float32."""
+def training_device(wanted: Device) -> torch.device:
+    """Where to train.
+
+    Raises:
+        DeviceError: ``cuda`` was asked for and is not there.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("no usable CUDA device", where="--device cuda", hint="Use --device cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def bfloat16_is_fast(device: torch.device = CPU) -> bool:
+    """Whether a device computes in bfloat16. Processors that do not emulate it, ten times slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Not in every version of torch that is supported; without it, float32 is the safe choice.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name) is True for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
@@ -153,7 +169,13 @@ def print_line(line: str) -> None:
     print(line, flush=True)
 
 
-def train(config: TrainConfig, data: DataSet, out: Path, progress: Callable[[str], None] = print_line) -> Path:
+def train(
+    config: TrainConfig,
+    data: DataSet,
+    out: Path,
+    progress: Callable[[str], None] = print_line,
+    device: torch.device = CPU,
+) -> Path:
     """Train (or resume) one model; a finished run returns at once.
 
     Seeds torch's global generator: initial weights and dropout draw from it.
@@ -163,13 +185,21 @@ def train(config: TrainConfig, data: DataSet, out: Path, progress: Callable[[str
         data: The data set that ``config.data`` names.
         out: Where the run's folder is, or will be.
         progress: Called with one line after each epoch.
+        device: Where to train. Images, their order and augmentation are made on the CPU on every device.
 
     Returns:
         The run's folder.
+
+    Raises:
+        SourceError: If a run of that name was made with other settings.
     """
     folder = out / config.name
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "run.json").exists():
+        if read_record(folder).get("config") != asdict(config):
+            raise SourceError(
+                "was trained with other settings", where=str(folder), hint="Remove it, or train elsewhere"
+            )
         return folder
     _, channels, height, width = data.train.images.shape
     attack = attack_named(config.attack, (channels, height, width))
@@ -182,13 +212,13 @@ def train(config: TrainConfig, data: DataSet, out: Path, progress: Callable[[str
         cover_rate=attack.cover_rate if config.rate else 0.0,
     )
     torch.manual_seed(config.seed)
-    model = build_model(config.data).to(memory_format=torch.channels_last)
+    model = build_model(config.data).to(device).to(memory_format=torch.channels_last)
     steps = (len(poisoned) + BATCH_SIZE - 1) // BATCH_SIZE
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, MAX_LR[config.data], epochs=config.epochs, steps_per_epoch=steps, pct_start=0.2
     )
-    first_epoch, seconds = _resume(folder, model, optimiser, schedule)
+    first_epoch, seconds = _resume(folder, model, optimiser, schedule, device)
     for epoch in range(first_epoch, config.epochs):
         started = time.monotonic()
         loss = _epoch(model, optimiser, schedule, poisoned, attack, data, config, epoch)
@@ -199,11 +229,11 @@ def train(config: TrainConfig, data: DataSet, out: Path, progress: Callable[[str
             "schedule": schedule.state_dict(),
             "epoch": epoch + 1,
             "seconds": seconds,
-            "random_state": torch.get_rng_state(),
+            "random_state": _random_state(device),
         }
         _save(folder / "checkpoint.pt", checkpoint)
         progress(f"{config.name} epoch {epoch + 1}/{config.epochs} loss {loss:.4f} {seconds:.0f}s")
-    _save(folder / "model.pt", {k: v.contiguous() for k, v in model.state_dict().items()})
+    _save(folder / "model.pt", {k: v.cpu().contiguous() for k, v in model.state_dict().items()})
     record = _record(config, data, attack, model, seconds)
     with atomic_writer(folder / "run.json") as file:
         file.write((json.dumps(record, indent=2) + "\n").encode())
@@ -220,8 +250,9 @@ def _record(config: TrainConfig, data: DataSet, attack: Attack, model: nn.Module
         "attack_success_rate": accuracy(model, triggered, data),
         "seconds": round(seconds, 1),
         "torch": torch.__version__,
-        "precision": "bfloat16" if bfloat16_is_fast() else "float32",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "precision": "bfloat16" if bfloat16_is_fast(next(model.parameters()).device) else "float32",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores"
+        + (f", {torch.cuda.get_device_name()}" if next(model.parameters()).is_cuda else ""),
     }
 
 
@@ -240,6 +271,7 @@ def _epoch(
     The order and the augmentation are seeded by (seed, epoch) alone; dropout draws from torch's global generator.
     """
     model.train()
+    device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(1_000_003 * config.seed + epoch)
     order = torch.randperm(len(poisoned), generator=generator)
     total = 0.0
@@ -249,10 +281,10 @@ def _epoch(
         if (how := AUGMENTATION.get(config.data)) is not None:
             images = augment(images, how, generator)
         images = stamp(images, poisoned.triggered[index], poisoned.cover[index], attack.trigger, generator)
-        pixels = normalise(images, data).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16_is_fast()):
+        pixels = normalise(images, data).to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16_is_fast(device)):
             logits = model(pixels)
-        loss = F.cross_entropy(logits.float(), poisoned.label[index])
+        loss = F.cross_entropy(logits.float(), poisoned.label[index].to(device))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -266,22 +298,46 @@ def _resume(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
+    device: torch.device,
 ) -> tuple[int, float]:
     path = folder / "checkpoint.pt"
     if not path.exists():
         return 0, 0.0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    if state["schedule"]["total_steps"] != schedule.state_dict()["total_steps"]:
+        raise SourceError("was started with other epochs", where=str(path), hint="Remove it, or train elsewhere")
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
     if "random_state" in state:  # dropout goes on where it was
-        torch.set_rng_state(state["random_state"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_state"], device)
+        else:
+            torch.set_rng_state(state["random_state"])
     return int(state["epoch"]), float(state["seconds"])
+
+
+def _random_state(device: torch.device) -> torch.Tensor:
+    """State of the generator that dropout draws from."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
     with atomic_writer(path) as file:
         torch.save(state, file)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What a finished run wrote about itself.
+
+    Raises:
+        SourceError: If it is not there, or damaged.
+    """
+    try:
+        record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SourceError("is not a finished training run", where=str(folder), hint="Remove it") from error
+    return record
 
 
 def main() -> int:

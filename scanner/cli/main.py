@@ -29,6 +29,7 @@ from scanner.cli.export import export
 from scanner.cli.fit import fit
 from scanner.cli.inspect import inspect
 from scanner.cli.report import report
+from scanner.cli.reproduce import reproduce
 from scanner.cli.scan import scan
 from scanner.cli.schema import schema
 from scanner.cli.verify import verify
@@ -45,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (fit, scan, report, verify, inspect, export, config, explain, schema, demo, doctor):
+for command in (fit, scan, report, verify, inspect, export, config, explain, schema, demo, reproduce, doctor):
     app.command()(command)
 
 

@@ -1,0 +1,81 @@
+"""A trained network's own taps and descriptors on image tensors, through the product's graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reference.datasets import DataSet
+from scanner.graph.bundle import GraphBundle
+from scanner.graph.pool import Descriptor, add_descriptors, add_pixel_input
+from scanner.graph.session import GraphSession
+from scanner.graph.taps import choose_taps
+from scanner.inputs.preprocess import PreprocessSpec
+from scanner.models.identify import identify
+from scanner.models.load import LoadedModel, load_model
+
+ARCHITECTURES = {"mnist": "scnn", "cifar10": "resnet20", "digits": "scnn"}
+CHUNK = 250
+
+
+@dataclass(frozen=True)
+class Features:
+    """Descriptors ``(N, D)`` by key, logits ``(N, C)`` and labels ``(N,)`` of one set of images."""
+
+    values: dict[str, NDArray[np.float32]]
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Predicted classes."""
+        return np.asarray(self.logits.argmax(1), np.int64)
+
+    def take(self, rows: NDArray[np.int64]) -> Features:
+        """The same for some images."""
+        return Features({k: v[rows] for k, v in self.values.items()}, self.logits[rows], self.labels[rows])
+
+    def only(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Some descriptors, in graph order."""
+        return {key: value for key, value in self.values.items() if key in keys}
+
+
+def load_trained(path: Path, data: DataSet, timeout: float = 600.0) -> LoadedModel:
+    """A network of :mod:`reference.training` as the product loads it: in a child process, as a graph."""
+    return load_model(
+        identify(path),
+        architecture=ARCHITECTURES[data.name],
+        trust_code=False,
+        input_size=None,
+        num_classes=None,
+        probe=None,
+        timeout=timeout,
+    )
+
+
+def tap(model: LoadedModel, data: DataSet) -> tuple[GraphBundle, tuple[Descriptor, ...]]:
+    """The graph from ``pixels`` to the logits and to every descriptor of the product's taps."""
+    channels, height, width = model.input_shape
+    spec = PreprocessSpec((height, width), channels, None, "bilinear", False, 1 / 255, data.mean, data.std)
+    return add_descriptors(add_pixel_input(model.bundle, spec), choose_taps(model.candidates))
+
+
+def pixels_of(images: torch.Tensor) -> NDArray[np.uint8]:
+    """uint8 images ``(N, C, H, W)`` as the graph takes them, ``(N, H, W, C)``."""
+    return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+
+
+def extract(
+    session: GraphSession, descriptors: Sequence[Descriptor], images: torch.Tensor, labels: torch.Tensor
+) -> Features:
+    """Run uint8 images ``(N, C, H, W)`` through the tapped graph."""
+    pixels = pixels_of(images)
+    names = ["logits", *(d.output for d in descriptors)]
+    parts = [session.run({"pixels": pixels[i : i + CHUNK]}, names) for i in range(0, len(pixels), CHUNK)]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    return Features({d.key: joined[d.output] for d in descriptors}, joined["logits"], labels.numpy())

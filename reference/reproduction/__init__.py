@@ -1,0 +1,1 @@
+"""`modelscan reproduce`: the paper's tables, measured by this tool's own detectors."""

@@ -1,0 +1,282 @@
+"""The rows of the tables, each by the product's own detector.
+
+The official test set is split into two stratified halves. Detectors see the first; figures are of the second and of
+its triggered copies (Subedar et al., section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detectors.baselines.confidence import entropy
+from detectors.bayesian.uncertainty import DrawStatistics
+from detectors.calibration.folds import stratified_folds
+from detectors.calibration.plan import FOLDS, CalibrationPlan, plan_calibration
+from detectors.deep_features.detector import DeepFeatures, fit_deep_features
+from detectors.deep_features.head import evaluate
+from detectors.deep_features.recipe import DEFAULT, PAPER, Recipe
+from detectors.deep_features.scores import score_rows
+from reference.datasets import DataSet, ImageSet, stratified_halves
+from reference.features import CHUNK, Features, extract, load_trained, pixels_of, tap
+from reference.reproduction.cell import Row
+from reference.reproduction.measured import Measured, Truth, figures
+from reference.reproduction.poisoned_bnn import train_on_poisoned
+from reference.training import TrainConfig, attack_named
+from scanner.bayesian.fit_bayesian import fit_bayesian
+from scanner.bayesian.fit_posterior import TailData
+from scanner.bayesian.posterior import Posterior
+from scanner.bayesian.scorer import DrawScorer
+from scanner.graph.head import build_head
+from scanner.graph.session import Device, GraphSession
+from scanner.graph.weights import choose_weights, cut_tail, expose
+from scanner.models.load import LoadedModel
+from scanner.options import BayesianOptions
+from scanner.progress import Progress
+
+ALPHAS = (0.01, 0.05)
+BATCH = 64
+_INDEXING = 1e-12  # p-values are shares; alpha is meant, not its last bit
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A trained network with the images that its detectors are fitted to and measured on.
+
+    Attributes:
+        config: What was trained.
+        data: Its data set.
+        model: The trained network as a graph.
+        folder: The training run's folder.
+        device: Where graphs run and posteriors are trained.
+        progress: Told about long steps.
+    """
+
+    config: TrainConfig
+    data: DataSet
+    model: LoadedModel
+    folder: Path
+    device: Device
+    progress: Progress
+
+    @cached_property
+    def reference(self) -> ImageSet:
+        """The half that detectors may see."""
+        return self.data.test.take(self._halves[0])
+
+    @cached_property
+    def clean(self) -> ImageSet:
+        """The half that figures are of."""
+        return self.data.test.take(self._halves[1])
+
+    @cached_property
+    def triggered(self) -> ImageSet:
+        """The same images with the trigger, and the attacker's labels."""
+        _, channels, height, width = self.clean.images.shape
+        attack = attack_named(self.config.attack, (channels, height, width))
+        labels = attack.rule(self.clean.labels, len(self.data.classes))
+        return ImageSet(attack.trigger.apply(self.clean.images), labels)
+
+    @cached_property
+    def _halves(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return stratified_halves(self.data.test.labels, self.config.seed)
+
+    @cached_property
+    def features(self) -> tuple[Features, Features, Features]:
+        """Descriptors of the reference, the clean and the triggered images."""
+        tapped, descriptors = tap(self.model, self.data)
+        session = GraphSession(*tapped.serialise(), device=self.device, threads=torch.get_num_threads())
+        reference, clean, triggered = (
+            extract(session, descriptors, images.images, images.labels)
+            for images in (self.reference, self.clean, self.triggered)
+        )
+        return reference, clean, triggered
+
+    @cached_property
+    def truth(self) -> Truth:
+        """What the measured images are."""
+        _, _, triggered = self.features
+        succeeds = triggered.predicted == triggered.labels
+        return Truth(self.clean.labels.numpy(), triggered.labels, succeeds)
+
+
+def open_bench(config: TrainConfig, data: DataSet, folder: Path, device: Device, progress: Progress) -> Bench:
+    """Load a finished training run."""
+    return Bench(config, data, load_trained(folder / "model.pt", data), folder, device, progress)
+
+
+def measure_row(bench: Bench, row: Row) -> dict[str, Any]:
+    """All figures of one row."""
+    measured, more = _MEASURE[row](bench)
+    return figures(measured, bench.truth) | more
+
+
+def _dnn(bench: Bench) -> tuple[Measured, dict[str, Any]]:
+    """The network's own softmax: its entropy as the score, its arg max as the class."""
+    _, clean, triggered = bench.features
+    scores = [entropy(each.logits.astype(np.float64)) for each in (clean, triggered)]
+    return Measured(scores[0], scores[1], clean.predicted, triggered.predicted), {"score": "entropy of the softmax"}
+
+
+def _df(bench: Bench) -> tuple[Measured, dict[str, Any]]:
+    """DeepFeatures as the paper has it: Gaussians of one layer, fitted to the whole reference half.
+
+    The class is the one with the largest log-likelihood (table 1: "if the log-likelihood scores are used to
+    perform classification instead of the softmax scores").
+    """
+    reference, clean, triggered = bench.features
+    folds = stratified_folds(reference.labels, FOLDS, bench.config.seed)
+    fitted = _fit(bench, PAPER, CalibrationPlan("cross-fit", folds))
+    ((key, density),) = fitted.densities.items()
+    scores, classes, more = [], [], {}
+    for each in (clean, triggered):
+        rows = np.arange(len(each.labels))
+        scores.append(score_rows(density, each.values[key], rows, each.predicted))
+        coordinates = density.projection.transform(each.values[key].astype(np.float64))
+        classes.append(density.density.log_likelihood(coordinates).argmax(1))
+    maximum = Measured(scores[0]["max-likelihood"], scores[1]["max-likelihood"], classes[0], classes[1])
+    best = figures(maximum, bench.truth)
+    more["with_the_largest_likelihood"] = {name: best[name] for name in ("auroc", "aupr")}
+    measured = Measured(scores[0]["likelihood"], scores[1]["likelihood"], classes[0], classes[1])
+    return measured, {"score": "negative log-likelihood of the predicted class", "descriptor": key, **more}
+
+
+def _default(bench: Bench) -> tuple[Measured, dict[str, Any]]:
+    """What `fit` and `scan` do without options; the class is the one that most descriptors speak for."""
+    reference, *others = bench.features
+    fitted = _fit(bench, DEFAULT, plan_calibration(reference.labels, bench.config.seed))
+    head = build_head(fitted)
+    combined, p_values, classes = [], [], []
+    for each in others:
+        features = [each.values[key].astype(np.float64) for key in fitted.densities]
+        scores, evidence = evaluate(head, features, each.logits.astype(np.float64))
+        judged = fitted.calibration.judge(scores)
+        combined.append(judged.combined)
+        p_values.append(judged.p_values)
+        classes.append(evidence.argmin(1))
+    flagged = {
+        f"flagged_at_alpha_{alpha:g}": {
+            kind: round(float((p <= alpha * (1 + _INDEXING)).mean()), 6)
+            for kind, p in zip(("clean", "triggered"), p_values, strict=True)
+        }
+        for alpha in ALPHAS
+    }
+    return Measured(combined[0], combined[1], classes[0], classes[1]), {
+        "score": "combined score of all descriptors",
+        "descriptors": len(fitted.densities),
+        "calibration_images": fitted.calibration.size,
+        **flagged,
+    }
+
+
+def _fit(bench: Bench, recipe: Recipe, plan: CalibrationPlan) -> DeepFeatures:
+    reference = bench.features[0]
+    _, descriptors = tap(bench.model, bench.data)
+    deepest = descriptors[-1].tap
+    keys = [d.key for d in descriptors if d.pooling in recipe.poolings and (recipe.taps == "all" or d.tap == deepest)]
+    return fit_deep_features(
+        reference.only(keys),
+        reference.labels,
+        reference.predicted,
+        len(bench.data.classes),
+        recipe,
+        plan,
+        bench.config.seed,
+    )
+
+
+@dataclass(frozen=True)
+class _BarsOnly:
+    """Progress without the lines."""
+
+    progress: Progress
+
+    def say(self, text: str) -> None:
+        del text
+
+    def task(self, name: str, total: int) -> Callable[[int], None]:
+        return self.progress.task(name, total)
+
+
+def _bnn_clean(bench: Bench) -> tuple[Measured, dict[str, Any]]:
+    """The product's Bayesian detector: MOPED from the suspect's weights, fine-tuned on clean images alone."""
+    reference, *_ = bench.features
+    tapped, _ = tap(bench.model, bench.data)
+    options = BayesianOptions()
+    tail = cut_tail(tapped, choose_weights(tapped.proto, bench.model.candidates, options.layers))
+    session = GraphSession(*expose(tapped, tail).serialise(), device=bench.device, threads=torch.get_num_threads())
+    names = [item.name for item in tail.inputs]
+
+    def inputs(images: ImageSet, start: int, stop: int) -> dict[str, NDArray[np.float32]]:
+        return session.run({"pixels": pixels_of(images.images[start:stop])}, names)
+
+    parts = [inputs(bench.reference, start, start + CHUNK) for start in range(0, len(bench.reference), CHUNK)]
+    shapes = {name: parts[0][name].shape[1:] for name in names}
+    flat = {name: np.concatenate([part[name].reshape(len(part[name]), -1) for part in parts]) for name in names}
+    del parts
+    data = TailData(flat, shapes, reference.labels)
+    plan = plan_calibration(reference.labels, bench.config.seed)
+    quiet = _BarsOnly(bench.progress)
+    fitted = fit_bayesian(tail, data, reference.predicted, plan, options, bench.config.seed, bench.device, quiet)
+    more = fitted.info.model_dump(mode="json", include={"posterior", "layers", "delta", "prior_std", "samples"})
+    measured = _drawn(bench, fitted.posterior, inputs)
+    return measured, {"score": "mutual information (BALD)", **more, "tensors": len(fitted.info.weights)}
+
+
+def _bnn(bench: Bench) -> tuple[Measured, dict[str, Any]]:
+    """The paper's: mean-field variational inference with Flipout on the poisoned training set itself."""
+    network = train_on_poisoned(bench.config, bench.data, bench.model, bench.folder, bench.device, bench.progress)
+
+    def inputs(images: ImageSet, start: int, stop: int) -> dict[str, NDArray[np.float32]]:
+        return network.inputs(images.images[start:stop])
+
+    measured = _drawn(bench, network.posterior, inputs)
+    return measured, {"score": "mutual information (BALD)", **network.record}
+
+
+def _drawn(
+    bench: Bench,
+    posterior: Posterior,
+    inputs: Callable[[ImageSet, int, int], dict[str, NDArray[np.float32]]],
+) -> Measured:
+    """BALD and the classes of the mean over draws, by the product's scorer."""
+    scorer = DrawScorer(posterior, bench.device)
+    total = len(bench.clean) + len(bench.triggered)
+    step = bench.progress.task("weight draws", total)
+    done = 0
+    scores, classes = [], []
+    for images in (bench.clean, bench.triggered):
+
+        def run(start: int, images: ImageSet = images) -> DrawStatistics:
+            return scorer.run(inputs(images, start, start + CHUNK), batch_size=BATCH)
+
+        parts: list[DrawStatistics] = []
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for statistics in pool.map(run, range(0, len(images), CHUNK)):
+                parts.append(statistics)
+                done += len(statistics.mean_probabilities())
+                step(done)
+        scores.append(np.concatenate([part.scores()["bald"] for part in parts]))
+        classes.append(_classes(parts))
+    return Measured(scores[0], scores[1], classes[0], classes[1])
+
+
+def _classes(parts: Sequence[DrawStatistics]) -> NDArray[np.int64]:
+    return np.concatenate([part.mean_probabilities().argmax(1) for part in parts])
+
+
+_MEASURE: dict[Row, Callable[[Bench], tuple[Measured, dict[str, Any]]]] = {
+    "dnn": _dnn,
+    "df": _df,
+    "bnn": _bnn,
+    "bnn-clean": _bnn_clean,
+    "default": _default,
+}

@@ -1,0 +1,52 @@
+"""``modelscan reproduce``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanner.options import Device
+
+
+class Tables(StrEnum):
+    """Data sets of the paper."""
+
+    mnist = "mnist"
+    cifar10 = "cifar10"
+    all = "all"
+
+
+def reproduce(
+    what: Annotated[Tables, typer.Argument(help="Which of the paper's data sets.")] = Tables.all,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the data sets as torchvision stores them, or as image folders.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for models and results; a rerun does only what is missing.")] = Path(
+        "reproduction"
+    ),
+    rates: Annotated[
+        str | None, typer.Option(help="Backdoored samples added, in percent: 0,10,20,30,40,50 by default.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a network's training.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The whole pipeline on scikit-learn's small digits, in minutes, offline.")
+    ] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch missing data sets to --data; nothing else goes online.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on where a run in --out stopped; --no-resume refuses a folder with results.")
+    ] = True,
+    device: Annotated[Device, typer.Option(help="Where to train and run.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
+) -> None:
+    """Train the paper's poisoned models and measure its tables 1, 2 and 3."""
+    from reference.reproduction.command import run_reproduce
+
+    names = ("mnist", "cifar10") if what is Tables.all else (what.value,)
+    wanted = ("digits",) if quick else names
+    run_reproduce(wanted, data, out, rates, seeds, epochs, device, resume=resume, quiet=quiet, download=download)
