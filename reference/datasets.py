@@ -2,7 +2,8 @@
 
 Two layouts are read for each of the paper's sets, the first found wins:
 
-* MNIST: IDX files ``MNIST/raw/*-ubyte`` or the same gzipped (torchvision's layout).
+* MNIST: IDX files ``MNIST/raw/*-ubyte`` or the same gzipped (torchvision's layout), or an image folder
+  ``mnist/{train,test}/<digit>/<file>``.
 * CIFAR-10: torchvision's ``cifar-10-batches-py`` (official, lossless), or an image folder
   ``cifar10/{train,test}/<class>/<file>``. A JPEG image folder is lossy and is named as such in
   every result.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +84,15 @@ def load_mnist(root: Path) -> DataSet:
     """Read MNIST from ``root``.
 
     Raises:
-        SourceError: If an IDX file is neither there nor there gzipped, or is not what it should be.
+        SourceError: If an IDX file is neither there nor there gzipped, or is not what it should be, and there is
+            no image folder.
     """
-    raw = root / "MNIST" / "raw"
+    raw, folder = root / "MNIST" / "raw", root / "mnist"
+    mean, std = (0.1307,), (0.3081,)
+    if not raw.is_dir() and (folder / "train").is_dir():
+        train, lossy = _image_folder(folder / "train", DIGITS, 28, "L")
+        test, _ = _image_folder(folder / "test", DIGITS, 28, "L")
+        return DataSet("mnist", f"MNIST ({'JPEG' if lossy else 'image folder'})", DIGITS, mean, std, train, test)
 
     def split(prefix: str) -> ImageSet:
         images = _read_idx(raw / f"{prefix}-images-idx3-ubyte", rank=3)
@@ -94,7 +101,7 @@ def load_mnist(root: Path) -> DataSet:
             raise SourceError(f"{len(images)} {prefix} images but {len(labels)} labels", where=str(raw))
         return ImageSet(torch.from_numpy(images)[:, None], torch.from_numpy(labels).long())
 
-    return DataSet("mnist", "MNIST", DIGITS, (0.1307,), (0.3081,), split("train"), split("t10k"))
+    return DataSet("mnist", "MNIST", DIGITS, mean, std, split("train"), split("t10k"))
 
 
 def _read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
@@ -133,8 +140,8 @@ def load_cifar10(root: Path) -> DataSet:
     if (root / "cifar-10-batches-py").is_dir():
         title, train, test = "CIFAR-10", _cifar10_batches(root, True), _cifar10_batches(root, False)
     elif (root / "cifar10" / "train").is_dir():
-        train, lossy = _image_folder(root / "cifar10" / "train")
-        test, _ = _image_folder(root / "cifar10" / "test")
+        train, lossy = _image_folder(root / "cifar10" / "train", CIFAR10_CLASSES, 32, "RGB")
+        test, _ = _image_folder(root / "cifar10" / "test", CIFAR10_CLASSES, 32, "RGB")
         title = "CIFAR-10 (JPEG)" if lossy else "CIFAR-10 (image folder)"
     else:
         raise SourceError(
@@ -156,28 +163,28 @@ def _cifar10_batches(root: Path, train: bool) -> ImageSet:
     return ImageSet(images, torch.tensor(official.targets))
 
 
-def _image_folder(folder: Path) -> tuple[ImageSet, bool]:
-    """Class folders of 32x32 images, and whether any of them is stored lossily."""
+def _image_folder(folder: Path, classes: Sequence[str], side: int, mode: str) -> tuple[ImageSet, bool]:
+    """Class folders of square images, and whether any of them is stored lossily."""
     images, labels, lossy = [], [], False
-    for label, name in enumerate(CIFAR10_CLASSES):
+    for label, name in enumerate(classes):
         with _readable(folder / name):
             paths = sorted((folder / name).iterdir())
         for path in paths:
             if path.suffix.lower() in _IMAGE_SUFFIXES:
                 lossy = lossy or path.suffix.lower() != ".png"
-                images.append(_read_rgb(path, side=32))
+                images.append(_read_image(path, side, mode))
                 labels.append(label)
     if not images:
         raise SourceError("no image in its class folders", where=str(folder))
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    pixels = torch.from_numpy(np.stack(images).reshape(len(images), side, side, -1)).permute(0, 3, 1, 2).contiguous()
     return ImageSet(pixels, torch.tensor(labels)), lossy
 
 
-def _read_rgb(path: Path, side: int) -> NDArray[np.uint8]:
+def _read_image(path: Path, side: int, mode: str) -> NDArray[np.uint8]:
     with _readable(path), Image.open(path) as image:
         if image.size != (side, side):
             raise SourceError(f"is {image.width}x{image.height}, not {side}x{side}", where=str(path))
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(image.convert(mode))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import datasets as official
 
-from reference.datasets import CIFAR10_CLASSES, load, load_cifar10, load_digits, load_mnist, stratified_split
+from reference.datasets import CIFAR10_CLASSES, DIGITS, load, load_cifar10, load_digits, load_mnist, stratified_split
 from scanner.errors import SourceError, UsageError
 
 
@@ -111,6 +111,23 @@ def test_a_lossy_image_folder_is_named_so(image_folder):
     folder = image_folder / "cifar10" / "train" / "ship"
     Image.open(folder / "0.png").save(folder / "0.jpg", quality=75)
     assert load_cifar10(image_folder).title == "CIFAR-10 (JPEG)"
+
+
+def test_mnist_may_be_an_image_folder_too(tmp_path):
+    rng = np.random.default_rng(2)
+    pictures = {}
+    for split in ("train", "test"):
+        for name in DIGITS:
+            folder = tmp_path / "mnist" / split / name
+            folder.mkdir(parents=True)
+            pictures[split, name] = rng.integers(0, 256, (28, 28), dtype=np.uint8)
+            Image.fromarray(pictures[split, name]).save(folder / "0.png")
+    data = load("mnist", tmp_path)
+    assert data.title == "MNIST (image folder)"
+    assert data.train.images.shape == (10, 1, 28, 28)
+    assert data.train.labels.tolist() == list(range(10))
+    for label, name in enumerate(DIGITS):
+        np.testing.assert_array_equal(data.test.images[label, 0].numpy(), pictures["test", name])
 
 
 @pytest.mark.parametrize(
