@@ -86,7 +86,7 @@ def train_on_poisoned(
         if (how := AUGMENTATION.get(config.data)) is not None:
             images = augment(images, how, generator)
         images = stamp(images, poisoned.triggered[chosen], poisoned.cover[chosen], attack.trigger, generator)
-        return [normalise(images, data).to(where)]
+        return [normalise(images, data).to(where).to(memory_format=torch.channels_last)]
 
     saved = Checkpoints(folder / "bnn", model.file.sha256)
     step = progress.task("variational inference on the poisoned set", settings.epochs)
