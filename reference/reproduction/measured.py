@@ -12,6 +12,8 @@ from reference.metrics import auroc, average_precision, curves, detection_rate_a
 
 CURVE_POINTS = 101
 BINS = 40
+_WIDE = 10.0
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -69,26 +71,40 @@ def _joined(
 
 
 def _plots(measured: Measured, triggered: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, Any]:
-    """Thinned curves, and histograms over the ranks of the clean scores' own range.
-
-    Scores have long tails, so the histogram's axis is the middle 99.8% of both kinds, and the outermost bins
-    hold what lies beyond.
-    """
+    """Thinned curves and histograms."""
     false_alarms, true_alarms, precision = curves(triggered, scores)
     kept = np.unique(np.linspace(0, len(false_alarms) - 1, CURVE_POINTS).astype(int))
     # Evenly in both axes: a good detector's whole curve lies in its first points.
     kept = np.union1d(kept, np.searchsorted(true_alarms, np.linspace(0, 1, CURVE_POINTS)).clip(0, len(true_alarms) - 1))
-    finite = scores[np.isfinite(scores)]
-    low, high = np.quantile(finite, [0.001, 0.999]).tolist() if len(finite) else (0.0, 1.0)
-    edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
-    counts = [
-        np.histogram(np.clip(kind, edges[0], edges[-1]), edges)[0].tolist()
-        for kind in (measured.clean, measured.triggered)
-    ]
     return {
         "roc": [_rounded(false_alarms[kept]), _rounded(true_alarms[kept])],
         "precision_recall": [_rounded(true_alarms[kept]), _rounded(precision[kept])],
-        "histogram": {"edges": [float(f"{e:.6g}") for e in edges], "clean": counts[0], "triggered": counts[1]},
+        "histogram": _histogram(measured.clean, measured.triggered),
+    }
+
+
+def _histogram(clean: NDArray[np.float64], triggered: NDArray[np.float64]) -> dict[str, Any]:
+    """Counts over the middle 99.8% of both kinds; the outermost bins hold what lies beyond.
+
+    Scores have long tails. Where the spread of the clean ones is a small part of the whole, the axis is
+    logarithmic: ``log10`` of scores that are never negative, else ``sign(s) log10(1 + |s|)``.
+    """
+    values, scale = [np.nan_to_num(clean), np.nan_to_num(triggered)], "linear"
+    both = np.concatenate(values)
+    low, middle, high = np.quantile(both, [0.001, 0.5, 0.999]).tolist()
+    if high - low > _WIDE * max(middle - low, np.finfo(float).tiny):
+        if both.min() >= 0:
+            scale, values = "log10", [np.log10(np.maximum(v, _LEAST)) for v in values]
+        else:
+            scale, values = "signed log10", [np.sign(v) * np.log10(1 + np.abs(v)) for v in values]
+        low, high = np.quantile(np.concatenate(values), [0.001, 0.999]).tolist()
+    edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
+    counts = [np.histogram(np.clip(v, edges[0], edges[-1]), edges)[0].tolist() for v in values]
+    return {
+        "scale": scale,
+        "edges": [float(f"{edge:.6g}") for edge in edges],
+        "clean": counts[0],
+        "triggered": counts[1],
     }
 
 

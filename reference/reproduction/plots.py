@@ -16,7 +16,7 @@ from reference.reproduction.cell import ROWS, Cell
 from reference.reproduction.tables import METHODS
 from reference.training import attack_named
 
-SIZE, LEFT, RIGHT, TOP, BOTTOM = 300.0, 46.0, 12.0, 26.0, 40.0
+SIZE, LEFT, RIGHT, TOP, BOTTOM = 300.0, 54.0, 14.0, 26.0, 40.0
 COLOURS: Final = {
     "dnn": "#7a7a7a",
     "df": "#b3541e",
@@ -51,7 +51,8 @@ def histogram_svg(cell: Cell, row: str) -> str:
     counts = {kind: np.array(data[kind]) / max(sum(data[kind]), 1) for kind in ("clean", "triggered")}
     highest = max(float(c.max()) for c in counts.values()) or 1.0
     bins = len(data["clean"])
-    parts = [_frame(METHODS[row], "score", "share of images", highest, (data["edges"][0], data["edges"][-1]))]
+    label = "score" if data["scale"] == "linear" else f"{data['scale']} of the score"
+    parts = [_frame(METHODS[row], label, "share of images", highest, (data["edges"][0], data["edges"][-1]))]
     width = (SIZE - LEFT - RIGHT) / bins
     for kind, colour in (("clean", "#1d5fa8"), ("triggered", "#b3541e")):
         for index, share in enumerate(counts[kind].tolist()):
@@ -61,7 +62,7 @@ def histogram_svg(cell: Cell, row: str) -> str:
                     f'<rect x="{LEFT + index * width:.1f}" y="{top:.1f}" width="{width - 0.5:.1f}" '
                     f'height="{SIZE - BOTTOM - top:.1f}" fill="{colour}" fill-opacity=".5"/>'
                 )
-    parts.append(_legend([("clean", "#1d5fa8", ""), ("triggered", "#b3541e", "")], SIZE - RIGHT - 80))
+    parts.append(_legend([("clean", "#1d5fa8", ""), ("triggered", "#b3541e", "")], SIZE - RIGHT - 80, TOP - 4))
     return _svg(parts, f"Histogram of the scores of {METHODS[row]}")
 
 
@@ -99,7 +100,13 @@ def _chart(title: str, x_label: str, y_label: str, lines: Sequence[tuple[str, An
         parts.append(
             f'<polyline class="c" points="{points}" stroke="{COLOURS[row]}" stroke-dasharray="{_DASHES[row]}"/>'
         )
-    parts.append(_legend([(METHODS[row], COLOURS[row], _DASHES[row]) for row, _, _ in lines], SIZE - RIGHT - 140))
+    parts.append(
+        _legend(
+            [(METHODS[row], COLOURS[row], _DASHES[row]) for row, _, _ in lines],
+            SIZE - RIGHT - 140,
+            SIZE - BOTTOM - 10 - 14 * (len(lines) - 1),
+        )
+    )
     return _svg(parts, f"{title}: {', '.join(METHODS[row] for row, _, _ in lines)}")
 
 
@@ -110,7 +117,8 @@ def _frame(title: str, x_label: str, y_label: str, highest: float, x_range: tupl
         parts.append(f'<line class="g" x1="{LEFT}" x2="{SIZE - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{share * highest:.3g}</text>')
         value = x_range[0] + share * (x_range[1] - x_range[0])
-        parts.append(f'<text x="{_x(share):.1f}" y="{SIZE - BOTTOM + 14}" text-anchor="middle">{value:.3g}</text>')
+        anchor = {0.0: "start", 0.5: "middle", 1.0: "end"}[share]
+        parts.append(f'<text x="{_x(share):.1f}" y="{SIZE - BOTTOM + 14}" text-anchor="{anchor}">{value:.3g}</text>')
     parts.append(f'<line class="a" x1="{LEFT}" x2="{SIZE - RIGHT}" y1="{SIZE - BOTTOM}" y2="{SIZE - BOTTOM}"/>')
     middle = (LEFT + SIZE - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{SIZE - 8}" text-anchor="middle">{x_label}</text>')
@@ -119,11 +127,10 @@ def _frame(title: str, x_label: str, y_label: str, highest: float, x_range: tupl
     return "".join(parts)
 
 
-def _legend(entries: Sequence[tuple[str, str, str]], left: float) -> str:
+def _legend(entries: Sequence[tuple[str, str, str]], left: float, top: float) -> str:
     parts = []
-    bottom = SIZE - BOTTOM - 10
-    for index, (name, colour, dashes) in enumerate(reversed(entries)):
-        y = bottom - 14 * index
+    for index, (name, colour, dashes) in enumerate(entries):
+        y = top + 14 * index
         parts.append(
             f'<line x1="{left}" x2="{left + 18}" y1="{y - 4}" y2="{y - 4}" stroke="{colour}" stroke-width="3" '
             f'stroke-dasharray="{dashes}"/><text x="{left + 23}" y="{y}">{name}</text>'

@@ -51,6 +51,7 @@ def render(out: Path, cells: Sequence[Cell], data: DataSet) -> None:
 
 def _page(out: Path, cells: Sequence[Cell]) -> bytes:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["line_at"] = lambda rate, line: line.at(rate)
     template = environment.from_string(files("reference.reproduction").joinpath("page.html.jinja").read_text("utf-8"))
     examples = {}
     for name in dict.fromkeys(cell.config.data for cell in cells):

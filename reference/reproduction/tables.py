@@ -55,6 +55,10 @@ class Line:
     method: str
     entries: tuple[Entry, ...]
 
+    def at(self, rate: float) -> Entry:
+        """The entry at a rate; an empty one where the line has none."""
+        return next((entry for entry in self.entries if entry.rate == rate), Entry(rate, None, ()))
+
 
 @dataclass(frozen=True)
 class Table:
@@ -71,6 +75,11 @@ class Table:
     title: str
     lines: tuple[Line, ...]
     compared: bool = True
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Every rate that a line has, ascending: the table's columns."""
+        return tuple(sorted({entry.rate for line in self.lines for entry in line.entries}))
 
 
 def build_tables(cells: Sequence[Cell]) -> tuple[Table, ...]:
@@ -213,17 +222,15 @@ def tables_json(cells: Sequence[Cell]) -> dict[str, Any]:
 
 def markdown(table: Table) -> str:
     """One table in Markdown."""
-    rates = sorted({entry.rate for line in table.lines for entry in line.entries})
     head = ["data", *(["images"] if any(line.images for line in table.lines) else []), "method"]
     if table.compared:
         head.append("")
-    rows = [[*head, *(f"{100 * rate:.0f}%" for rate in rates)], ["---"] * (len(head)) + ["--:"] * len(rates)]
+    rows = [[*head, *(f"{100 * rate:.0f}%" for rate in table.rates)], ["---"] * len(head) + ["--:"] * len(table.rates)]
     for line in table.lines:
         start = [TITLES[line.data], *([line.images or ""] if "images" in head else []), METHODS[line.method]]
-        by_rate = {entry.rate: entry for entry in line.entries}
-        entries = [by_rate.get(rate) for rate in rates]
-        if table.compared and any(entry is not None and entry.published is not None for entry in entries):
-            rows.append([*start, "published", *(_plain(None if e is None else e.published) for e in entries)])
+        entries = [line.at(rate) for rate in table.rates]
+        if table.compared and any(entry.published is not None for entry in entries):
+            rows.append([*start, "published", *(_plain(entry.published) for entry in entries)])
             rows.append([*([""] * len(start)), "measured", *(shown(e) for e in entries)])
             rows.append([*([""] * len(start)), "difference", *(_signed(e) for e in entries)])
         else:
@@ -231,9 +238,9 @@ def markdown(table: Table) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def shown(entry: Entry | None) -> str:
+def shown(entry: Entry) -> str:
     """The measured mean, with half the range over seeds where there are several."""
-    if entry is None or entry.mean is None:
+    if entry.mean is None:
         return "-"
     text = f"{entry.mean:.2f}"
     if len(entry.measured) > 1:
@@ -245,8 +252,8 @@ def _plain(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _signed(entry: Entry | None) -> str:
-    return "-" if entry is None or entry.difference is None else f"{entry.difference:+.2f}"
+def _signed(entry: Entry) -> str:
+    return "-" if entry.difference is None else f"{entry.difference:+.2f}"
 
 
 def tables_markdown(cells: Sequence[Cell]) -> str:
