@@ -203,6 +203,23 @@ class TestTables:
 
 
 class TestPlots:
+    def test_long_tails_are_drawn_on_a_logarithmic_axis(self):
+        truth = Truth(np.zeros(100, np.int64), np.ones(100, np.int64), np.ones(100, bool))
+        classes = np.zeros(100, np.int64)
+
+        def histogram(clean, triggered):
+            return figures(Measured(clean, triggered, classes, classes), truth)["plots"]["histogram"]
+
+        even = np.linspace(0, 1, 100)
+        assert histogram(even, even)["scale"] == "linear"
+        tailed = histogram(10.0 ** (-9 * even), 10.0 ** (-3 * even))
+        assert tailed["scale"] == "log10"
+        assert (round(tailed["edges"][0]), round(tailed["edges"][-1])) == (-9, 0)
+        assert histogram(even - 0.5, 10.0 ** (9 * even))["scale"] == "signed log10"
+        infinite = histogram(even, np.where(even > 0.5, np.inf, even))
+        assert sum(infinite["triggered"]) == 100
+        assert histogram(np.zeros(100), np.zeros(100))["clean"][0] == 100
+
     def test_svgs_are_well_formed_and_hold_no_script(self):
         made = cell(dnn=row(), default=row(seed=1))
         for picture in (roc_svg(made), precision_recall_svg(made), histogram_svg(made, "dnn")):

@@ -115,7 +115,7 @@ def _frame(title: str, x_label: str, y_label: str, highest: float, x_range: tupl
     for share in (0.0, 0.5, 1.0):
         y = _y(share)
         parts.append(f'<line class="g" x1="{LEFT}" x2="{SIZE - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{share * highest:.3g}</text>')
+        parts.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{share * highest:.2g}</text>')
         value = x_range[0] + share * (x_range[1] - x_range[0])
         anchor = {0.0: "start", 0.5: "middle", 1.0: "end"}[share]
         parts.append(f'<text x="{_x(share):.1f}" y="{SIZE - BOTTOM + 14}" text-anchor="{anchor}">{value:.3g}</text>')
