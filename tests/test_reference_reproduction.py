@@ -4,6 +4,7 @@ import io
 import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from reference.reproduction.measured import Measured, Truth, figures
 from reference.reproduction.plots import example_png, histogram_svg, precision_recall_svg, roc_svg
 from reference.reproduction.rows import measure_row, open_bench
 from reference.reproduction.run import ReproduceOptions, parse_rates, plan
-from reference.reproduction.tables import build_tables, markdown, tables_json
+from reference.reproduction.tables import build_tables, markdown, tables_json, tables_markdown
 from reference.training import TrainConfig
 from scanner.errors import SourceError, UsageError
 from scanner.fit import fit
@@ -200,6 +201,16 @@ class TestTables:
         text = markdown(build_tables([cell(default=row(aupr=1.0))])[1])
         assert "| MNIST | default detector | measured | 100.00 |" in text
         assert "published" not in text
+
+
+def test_the_documented_tables_are_those_of_the_committed_models():
+    root = Path(__file__).parent.parent
+    results = root / "reference" / "results" / "reproduction"
+    cells = list(load_cells(results / "cells"))
+    assert json.loads((results / "tables.json").read_text()) == json.loads(json.dumps(tables_json(cells)))
+    page = (root / "docs" / "reproduction.md").read_text()
+    block = page.partition("<!-- tables: begin -->\n")[2].partition("<!-- tables: end -->")[0]
+    assert block.strip() == tables_markdown(cells).strip()
 
 
 class TestPlots:
