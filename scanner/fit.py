@@ -41,7 +41,7 @@ from scanner.inputs.decode import decode
 from scanner.inputs.items import Source
 from scanner.inputs.preprocess import NORMALISATIONS, PreprocessSpec, from_onnx_metadata, from_sidecar, parse_flag
 from scanner.inputs.sizes import sample_sizes
-from scanner.inputs.source import open_source
+from scanner.inputs.source import open_source, require_images
 from scanner.models.identify import ModelFile, identify
 from scanner.models.load import LoadedModel, load_model
 from scanner.models.trust import absences, say_trust, trust_warnings
@@ -75,6 +75,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
     file = identify(options.model)
     progress.say(f"model: {file.description}")
     source = open_source(options.clean, labels=options.labels)
+    require_images(source)
     require_enough(len(source.items), source)
     say_trust(file, options.trust, progress)
     model = _load(file, options, options.input_size)
