@@ -320,8 +320,12 @@ class ProfileHeader(Part):
 
     def to_json(self) -> bytes:
         """The header's one JSON text: keys sorted, no white space, ASCII only, floats in full."""
-        document = self.model_dump(mode="json")
-        return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+        return canonical_json(self.model_dump(mode="json"))
+
+
+def canonical_json(document: JsonValue) -> bytes:
+    """The one text of a JSON value: keys sorted, no white space, ASCII only, floats in full."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def _unique(what: str, keys: Sequence[str]) -> set[str]:
