@@ -7,7 +7,6 @@ model -> taps -> descriptors -> features of the reference -> densities and calib
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from scanner.inputs.items import Source
 from scanner.inputs.preprocess import NORMALISATIONS, PreprocessSpec, from_onnx_metadata, from_sidecar, parse_flag
 from scanner.inputs.sizes import sample_sizes
 from scanner.inputs.source import open_source, require_images
+from scanner.leftovers import scratch_folder
 from scanner.models.identify import ModelFile, identify
 from scanner.models.load import LoadedModel, load_model
 from scanner.models.trust import absences, say_trust, trust_warnings
@@ -90,7 +90,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
     descriptors = tuple(d for d in descriptors if d.pooling in recipe.poolings)
     tail = choose_tail(tapped, model.candidates, options.bayesian, progress)
     tapped = tapped if tail is None else expose(tapped, tail)
-    with tempfile.TemporaryDirectory(prefix="latentscan-") as folder:
+    with scratch_folder() as folder:
         session = _session(tapped, options)
         tail_shapes = {} if tail is None else measure_tail(session, tail, preprocess.spec)
         reference = extract_features(
@@ -99,7 +99,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
             preprocess.spec,
             descriptors,
             model.num_classes,
-            Path(folder),
+            folder,
             batch_size(preprocess.spec),
             progress.task("reference", len(source.items)),
             {name: math.prod(shape) for name, shape in tail_shapes.items()},

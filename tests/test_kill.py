@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 
+from scanner.atomic import check_destination
 from scanner.profile.reader import read_profile
+from scanner.profile.writer import write_profile
 from scanner.report.schema import Report
 
 ROOT = Path(__file__).parent.parent
@@ -98,8 +100,8 @@ def kill_scans(demo_files: Path, demo_profile: Path, place: Path, times: int) ->
     seconds = duration(arguments, scratch, {1})
     chance = random.Random(0)
     for _ in range(times):
-        for path in out.iterdir():
-            path.unlink()
+        for path in (report, rows):
+            path.unlink(missing_ok=True)
         killed(arguments, scratch, chance.uniform(0, 1.05 * seconds))
         complete_scan(report, rows, inputs)
         assert all(
@@ -107,7 +109,8 @@ def kill_scans(demo_files: Path, demo_profile: Path, place: Path, times: int) ->
         )
     assert started(arguments, scratch).wait(240) == 1
     complete_scan(report, rows, inputs)
-    assert report.exists()
+    assert {path.name for path in out.iterdir()} == {"r.json", "rows.jsonl"}
+    assert list(scratch.iterdir()) == []
 
 
 def kill_fits(demo_files: Path, place: Path, times: int) -> None:
@@ -126,10 +129,10 @@ def kill_fits(demo_files: Path, place: Path, times: int) -> None:
         killed(arguments, scratch, chance.uniform(0, 1.05 * seconds))
         if profile.exists():
             assert read_profile(profile).digest == digest
-        for path in scratch.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
     assert started(arguments, scratch).wait(240) == 0
     assert read_profile(profile).digest == digest
+    assert [path.name for path in out.iterdir()] == ["p.h5"]
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_scan_killed_a_few_times(demo_files: Path, demo_profile: Path, tmp_path: Path) -> None:
@@ -178,7 +181,9 @@ def test_writing_a_profile_killed_hundreds_of_times(demo_profile: Path, tmp_path
             assert read_profile(target).digest == digest
             if chance.random() < 0.5:
                 target.unlink()
-    assert len(list(tmp_path.iterdir())) <= 201
+    write_profile(target, read_profile(demo_profile))
+    check_destination(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
 
 
 # --- a full disk ------------------------------------------------------------------------------------

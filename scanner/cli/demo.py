@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -21,5 +20,7 @@ def demo(
     if out is not None:
         run_demo(out, seed, keep=True)
         return
-    with tempfile.TemporaryDirectory(prefix="latentscan-demo-") as folder:
-        run_demo(Path(folder) / "demo", seed, keep=False)
+    from scanner.leftovers import scratch_folder
+
+    with scratch_folder() as folder:
+        run_demo(folder / "demo", seed, keep=False)
