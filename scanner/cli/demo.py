@@ -12,7 +12,7 @@ def demo(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the demo's files, new or empty; a temporary one by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of training and sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of training and sampling.")] = 0,
 ) -> None:
     """Train a small backdoored model offline, fit and scan it, and compare the verdict with the truth."""
     from reference.run_demo import run_demo

@@ -48,7 +48,8 @@ Key = Annotated[str, BeforeValidator(_portable), StringConstraints(min_length=1,
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 JsonObject = Annotated[dict[str, JsonValue], Field(max_length=1000), AfterValidator(_bounded_json)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
+# Bounded, so that no arithmetic on it can overflow a float.
+Count = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
 
 class Part(BaseModel):
