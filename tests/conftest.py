@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+DEMO = ("demo", "--out", "sample")
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parent.parent
@@ -40,20 +41,15 @@ def cli() -> Cli:
 
 @pytest.fixture(scope="session")
 def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's folder: ``vendor/model.pt``, ``ref/``, ``inputs/``, ``truth.csv``."""
-    from reference.demo import build_demo
-
-    out = tmp_path_factory.mktemp("demo") / "demo"
-    build_demo(out)
-    return out
+    """The folder of ``modelscan demo``: ``vendor/model.pt``, ``ref/``, ``inputs/``, ``truth.csv``, and its results."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = run_cli(*DEMO, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "AUROC" in done.stderr
+    return folder / DEMO[-1]
 
 
 @pytest.fixture(scope="session")
 def demo_profile(demo_files: Path) -> Path:
-    """A profile of the demo's model, fitted by the command line."""
-    profile = demo_files / "modelscan.h5"
-    done = run_cli(
-        "fit", demo_files / "vendor" / "model.pt", "--arch", "scnn", "--clean", demo_files / "ref", "-o", profile
-    )
-    assert done.returncode == 0, done.stderr
-    return profile
+    """The profile of the demo's model, as ``modelscan fit`` wrote it."""
+    return demo_files / "modelscan.h5"
