@@ -27,6 +27,7 @@ from scanner.bayesian.fit_bayesian import LOWER_BOUND, BayesianFit, fit_bayesian
 from scanner.bayesian.fit_posterior import TailData
 from scanner.build_profile import ChosenPreprocess, ReferenceSummary, build_profile, class_names
 from scanner.choose_preprocess import Labels, rank_candidates, reference_labels, require_above_chance, try_candidates
+from scanner.compiler_cache import temporary_compiler_cache
 from scanner.errors import ModelError, PreprocessError, UsageError
 from scanner.fit_warnings import fit_warnings
 from scanner.gallery.choose import build_gallery, choose_rows
@@ -90,7 +91,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
     descriptors = tuple(d for d in descriptors if d.pooling in recipe.poolings)
     tail = choose_tail(tapped, model.candidates, options.bayesian, progress)
     tapped = tapped if tail is None else expose(tapped, tail)
-    with scratch_folder() as folder:
+    with temporary_compiler_cache(), scratch_folder() as folder:
         session = _session(tapped, options)
         tail_shapes = {} if tail is None else measure_tail(session, tail, preprocess.spec)
         reference = extract_features(

@@ -29,8 +29,14 @@ def run_cli(*arguments: str | Path, cwd: Path | None = None, **environment: str)
         text=True,
         cwd=cwd,
         timeout=240,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+        env=cli_environment(**environment),
     )
+
+
+def cli_environment(**environment: str) -> dict[str, str]:
+    """The environment of a process of the command line, without what PyTorch has put into this one's."""
+    inherited = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
+    return {**inherited, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
 
 
 @pytest.fixture(scope="session")
@@ -43,9 +49,11 @@ def cli() -> Cli:
 def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of ``modelscan demo``: ``vendor/model.pt``, ``ref/``, ``inputs/``, ``truth.csv``, and its results."""
     folder = tmp_path_factory.mktemp("demo")
-    done = run_cli(*DEMO, cwd=folder)
+    (folder / "tmp").mkdir()
+    done = run_cli(*DEMO, cwd=folder, TMPDIR=str(folder / "tmp"))
     assert done.returncode == 0, done.stderr
     assert "AUROC" in done.stderr
+    assert list((folder / "tmp").iterdir()) == []
     return folder / DEMO[-1]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from conftest import Cli, cli_environment
 
 from scanner.atomic import check_destination
 from scanner.profile.reader import read_profile
@@ -27,10 +27,9 @@ Arguments = list[str | Path]
 
 
 def started(arguments: Arguments, scratch: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)}
     return subprocess.Popen(
         [sys.executable, "-m", "scanner", *map(str, arguments)],
-        env=environment,
+        env=cli_environment(TMPDIR=str(scratch)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

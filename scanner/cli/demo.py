@@ -16,11 +16,12 @@ def demo(
 ) -> None:
     """Train a small backdoored model offline, fit and scan it, and compare the verdict with the truth."""
     from reference.run_demo import run_demo
-
-    if out is not None:
-        run_demo(out, seed, keep=True)
-        return
+    from scanner.compiler_cache import temporary_compiler_cache
     from scanner.leftovers import scratch_folder
 
-    with scratch_folder() as folder:
-        run_demo(folder / "demo", seed, keep=False)
+    with temporary_compiler_cache():
+        if out is not None:
+            run_demo(out, seed, keep=True)
+            return
+        with scratch_folder() as folder:
+            run_demo(folder / "demo", seed, keep=False)
