@@ -2,7 +2,8 @@
 
 A gate in CI acts on the file that it finds. So a result is written beside its destination under a temporary name,
 flushed to the disk, and only then renamed over the destination; whatever goes wrong before that leaves the
-destination as it was and removes the temporary file.
+destination as it was and removes the temporary file. What a killed process left is removed by the next one that
+writes there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from scanner.errors import OutputError
+from scanner.leftovers import claim, remove_leftover_files, temporary_file_name
 from scanner.report.text import printable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-_TEMPORARY_PREFIX = ".latentscan-"
 
 _ADVICE: dict[int, tuple[str, str]] = {
     errno.ENOSPC: ("no space left on the device", "Free some space or write elsewhere"),
@@ -72,7 +71,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
 
 def check_destination(path: Path) -> None:
-    """Find out early, before hours of work, that `path` could not be written.
+    """Find out early, before hours of work, that `path` could not be written, and tidy up after killed processes.
 
     Raises:
         OutputError: As `atomic_writer` would.
@@ -80,9 +79,11 @@ def check_destination(path: Path) -> None:
     with _reported(path):
         if _is_stream(path):
             return
-        temporary = _temporary_name(Path(os.path.realpath(path)))
-        os.close(_create(temporary))
-        temporary.unlink()
+        folder = Path(os.path.realpath(path)).parent
+        temporary, descriptor = _create(folder)
+        os.close(descriptor)
+        temporary.unlink(missing_ok=True)
+        remove_leftover_files(folder)
 
 
 class _OutputFile(io.FileIO):
@@ -102,9 +103,9 @@ class _OutputFile(io.FileIO):
 
 @contextmanager
 def _replacing(destination: Path, shown: Path) -> Iterator[BinaryIO]:
-    temporary = _temporary_name(destination)
     with _reported(shown):
-        descriptor = _create(temporary)
+        temporary, descriptor = _create(destination.parent)
+        lock = os.dup(descriptor)  # until the file has its own name: closing the file comes before
     try:
         file = io.BufferedRandom(_OutputFile(descriptor, "r+b", shown))
         try:
@@ -123,6 +124,8 @@ def _replacing(destination: Path, shown: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             temporary.unlink()
         raise
+    finally:
+        os.close(lock)
     _sync_folder(destination.parent)
 
 
@@ -160,14 +163,15 @@ def _is_stream(path: Path) -> bool:
     return not stat.S_ISREG(mode)
 
 
-def _temporary_name(destination: Path) -> Path:
-    # Not derived from the destination's name, which may already be as long as the file system allows.
-    return destination.parent / f"{_TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
-
-
-def _create(temporary: Path) -> int:
-    # os.open, not tempfile.mkstemp: the result gets the permissions that the user's umask asks for, not 0600.
-    return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+def _create(folder: Path) -> tuple[Path, int]:
+    while True:
+        # Not derived from the destination's name, which may already be as long as the file system allows.
+        temporary = folder / temporary_file_name()
+        # os.open, not tempfile.mkstemp: the result gets the permissions that the user's umask asks for, not 0600.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        if claim(temporary, descriptor):
+            return temporary, descriptor
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,7 +7,6 @@ model -> taps -> descriptors -> features of the reference -> densities and calib
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from scanner.bayesian.fit_bayesian import LOWER_BOUND, BayesianFit, fit_bayesian
 from scanner.bayesian.fit_posterior import TailData
 from scanner.build_profile import ChosenPreprocess, ReferenceSummary, build_profile, class_names
 from scanner.choose_preprocess import Labels, rank_candidates, reference_labels, require_above_chance, try_candidates
+from scanner.compiler_cache import temporary_compiler_cache
 from scanner.errors import ModelError, PreprocessError, UsageError
 from scanner.fit_warnings import fit_warnings
 from scanner.gallery.choose import build_gallery, choose_rows
@@ -41,7 +41,8 @@ from scanner.inputs.decode import decode
 from scanner.inputs.items import Source
 from scanner.inputs.preprocess import NORMALISATIONS, PreprocessSpec, from_onnx_metadata, from_sidecar, parse_flag
 from scanner.inputs.sizes import sample_sizes
-from scanner.inputs.source import open_source
+from scanner.inputs.source import open_source, require_images
+from scanner.leftovers import scratch_folder
 from scanner.models.identify import ModelFile, identify
 from scanner.models.load import LoadedModel, load_model
 from scanner.models.trust import absences, say_trust, trust_warnings
@@ -75,6 +76,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
     file = identify(options.model)
     progress.say(f"model: {file.description}")
     source = open_source(options.clean, labels=options.labels)
+    require_images(source)
     require_enough(len(source.items), source)
     say_trust(file, options.trust, progress)
     model = _load(file, options, options.input_size)
@@ -89,7 +91,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
     descriptors = tuple(d for d in descriptors if d.pooling in recipe.poolings)
     tail = choose_tail(tapped, model.candidates, options.bayesian, progress)
     tapped = tapped if tail is None else expose(tapped, tail)
-    with tempfile.TemporaryDirectory(prefix="latentscan-") as folder:
+    with temporary_compiler_cache(), scratch_folder() as folder:
         session = _session(tapped, options)
         tail_shapes = {} if tail is None else measure_tail(session, tail, preprocess.spec)
         reference = extract_features(
@@ -98,7 +100,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
             preprocess.spec,
             descriptors,
             model.num_classes,
-            Path(folder),
+            folder,
             batch_size(preprocess.spec),
             progress.task("reference", len(source.items)),
             {name: math.prod(shape) for name, shape in tail_shapes.items()},

@@ -20,6 +20,7 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+DEMO = ("demo", "--out", "sample")
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parent.parent
@@ -33,8 +34,14 @@ def run_cli(*arguments: str | Path, cwd: Path | None = None, **environment: str)
         text=True,
         cwd=cwd,
         timeout=240,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+        env=cli_environment(**environment),
     )
+
+
+def cli_environment(**environment: str) -> dict[str, str]:
+    """The environment of a process of the command line, without what PyTorch has put into this one's."""
+    inherited = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
+    return {**inherited, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
 
 
 @pytest.fixture(scope="session")
@@ -45,20 +52,17 @@ def cli() -> Cli:
 
 @pytest.fixture(scope="session")
 def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's folder: ``vendor/model.pt``, ``ref/``, ``inputs/``, ``truth.csv``."""
-    from reference.demo import build_demo
-
-    out = tmp_path_factory.mktemp("demo") / "demo"
-    build_demo(out)
-    return out
+    """The folder of ``modelscan demo``: ``vendor/model.pt``, ``ref/``, ``inputs/``, ``truth.csv``, and its results."""
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "tmp").mkdir()
+    done = run_cli(*DEMO, cwd=folder, TMPDIR=str(folder / "tmp"))
+    assert done.returncode == 0, done.stderr
+    assert "AUROC" in done.stderr
+    assert list((folder / "tmp").iterdir()) == []
+    return folder / DEMO[-1]
 
 
 @pytest.fixture(scope="session")
 def demo_profile(demo_files: Path) -> Path:
-    """A profile of the demo's model, fitted by the command line."""
-    profile = demo_files / "modelscan.h5"
-    done = run_cli(
-        "fit", demo_files / "vendor" / "model.pt", "--arch", "scnn", "--clean", demo_files / "ref", "-o", profile
-    )
-    assert done.returncode == 0, done.stderr
-    return profile
+    """The profile of the demo's model, as ``modelscan fit`` wrote it."""
+    return demo_files / "modelscan.h5"

@@ -10,11 +10,15 @@ libFuzzer's.
 from __future__ import annotations
 
 import contextlib
+import copy
+import io
 import json
 import os
+import re
 import sys
 import tempfile
 import unicodedata
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,10 +39,15 @@ with atheris.instrument_imports(include=["scanner"]):
     from scanner.models.pickles import pickle_imports
     from scanner.profile.header import ProfileHeader
     from scanner.profile.reader import read_profile
-    from scanner.report.json_report import canonical, visible
+    from scanner.report.formats import FORMATS
+    from scanner.report.json_report import canonical, document, report_digest, visible
+    from scanner.report.read import read_report
+    from scanner.report.terminal import print_summary
     from scanner.report.text import portable, printable
 
 import onnx
+from full_reports import full_report
+from profile_samples import sample_header
 
 from scanner.models.onnx_walk import constant_tensors
 
@@ -148,10 +157,85 @@ def fuzz_profile(data: bytes) -> None:
         read_profile(written("p.h5", data))
 
 
+def invented(provider: atheris.FuzzedDataProvider) -> object:
+    """Any small JSON value, most often text."""
+    kind = provider.ConsumeIntInRange(0, 9)
+    if kind < 4:
+        return provider.ConsumeUnicode(provider.ConsumeIntInRange(0, 300))
+    others = (
+        None,
+        provider.ConsumeBool(),
+        provider.ConsumeInt(8),
+        provider.ConsumeFloat(),
+        [provider.ConsumeUnicode(9), provider.ConsumeInt(4)],
+        {provider.ConsumeUnicode(9): provider.ConsumeUnicode(9)},
+    )
+    return others[kind - 4]
+
+
+def altered(value: object, provider: atheris.FuzzedDataProvider) -> object:
+    """A JSON document in which one value, wherever the data leads to, is another one or missing or doubled."""
+    value = copy.deepcopy(value)
+    place = value
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        if not keys:
+            return value
+        key = keys[provider.ConsumeIntInRange(0, len(keys) - 1)]
+        below = place[key]
+        if isinstance(below, dict | list) and below and provider.ConsumeIntInRange(0, 9):
+            place = below
+            continue
+        action = provider.ConsumeIntInRange(0, 9)
+        if action == 0:
+            del place[key]
+        elif action == 1 and isinstance(place, list):
+            place.append(below)
+        else:
+            place[key] = invented(provider)
+        return value
+
+
+HEADER = json.loads(sample_header().to_json())
+
+
 def fuzz_header(data: bytes) -> None:
+    provider = atheris.FuzzedDataProvider(data)
+    document = HEADER
+    for _ in range(provider.ConsumeIntInRange(1, 3)):
+        document = altered(document, provider)
     with contextlib.suppress(ValueError):  # pydantic's ValidationError is one
-        header = ProfileHeader.model_validate_json(data, strict=True)
+        header = ProfileHeader.model_validate_json(json.dumps(document), strict=True)
         assert ProfileHeader.model_validate_json(header.to_json(), strict=True) == header
+
+
+REPORT = document(full_report())
+SCRIPTS = next(form for form in FORMATS if form.name == "html").render(full_report()).lower().count(b"<script")
+
+
+def fuzz_report(data: bytes) -> None:
+    """A report that somebody altered and signed anew: refused, or shown in every format without acting in any."""
+    provider = atheris.FuzzedDataProvider(data)
+    values = REPORT
+    for _ in range(provider.ConsumeIntInRange(1, 3)):
+        values = altered(values, provider)
+    with contextlib.suppress(ValueError):
+        values["report_digest"] = report_digest(values)
+    with only_own_errors():
+        report, _ = read_report(written("r.json", json.dumps(values).encode()))
+        for form in FORMATS:
+            content = form.render(report)
+            if form.name == "junit":
+                ElementTree.fromstring(content)
+            elif form.name == "html":
+                assert content.lower().count(b"<script") == SCRIPTS
+                assert len(content) < 2**20
+            elif form.name != "md":
+                json.loads(content)
+            assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", content), form.name
+        shown = io.StringIO()
+        print_summary(report, shown, detail="full")
+        assert all(safe(line) for line in shown.getvalue().split("\n"))
 
 
 def fuzz_statement(data: bytes) -> None:

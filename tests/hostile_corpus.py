@@ -739,9 +739,9 @@ def folders() -> Iterator[Case]:
     yield tree("link-out", lambda f, _: (f / "a.png").symlink_to("/etc/passwd"), "outside-source")
     yield tree("proc", lambda f, _: (f / "a.png").symlink_to("/proc/self/environ"), "outside-source")
     yield tree("dangling", lambda f, c: (f / "a.png").symlink_to(c), "unreadable_by_reason")
-    yield tree("folder-as-image", lambda f, _: (f / "a.png").mkdir(), "contains no image", 2)
+    yield tree("folder-as-image", lambda f, _: (f / "a.png").mkdir(), "Nothing was scanned")
     yield tree("sparse", lambda f, _: sparse(f / "a.png"), "too-large")
-    yield tree("nothing", lambda f, _: None, "contains no image", 2)
+    yield tree("nothing", lambda f, _: None, "Nothing was scanned")
 
     def deep(folder: Path, _canary: Path) -> None:
         for _ in range(60):
@@ -785,8 +785,8 @@ def objects(canary: Path) -> bytes:
 
 
 def arrays() -> Iterator[Case]:
-    def one(name: str, data: bytes | Callable[[Path], bytes], says: str, suffix: str = "npy") -> Case:
-        return Case(f"array-{name}", writes(f"a.{suffix}", data), SCAN, 2, says)
+    def one(name: str, data: bytes | Callable[[Path], bytes], says: str, suffix: str = "npy", code: int = 2) -> Case:
+        return Case(f"array-{name}", writes(f"a.{suffix}", data), SCAN, code, says)
 
     good = "{'descr': '|u1', 'fortran_order': False, 'shape': (%s), }"
     yield one("objects", objects, "Python objects")
@@ -818,7 +818,8 @@ def arrays() -> Iterator[Case]:
         "subarray", npy("{'descr': ('|u1', (2**30,)), 'fortran_order': False, 'shape': (1,28,28)}"), "no readable"
     )
     yield one("void", npy("{'descr': '|V1', 'fortran_order': False, 'shape': (1,28,28)}", bytes(784)), "not numbers")
-    yield one("zero-images", npy(good % "0,28,28"), "not a stack")
+    yield one("zero-images", npy(good % "0,28,28"), "Nothing was scanned", code=3)
+    yield one("zero-pixels", npy(good % "28,0,28"), "not a stack")
     yield one("many-axes", npy(good % ",".join("1" * 30), b"\0"), "error:")
     yield one(
         "nan",
@@ -873,6 +874,7 @@ def manifests() -> Iterator[Case]:
     yield one("not-utf8", b"file_name\n\xff\xfe.png\n", "UTF-8")
     yield one("utf16", "file_name\na.png\n".encode("utf-16"), "UTF-8")
     yield one("empty", b"", "error:")
+    yield one("no-rows", b"file_name\n", "Nothing was scanned", 3)
     yield one("formula", b"file_name\n=cmd|'/c calc'!A0\n", "missing", 3)
     deep = b'{"file_name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
     yield one("json-deep", deep, "not valid JSON", suffix="jsonl")

@@ -52,7 +52,7 @@ class TestScan:
                 shutil.copy(demo_files / "inputs" / row.file_name, clean)
         assert len(list(clean.iterdir())) > 100
         done = cli("scan", clean, "--profile", demo_profile)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, done.stderr
 
     def test_report_is_identical_but_for_run(self, cli, demo_files, demo_profile, tmp_path) -> None:
         texts = []
@@ -93,10 +93,16 @@ class TestScan:
             contents.append((tmp_path / "out.json").read_bytes())
         assert contents[0] == contents[1]
 
-    def test_json_on_standard_output_is_only_json(self, cli, demo_files, demo_profile) -> None:
-        done = cli("scan", demo_files / "inputs", "--profile", demo_profile, "--report", "-")
+    def test_standard_output_is_for_data(self, cli, demo_files, demo_profile, tmp_path) -> None:
+        scan = ["scan", demo_files / "inputs", "--profile", demo_profile]
+        done = cli(*scan, "--report", "-")
         Report.model_validate_json(done.stdout)
-        assert done.returncode == 1
+        assert (done.returncode, "Verdict:" in done.stderr) == (1, True)
+        done = cli(*scan, "--report", tmp_path / "out.json")
+        assert (done.returncode, done.stdout, "Verdict:" in done.stderr) == (1, "", True)
+        shown = cli("report", tmp_path / "out.json")
+        assert (shown.returncode, shown.stderr, "Verdict:" in shown.stdout) == (0, "", True)
+        assert cli(*scan, "--report", "-", "--quiet").stderr == ""
 
     def test_fail_on_never_reports_only(self, cli, demo_files, demo_profile) -> None:
         assert cli("scan", demo_files / "inputs", "--profile", demo_profile, "--fail-on", "never").returncode == 0
@@ -144,7 +150,7 @@ class TestScan:
         (mixed / "cut.png").write_bytes(good[0].read_bytes()[:60])
         report = tmp_path / "out.json"
         done = cli("scan", mixed, "--profile", demo_profile, "--report", report)
-        assert done.returncode == 0, done.stdout
+        assert done.returncode == 0, done.stderr
         inputs = json.loads(report.read_text())["inputs"]
         assert (inputs["total"], inputs["scanned"], inputs["unreadable"]) == (62, 60, 2)
         assert {entry["id"] for entry in inputs["unreadable_inputs"]} == {"text.png", "cut.png"}

@@ -152,7 +152,7 @@ def test_export_says_why_it_cannot(cli, fitted, tmp_path) -> None:
 
 
 def altered(profile: Profile, **changes: object) -> Profile:
-    return replace(profile, header=profile.header.model_copy(update=changes))
+    return replace(profile, header=profile.header.model_copy(update=changes), stored_header=None)
 
 
 def test_a_profile_whose_posterior_does_not_fit_is_refused(fitted, cli, demo_files, tmp_path) -> None:

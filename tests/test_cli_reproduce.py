@@ -7,9 +7,12 @@ import pytest
 
 @pytest.fixture(scope="module")
 def finished(cli, tmp_path_factory):
-    out = tmp_path_factory.mktemp("reproduce") / "out"
-    done = cli("reproduce", "--quick", "--rates", "0,20", "--out", out)
+    folder = tmp_path_factory.mktemp("reproduce")
+    out = folder / "out"
+    (folder / "tmp").mkdir()
+    done = cli("reproduce", "--quick", "--rates", "0,20", "--out", out, TMPDIR=str(folder / "tmp"))
     assert done.returncode == 0, done.stderr
+    assert list((folder / "tmp").iterdir()) == []
     return out, done
 
 

@@ -13,7 +13,7 @@ from hostile_corpus import corpus
 
 ROOT = Path(__file__).parent.parent
 TARGETS = re.findall(r"^def fuzz_(\w+)", (ROOT / "tests" / "fuzz_targets.py").read_text(), re.MULTILINE)
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))  # for each target
 # The cases whose files are seeds of a target.
 SEEDS = {
     "identify": ("checkpoint-", "zip-", "safetensors-", "pickle-", "file-"),

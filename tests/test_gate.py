@@ -267,13 +267,15 @@ def inputs(demo_files, tmp_path_factory):
         shutil.copy(image, clean / f"{image.parent.name}-{image.name}")
     (folder / "broken").mkdir()
     (folder / "broken" / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    return {"bad": demo_files / "inputs", "clean": clean, "broken": folder / "broken", "absent": folder / "absent"}
+    (folder / "empty").mkdir()
+    places = {name: folder / name for name in ("broken", "empty", "absent")}
+    return {"bad": demo_files / "inputs", "clean": clean, **places}
 
 
 class TestExitCodesByFormat:
     """The same exit code whatever the format, and nothing written where there is no verdict."""
 
-    @pytest.mark.parametrize(("kind", "code"), [("bad", 1), ("clean", 0), ("broken", 3), ("absent", 2)])
+    @pytest.mark.parametrize(("kind", "code"), [("bad", 1), ("clean", 0), ("broken", 3), ("empty", 3), ("absent", 2)])
     @pytest.mark.parametrize("suffix", [form.suffixes[0] for form in FORMATS])
     def test_exit_code(self, inputs, demo_profile, tmp_path, monkeypatch, capsys, kind, code, suffix):
         monkeypatch.chdir(tmp_path)

@@ -25,7 +25,7 @@ from scanner.errors import SourceError
 from scanner.inputs import files, npy
 from scanner.inputs.files import FolderReader
 from scanner.inputs.items import REASONS, Item, Source, UnreadableInput, natural_order
-from scanner.inputs.source import open_source
+from scanner.inputs.source import open_source, require_images
 
 
 def touch(root: Path, *names: str) -> None:
@@ -119,12 +119,27 @@ def test_a_hidden_image_is_an_input_and_a_hidden_folder_one_ignored_entry(tmp_pa
 
 
 @pytest.mark.parametrize("names", [(), ("notes.txt",)])
-def test_a_folder_without_images_is_an_error_with_a_hint(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_a_folder_without_images_is_empty_and_can_be_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
     touch(tmp_path, *names)
+    source = open_source(tmp_path)
+    assert (len(source.items), source.ignored, source.class_names) == (0, len(names), None)
     with pytest.raises(SourceError, match="contains no image") as caught:
-        open_source(tmp_path)
+        require_images(source)
     assert caught.value.hint
     assert (len(names) == 0) == ("other" not in str(caught.value))
+
+
+def test_manifests_and_arrays_may_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("file_name,label\n")
+    (tmp_path / "m.jsonl").write_text("")
+    np.save(tmp_path / "a.npy", np.zeros((0, 8, 8), np.uint8))
+    np.savez(tmp_path / "a.npz", images=np.zeros((0, 8, 8, 3), np.float32), labels=np.zeros(0, np.int64))
+    np.savez_compressed(tmp_path / "b.npz", images=np.zeros((0, 8, 8), np.uint8))
+    for name in ("m.csv", "m.jsonl", "a.npy", "a.npz", "b.npz"):
+        source = open_source(tmp_path / name)
+        assert len(source.items) == 0, name
+        with pytest.raises(SourceError, match="contains no image"):
+            require_images(source)
 
 
 @pytest.mark.parametrize("name", ["nothing", "nothing.csv", "a\0b", "x" * 5000])
@@ -345,7 +360,6 @@ def test_manifest_without_labels(tmp_path: Path) -> None:
         ("m.csv", "", "no single column"),
         ("m.csv", "name\na.png\n", "no single column"),
         ("m.csv", "file_name,file_name\na,b\n", "no single column"),
-        ("m.csv", "file_name\n", "names no file"),
         ("m.csv", "file_name\n../a.png\n", "line 2: .* leaves"),
         ("m.csv", "file_name\nx/../../a.png\n", "leaves"),
         ("m.csv", "file_name\n/etc/passwd\n", "leaves"),
@@ -476,7 +490,7 @@ def test_array_labels(tmp_path: Path, labels: np.ndarray, names: tuple[str, ...]
         ({"x": np.zeros((8, 8, 3), np.uint8)}, "does not tell the axis"),
         ({"x": np.zeros((3, 8, 8), np.uint8)}, "does not tell the axis"),
         ({"x": np.zeros((8, 8), np.uint8)}, "not a stack"),
-        ({"x": np.zeros((0, 8, 8), np.uint8)}, "not a stack"),
+        ({"x": np.zeros((4, 0, 8), np.uint8)}, "not a stack"),
         ({"x": np.asfortranarray(HWC)}, "column by column"),
         ({"x": HWC.astype(np.float32)}, "out of range"),
         ({"x": np.full((4, 8, 8), np.nan, np.float32)}, "out of range"),

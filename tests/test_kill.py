@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from conftest import Cli, cli_environment
 
+from scanner.atomic import check_destination
 from scanner.profile.reader import read_profile
+from scanner.profile.writer import write_profile
 from scanner.report.schema import Report
 
 ROOT = Path(__file__).parent.parent
@@ -25,10 +27,9 @@ Arguments = list[str | Path]
 
 
 def started(arguments: Arguments, scratch: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)}
     return subprocess.Popen(
         [sys.executable, "-m", "scanner", *map(str, arguments)],
-        env=environment,
+        env=cli_environment(TMPDIR=str(scratch)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -98,8 +99,8 @@ def kill_scans(demo_files: Path, demo_profile: Path, place: Path, times: int) ->
     seconds = duration(arguments, scratch, {1})
     chance = random.Random(0)
     for _ in range(times):
-        for path in out.iterdir():
-            path.unlink()
+        for path in (report, rows):
+            path.unlink(missing_ok=True)
         killed(arguments, scratch, chance.uniform(0, 1.05 * seconds))
         complete_scan(report, rows, inputs)
         assert all(
@@ -107,7 +108,8 @@ def kill_scans(demo_files: Path, demo_profile: Path, place: Path, times: int) ->
         )
     assert started(arguments, scratch).wait(240) == 1
     complete_scan(report, rows, inputs)
-    assert report.exists()
+    assert {path.name for path in out.iterdir()} == {"r.json", "rows.jsonl"}
+    assert list(scratch.iterdir()) == []
 
 
 def kill_fits(demo_files: Path, place: Path, times: int) -> None:
@@ -126,10 +128,10 @@ def kill_fits(demo_files: Path, place: Path, times: int) -> None:
         killed(arguments, scratch, chance.uniform(0, 1.05 * seconds))
         if profile.exists():
             assert read_profile(profile).digest == digest
-        for path in scratch.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
     assert started(arguments, scratch).wait(240) == 0
     assert read_profile(profile).digest == digest
+    assert [path.name for path in out.iterdir()] == ["p.h5"]
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_scan_killed_a_few_times(demo_files: Path, demo_profile: Path, tmp_path: Path) -> None:
@@ -178,7 +180,9 @@ def test_writing_a_profile_killed_hundreds_of_times(demo_profile: Path, tmp_path
             assert read_profile(target).digest == digest
             if chance.random() < 0.5:
                 target.unlink()
-    assert len(list(tmp_path.iterdir())) <= 201
+    write_profile(target, read_profile(demo_profile))
+    check_destination(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["p.h5"]
 
 
 # --- a full disk ------------------------------------------------------------------------------------

@@ -328,14 +328,49 @@ def test_a_change_with_a_new_digest_reads(path):
         (lambda text: text.replace(b'"seed":0', b'"seed":0,"extra":1'), "extra"),
         (lambda text: text.replace(b'"seed":0,', b""), "seed"),
         (lambda text: text.replace(b"0.995", b"1e999"), "invalid header"),
-        (lambda text: text.replace(b'"seed":0', b'"seed":1,"seed":0'), "altered"),
-        (lambda text: text.replace(b":", b": "), "altered"),
+        (lambda text: text.replace(b'"seed":0', b'"seed":1,"seed":0'), "canonical"),
+        (lambda text: text.replace(b":", b": "), "canonical"),
+        (lambda text: b'{"tool":' + text[1:].replace(b'"tool":', b'"tool_":'), "invalid header"),
+        (lambda text: text.replace(b'"seed":0', b'"seed":' + b"9" * 5000), "invalid header"),
         (lambda text: text.replace(b'"seed":0', b'"se\\u001bed":0'), "invalid header"),
     ],
 )
 def test_strange_headers(path, change, message):
     replace_header(path, change(sample_header().to_json()))
     refused(path, message)
+
+
+def older(path, *, attribute="1.0"):
+    """As a version wrote it that did not know the field 'bayesian' yet."""
+    text = sample_header(schema_version="1.0").to_json()
+    assert b'"bayesian":null,' in text
+    with h5py.File(path, "r+") as file:
+        file.attrs["schema_version"] = np.bytes_(attribute)
+    replace_header(path, text.replace(b'"bayesian":null,', b""))
+
+
+def test_an_older_minor_version_keeps_its_digest(path, tmp_path):
+    older(path)
+    back = read_profile(path)
+    assert back.header.bayesian is None
+    assert back.header.schema_version == "1.0"
+    assert back.digest == reference_digest(path)
+    write_profile(tmp_path / "copy.h5", back)
+    assert read_profile(tmp_path / "copy.h5").digest == back.digest == reference_digest(tmp_path / "copy.h5")
+    with h5py.File(path, "r+") as file:
+        del file["header"]
+        file["header"] = np.frombuffer(back.header.to_json(), np.uint8)
+    refused(path, "altered or damaged")
+
+
+@pytest.mark.parametrize("attribute", ["1.0", "1.1"])
+def test_the_attribute_and_the_header_state_one_version(path, attribute):
+    if attribute == "1.1":
+        older(path, attribute="1.1")
+    else:
+        with h5py.File(path, "r+") as file:
+            file.attrs["schema_version"] = np.bytes_(attribute)
+    refused(path, rf"states profile format {attribute}, and its header")
 
 
 def test_a_header_of_many_megabytes(path):

@@ -79,6 +79,9 @@ def test_it_fits_the_screen(driver, tmp_path, width):
     opened(driver, tmp_path, full_report(name="a" * 300))
     look_like(driver, width=width)
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    for table in driver.find_elements("css selector", ".scroll"):  # and no table has to be moved sideways
+        inside, room = driver.execute_script("return [arguments[0].scrollWidth, arguments[0].clientWidth]", table)
+        assert inside <= room, table.get_attribute("aria-labelledby")
 
 
 @pytest.mark.parametrize("kind", ["critical", "clean", "accepted", "inconclusive"])

@@ -358,6 +358,37 @@ class TestReading:
         with pytest.raises(UsageError, match="pictures"):
             read_report(self.changed(tmp_path, pictures=pictures))
 
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [
+            ("verdict/reasons", []),
+            ("verdict/rule_ids", ["\x1b[2J"]),
+            ("checks/0/id", "\x1b[2J"),
+            ("run/started_at", "<now>"),
+            ("distributions/calibration", [1, 2]),
+            ("distributions/scanned", []),
+            ("distributions/edges", [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, -1]),
+            ("distributions/threshold", "high"),
+            ("gallery/0/layers/0/z", "loud"),
+            ("findings/0/rule", "LS999"),
+            ("findings/1/rule", "LS101"),
+            ("inputs/scanned", 10**400),
+            ("inputs/scanned", -1),
+        ],
+    )
+    def test_a_report_altered_and_signed_anew_is_refused(self, tmp_path, path, value):
+        """Found by fuzzing: each was an internal error, or reached an output as it is."""
+        values = json.loads(report_bytes(full_report()))
+        *parents, last = path.split("/")
+        place = values
+        for parent in parents:
+            place = place[int(parent) if parent.isdigit() else parent]
+        place[int(last) if last.isdigit() else last] = value
+        values["report_digest"] = report_digest(values)
+        (tmp_path / "out.json").write_text(json.dumps(values))
+        with pytest.raises(UsageError, match="not a valid report"):
+            read_report(tmp_path / "out.json")
+
     def test_newer_and_foreign_reports_are_refused(self, tmp_path):
         with pytest.raises(UsageError, match=r"report version 1\.9\.0"):
             read_report(self.changed(tmp_path, schema_version="1.9.0"))

@@ -10,6 +10,7 @@ from reference.reproduction.published import RATES
 from reference.reproduction.run import QUICK_RATES, ReproduceOptions, parse_rates, reproduce
 from reference.reproduction.tables import tables_markdown
 from scanner.cli.console import TerminalProgress
+from scanner.compiler_cache import temporary_compiler_cache
 from scanner.errors import UsageError
 from scanner.graph.session import Device
 
@@ -42,7 +43,7 @@ def run_reproduce(
     shares = parse_rates(rates) if rates is not None else QUICK_RATES if quick else RATES
     if download and data is not None:
         download_data(names, data)
-    with TerminalProgress(quiet=quiet) as progress:
+    with temporary_compiler_cache(), TerminalProgress(quiet=quiet) as progress:
         options = ReproduceOptions(names, shares, seeds, data or Path(), out, epochs, device, resume)
         cells = reproduce(options, progress)
         progress.say(f"tables.json, tables.md, figures and index.html are in {out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +12,16 @@ def demo(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the demo's files, new or empty; a temporary one by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of training and sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of training and sampling.")] = 0,
 ) -> None:
     """Train a small backdoored model offline, fit and scan it, and compare the verdict with the truth."""
     from reference.run_demo import run_demo
+    from scanner.compiler_cache import temporary_compiler_cache
+    from scanner.leftovers import scratch_folder
 
-    if out is not None:
-        run_demo(out, seed, keep=True)
-        return
-    with tempfile.TemporaryDirectory(prefix="latentscan-demo-") as folder:
-        run_demo(Path(folder) / "demo", seed, keep=False)
+    with temporary_compiler_cache():
+        if out is not None:
+            run_demo(out, seed, keep=True)
+            return
+        with scratch_folder() as folder:
+            run_demo(folder / "demo", seed, keep=False)

@@ -74,7 +74,7 @@ def fit(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder to save the fine-tuning to after every epoch, and to resume it from.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every random choice.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that loading the model may take.")] = 600.0,
     gallery: Annotated[

@@ -59,7 +59,8 @@ def scan(
 ) -> None:
     """Score inputs, and say whether they and the model show a backdoor.
 
-    Settings are taken from the flag, else LATENTSCAN_NAME in the environment, else the configuration file.
+    The summary goes to standard error, reports go where --report says. Settings are taken from the flag, else
+    LATENTSCAN_NAME in the environment, else the configuration file.
     """
     from scanner.gate_policy import resolve
 
@@ -114,5 +115,6 @@ def scan(
         from scanner.report.terminal import print_summary
 
         detail: Literal["brief", "full"] = "full" if verbose else "brief"
-        print_summary(finished, sys.stderr if "-" in options.reports else sys.stdout, detail=detail)
+        # Standard output is for data alone, a report by '--report -', so that a pipe means one thing always.
+        print_summary(finished, sys.stderr, detail=detail)
     raise typer.Exit(finished.verdict.exit_code)

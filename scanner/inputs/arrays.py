@@ -139,7 +139,7 @@ def _layout(header: Header, path: Path) -> Layout:
     shape, dtype = header.shape, header.dtype
     if dtype != np.uint8 and not (dtype.kind == "f" and dtype.itemsize in (4, 8)):
         raise SourceError(f"has images of type {dtype}", where=str(path), hint="Store uint8, or float32 in [0, 1]")
-    if len(shape) not in (3, 4) or 0 in shape:
+    if len(shape) not in (3, 4) or 0 in shape[1:]:
         raise SourceError(
             f"has shape {shape}, not a stack of images",
             where=str(path),
@@ -177,9 +177,9 @@ def _quantise(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _probe_range(source: ArraySource) -> None:
     """Tell a wrong scale of all images from a few bad ones."""
-    if source.rows.header.dtype == np.uint8:
-        return
     count = len(source.items)
+    if count == 0 or source.rows.header.dtype == np.uint8:
+        return
     problem = ""
     for index in sorted({round(i * (count - 1) / _PROBES) for i in range(_PROBES + 1)}):
         try:

@@ -39,8 +39,8 @@ def open_folder(root: Path, *, labels: bool) -> FolderSource:
     """List a folder. With ``labels``, folders at the top level are classes.
 
     Raises:
-        SourceError: If there is no image in it, class folders and loose images are mixed, or the
-            folders are the parts of a data set rather than classes.
+        SourceError: If it cannot be listed, class folders and loose images are mixed, or the folders
+            are the parts of a data set rather than classes.
     """
     paths: list[str] = []
     ignored = 0
@@ -58,11 +58,6 @@ def open_folder(root: Path, *, labels: bool) -> FolderSource:
                 loose = path
     except OSError as error:
         raise SourceError(f"cannot be listed ({error.strerror})", where=str(root)) from None
-    if not paths:
-        other = f" ({ignored} other entries)" if ignored else ""
-        raise SourceError(
-            f"contains no image{other}", where=str(root), hint=f"Known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}"
-        )
     paths.sort(key=os.fsencode)
     reader = FolderReader(root)
     if not labels or not nested:

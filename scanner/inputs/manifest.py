@@ -42,8 +42,8 @@ def open_manifest(path: Path, *, labels: bool) -> ManifestSource:
     """Read a manifest. The files it names are not looked at yet.
 
     Raises:
-        SourceError: If it is not valid, empty, names a file twice or outside its folder, or labels
-            only some of its rows.
+        SourceError: If it is not valid, names a file twice or outside its folder, or labels only some
+            of its rows.
     """
     rows: dict[str, tuple[int, str | None]] = {}
     read = _csv_rows if path.suffix.lower() == ".csv" else _jsonl_rows
@@ -62,8 +62,6 @@ def open_manifest(path: Path, *, labels: bool) -> ManifestSource:
         raise SourceError("is not UTF-8 text", where=str(path)) from None
     except OSError as error:
         raise SourceError(f"cannot be read ({error.strerror})", where=str(path)) from None
-    if not rows:
-        raise SourceError("names no file", where=str(path), hint="Give one row per image")
     paths = sorted(rows, key=os.fsencode)
     encoded = _labels([rows[name] for name in paths], path)
     return ManifestSource(

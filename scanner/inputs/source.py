@@ -12,14 +12,23 @@ from scanner.inputs.folder import IMAGE_SUFFIXES, open_file, open_folder
 from scanner.inputs.items import Item, Source, UnreadableInput, natural_order
 from scanner.inputs.manifest import open_manifest
 
-__all__ = ["ARRAY_SUFFIXES", "MANIFEST_SUFFIXES", "Item", "Source", "UnreadableInput", "natural_order", "open_source"]
+__all__ = [
+    "ARRAY_SUFFIXES",
+    "MANIFEST_SUFFIXES",
+    "Item",
+    "Source",
+    "UnreadableInput",
+    "natural_order",
+    "open_source",
+    "require_images",
+]
 
 ARRAY_SUFFIXES: Final = (".npy", ".npz")
 MANIFEST_SUFFIXES: Final = (".csv", ".jsonl")
 
 
 def open_source(path: Path, *, labels: bool = True) -> Source:
-    """Open whatever ``path`` is. Images themselves are not read yet.
+    """Open whatever ``path`` is. Images themselves are not read yet, and there may be none.
 
     Args:
         path: Folder (of images, or of one folder per class), ``.csv`` or ``.jsonl`` manifest,
@@ -27,7 +36,7 @@ def open_source(path: Path, *, labels: bool = True) -> Source:
         labels: Whether labels are wanted: class folders and label columns are ignored otherwise.
 
     Raises:
-        SourceError: If the path is missing, empty, or of no known kind.
+        SourceError: If the path is missing, damaged, or of no known kind.
     """
     try:
         mode = path.stat().st_mode
@@ -53,3 +62,18 @@ def open_source(path: Path, *, labels: bool = True) -> Source:
         where=str(path),
         hint=f"Known: {' '.join((*MANIFEST_SUFFIXES, *ARRAY_SUFFIXES, *sorted(IMAGE_SUFFIXES)))}",
     )
+
+
+def require_images(source: Source) -> None:
+    """Refuse a source without any image.
+
+    Raises:
+        SourceError: If there is none.
+    """
+    if not len(source.items):
+        other = f" ({source.ignored} other entries)" if source.ignored else ""
+        raise SourceError(
+            f"contains no image{other}",
+            where=str(source.root),
+            hint=f"Known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}",
+        )

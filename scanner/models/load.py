@@ -9,7 +9,6 @@ import hashlib
 import math
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from scanner.graph.bundle import IMAGE, LOGITS, GraphBundle, external_range, is_
 from scanner.graph.shapes import BATCH, declared_type
 from scanner.graph.taps import Tap
 from scanner.isolation.lockdown import Layer
+from scanner.leftovers import scratch_folder
 from scanner.models import job as messages
 from scanner.models.child_process import run_child
 from scanner.models.identify import PROGRAMS, FileKind, ModelFile, open_regular
@@ -124,8 +124,7 @@ def load_model(
     _refuse(file, trust)
     if file.kind is not FileKind.SAFETENSORS and file.kind is not FileKind.STATE_DICT and architecture is not None:
         raise UsageError(f"{_WITH_NETWORK[file.kind]} contains its network", where="--arch", hint="Leave --arch out")
-    with tempfile.TemporaryDirectory(prefix="latentscan-", ignore_cleanup_errors=True) as name:
-        work = Path(name)
+    with scratch_folder() as work:
         size = _copy(file, work)
         if probe is not None:
             np.save(work / messages.PROBE_FILE, np.ascontiguousarray(probe, dtype=np.float32), allow_pickle=False)

@@ -49,6 +49,8 @@ class Profile:
         posterior: The network's tail with Gaussian weights, or None without Bayesian scores.
         gallery: Clean thumbnails to show beside suspicious inputs, as `scanner.gallery.reference` reads them; uint8,
             shape (bytes,), empty where there are none. No score depends on it.
+        stored_header: The header's text in the file that this was read from: an older minor version has fields fewer
+            than `header` would be written with today. None for a profile that was made here, or whose header changed.
     """
 
     header: ProfileHeader
@@ -58,6 +60,7 @@ class Profile:
     calibration: Mapping[str, NDArray[np.float64]]
     posterior: Posterior | None = None
     gallery: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    stored_header: bytes | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -74,7 +77,8 @@ class Profile:
 
     def datasets(self) -> Iterator[tuple[str, Dataset]]:
         """Every data set of the file: its path, with names quoted, and its values in little-endian order."""
-        yield "header", np.frombuffer(self.header.to_json(), np.uint8)
+        text = self.header.to_json() if self.stored_header is None else self.stored_header
+        yield "header", np.frombuffer(text, np.uint8)
         yield "graph", np.frombuffer(self.graph, np.uint8)
         yield "weights", self.weights
         if self.posterior is not None:

@@ -48,7 +48,8 @@ Key = Annotated[str, BeforeValidator(_portable), StringConstraints(min_length=1,
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 JsonObject = Annotated[dict[str, JsonValue], Field(max_length=1000), AfterValidator(_bounded_json)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
+# Bounded, so that no arithmetic on it can overflow a float.
+Count = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
 
 class Part(BaseModel):
@@ -320,8 +321,12 @@ class ProfileHeader(Part):
 
     def to_json(self) -> bytes:
         """The header's one JSON text: keys sorted, no white space, ASCII only, floats in full."""
-        document = self.model_dump(mode="json")
-        return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+        return canonical_json(self.model_dump(mode="json"))
+
+
+def canonical_json(document: JsonValue) -> bytes:
+    """The one text of a JSON value: keys sorted, no white space, ASCII only, floats in full."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def _unique(what: str, keys: Sequence[str]) -> set[str]:

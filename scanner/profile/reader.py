@@ -8,6 +8,7 @@ really holds. The format is specified in docs/profile-format.md.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -41,7 +42,7 @@ from scanner.profile.content import (
     quote,
     unquote,
 )
-from scanner.profile.header import SCHEMA_VERSION, ProfileHeader
+from scanner.profile.header import SCHEMA_VERSION, ProfileHeader, canonical_json
 from scanner.report.text import printable
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -66,8 +67,8 @@ def read_profile(path: Path) -> Profile:
         # No lock: a profile is replaced whole and never changed in place, and read-only mounts may refuse locks.
         with h5py.File(path, "r", locking=False) as file:
             root = h5g.open(file.id, b"/")
-            _check_format(root)
-            return _verified(_read(_plain_datasets(root, size)), _attribute(root, b"sha256"))
+            version = _check_format(root)
+            return _verified(_read(_plain_datasets(root, size)), version, _attribute(root, b"sha256"))
 
 
 class _Refused(Exception):
@@ -118,7 +119,8 @@ def _size_of_hdf5(path: Path) -> int:
     return size
 
 
-def _check_format(root: h5g.GroupID) -> None:
+def _check_format(root: h5g.GroupID) -> str:
+    """The version of the format, once it is known to be one that this reads."""
     if not h5a.exists(root, b"format") or _attribute(root, b"format") != FORMAT:
         raise _Refused("is an HDF5 file, but not a profile")
     version = _attribute(root, b"schema_version")
@@ -133,6 +135,7 @@ def _check_format(root: h5g.GroupID) -> None:
     # A newer minor version may hold what must not be ignored when scoring.
     if (int(match[1]), int(match[2])) > (major, minor):
         raise _Refused(f"has profile format {version}, this version reads {SCHEMA_VERSION}", "Upgrade latentscan")
+    return version
 
 
 def _attribute(root: h5g.GroupID, name: bytes) -> str:
@@ -223,7 +226,8 @@ def _read(datasets: list[_Dataset]) -> Profile:
     plan = {dataset.name: dataset for dataset in datasets}
     if plan["header"].nbytes > MAX_HEADER_BYTES:
         raise _Refused("has too large a header")
-    header = _header(_values(plan["header"]).tobytes())
+    text = _values(plan["header"]).tobytes()
+    header = _header(text)
     grouped: dict[str, dict[str, NDArray[np.float64]]] = {group: {} for group in GROUPS}
     for dataset in datasets:
         group, slash, name = dataset.name.partition("/")
@@ -232,9 +236,8 @@ def _read(datasets: list[_Dataset]) -> Profile:
     graph = _values(plan["graph"]).tobytes()
     posterior = _posterior(header, {name: _values(plan[name]) for name in BAYESIAN_DATASETS if name in plan})
     gallery = _values(plan["gallery"]) if "gallery" in plan else np.zeros(0, np.uint8)
-    return Profile(
-        header, graph, _values(plan["weights"]), grouped["detector"], grouped["calibration"], posterior, gallery
-    )
+    detector, calibration = (grouped[group] for group in GROUPS)
+    return Profile(header, graph, _values(plan["weights"]), detector, calibration, posterior, gallery, text)
 
 
 def _posterior(header: ProfileHeader, parts: dict[str, NDArray[Any]]) -> Posterior | None:
@@ -264,14 +267,27 @@ def _values(dataset: _Dataset) -> NDArray[Any]:
 
 def _header(text: bytes) -> ProfileHeader:
     try:
-        return ProfileHeader.model_validate_json(text, strict=True)
+        header = ProfileHeader.model_validate_json(text, strict=True)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         field = printable(".".join(map(str, first["loc"])) or "header", limit=100)
         raise _Refused(f"has an invalid header: {field}: {printable(first['msg'], limit=200)}", _COPY_AGAIN) from error
+    # JSON readers disagree about members of one name and the like: what is signed off is what everybody reads.
+    if not _is_canonical(text):
+        raise _Refused("has an invalid header: it is not in canonical form", _COPY_AGAIN)
+    return header
 
 
-def _verified(profile: Profile, digest: str) -> Profile:
+def _is_canonical(text: bytes) -> bool:
+    try:
+        return canonical_json(json.loads(text)) == text
+    except (ValueError, RecursionError):
+        return False
+
+
+def _verified(profile: Profile, version: str, digest: str) -> Profile:
+    if profile.header.schema_version != version:
+        raise _Refused(f"states profile format {version}, and its header {profile.header.schema_version}", _COPY_AGAIN)
     if profile.digest != digest:
         raise _Refused("does not match its own digest: it was altered or damaged", _COPY_AGAIN)
     if any(np.isnan(column).any() for column in profile.calibration.values()):

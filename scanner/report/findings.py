@@ -10,13 +10,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from scanner.profile.header import ModelInfo
-from scanner.report.schema import BatchSection, Finding, InputRow
+from scanner.report.schema import FINDING_RULES, BatchSection, Finding, InputRow
 from scanner.verdict.catalogue import catalogue
 from scanner.verdict.terms import Severity, Verdict
 
-MODEL_RULES = {"LS101", "LS102", "LS103", "LS104"}
-CLASS_RULE = "LS402"
-INPUT_RULE = "LS401"
+MODEL_RULES = FINDING_RULES["model"]
+(CLASS_RULE,) = FINDING_RULES["class"]
+(INPUT_RULE,) = FINDING_RULES["input"]
 MAX_CLASSES = 100
 
 

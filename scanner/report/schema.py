@@ -15,9 +15,10 @@ import hashlib
 import json
 import math
 import sys
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from scanner.profile.header import (
     Count,
@@ -39,12 +40,15 @@ from scanner.verdict.terms import CheckStatus, Confidence, Decision, ExitCode, F
 REPORT_VERSION: Literal["1.1.0"] = "1.1.0"
 REPORT_URN: Literal["urn:latentscan:report:1"] = "urn:latentscan:report:1"
 MAX_UNREADABLE_LISTED = 100
+FINDING_RULES = {"model": ("LS101", "LS102", "LS103", "LS104"), "class": ("LS402",), "input": ("LS401",)}
 
 
-def _finite_or_none(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _finite_or_none(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+RuleId = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,8}[0-9]{1,8}$")]
+Timestamp = Annotated[str, StringConstraints(pattern=r"^[0-9T:.Z+-]{1,40}$")]
 Finite = Annotated[float | None, BeforeValidator(_finite_or_none)]
 """A measured value. One that is not finite (an overflow in the model) is null, as JSON has no infinity."""
 
@@ -69,7 +73,7 @@ class RunSection(Part):
     """Everything that differs between two runs over the same inputs; nothing else in the report does."""
 
     id: Text | None = Field(description="Random identifier (UUID) of the run; null when SOURCE_DATE_EPOCH is set.")
-    started_at: Text = Field(description="Start, RFC 3339 in UTC; SOURCE_DATE_EPOCH when that is set.")
+    started_at: Timestamp = Field(description="Start, RFC 3339 in UTC; SOURCE_DATE_EPOCH when that is set.")
     duration_s: Annotated[float, Field(ge=0)] | None = Field(
         description="Duration in seconds; null when SOURCE_DATE_EPOCH is set."
     )
@@ -226,7 +230,7 @@ class BatchSection(Part):
 class CheckResult(Part):
     """One named check of the verdict."""
 
-    id: Text = Field(description="Stable identifier.")
+    id: RuleId = Field(description="Stable identifier.")
     name: Text = Field(description="Short name.")
     status: CheckStatus = Field(description="Outcome. A check that could not run is 'not_assessed', never 'passed'.")
     message: Text = Field(description="The outcome in one sentence; for a failed check with what to do.")
@@ -268,6 +272,12 @@ class Finding(Part):
     known: bool = Field(description="Whether the baseline has it.")
     suppressed: Suppression | None = Field(description="Why it does not count any more; null where it counts.")
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.rule not in FINDING_RULES[self.subject]:
+            raise ValueError(f"no rule about a {self.subject}")
+        return self
+
 
 class PolicySection(Part):
     """The gate's settings, and where each came from."""
@@ -300,6 +310,15 @@ class Distributions(Part):
         max_length=1000,
         description="Scanned inputs by p-value, in bins of equal width from 0 to 1, upper ends included.",
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        bins = len(self.edges) - 1
+        if (len(self.calibration), len(self.scanned)) != (bins, bins):
+            raise ValueError(f"{len(self.calibration)} and {len(self.scanned)} counts for {bins} bins")
+        if any(low > high for low, high in pairwise(self.edges)):
+            raise ValueError("edges that do not ascend")
+        return self
 
 
 PictureData = Annotated[str, StringConstraints(max_length=16_384, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
@@ -386,8 +405,8 @@ class VerdictSection(Part):
     confidence: Confidence = Field(
         description="'provisional' when something that the calibration relies on is missing; the reasons say what."
     )
-    reasons: tuple[Text, ...] = Field(description="Sentences, the decisive one first.")
-    rule_ids: tuple[Text, ...] = Field(
+    reasons: tuple[Text, ...] = Field(min_length=1, description="Sentences, the decisive one first.")
+    rule_ids: tuple[RuleId, ...] = Field(
         description="The severity rule that applied and the checks that failed, by identifier."
     )
     fail_on: FailOn = Field(description="The severity from which on the exit code is 1.")
