@@ -66,6 +66,6 @@ class TerminalProgress:
             self._console.print(escape(printable(text)))
 
     def task(self, name: str, total: int) -> Callable[[int], None]:
-        """Add a bar of ``total`` steps; call the result with the number done."""
+        """Add a bar of ``total`` steps, which goes when it is full; call the result with the number done."""
         task = self._progress.add_task(name, total=total)
-        return lambda done: self._progress.update(task, completed=done)
+        return lambda done: self._progress.update(task, completed=done, visible=done < total)
