@@ -221,7 +221,8 @@ def describe_machine() -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"processor": processor, "cores": os.cpu_count(), "system": platform.system(), "versions": versions}
+    machine = {"processor": processor, "cores": os.cpu_count(), "system": platform.system(), "versions": versions}
+    return machine | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -309,7 +309,8 @@ def _resume(
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
-    if "random_state" in state:  # dropout goes on where it was
+    if state.get("random_state", torch.empty(0)).shape == _random_state(device).shape:
+        # Dropout goes on where it was. A checkpoint of another kind of device has another generator's state.
         if device.type == "cuda":
             torch.cuda.set_rng_state(state["random_state"], device)
         else:

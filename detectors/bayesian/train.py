@@ -78,7 +78,11 @@ class AccuracyDroppedError(Exception):
 
 @dataclass(frozen=True)
 class TrainState:
-    """Everything that a resumed run needs: tensors and numbers only."""
+    """Everything that a resumed run needs: tensors and numbers only.
+
+    A run may be resumed on another device. On another kind of device (a GPU after a CPU, or the other way round) it
+    draws other noise from there on.
+    """
 
     epoch: int
     accuracy_before: float
@@ -133,7 +137,7 @@ def fine_tune(
         else:
             module.load_state_dict(state.module)
             optimiser.load_state_dict(state.optimiser)
-            generator.set_state(state.noise)
+            _restore(generator, state, settings.seed)
             before, first = state.accuracy_before, state.epoch
         for number in range(first + 1, settings.epochs + 1):
             cross_entropy = _pass(module, fetch, labels, settings, optimiser, generator, number)
@@ -146,6 +150,14 @@ def fine_tune(
             )
             if before - after > settings.max_accuracy_drop:
                 raise AccuracyDroppedError(before, after, number)
+
+
+def _restore(generator: torch.Generator, state: TrainState, seed: int) -> None:
+    """Go on with the noise where it stopped; on another kind of device, whose generator is another, with fresh noise."""
+    if state.noise.shape == generator.get_state().shape:
+        generator.set_state(state.noise)
+    else:
+        generator.manual_seed(1_000_003 * seed + state.epoch)
 
 
 def _pass(

@@ -109,6 +109,7 @@ def train_on_poisoned(
         "samples": SAMPLES,
         "training": asdict(settings) | {"images": len(poisoned)},
         "tensors": len(tail.weights),
+        "trained_on": where.type,
     }
 
     def inputs(images: torch.Tensor) -> dict[str, NDArray[np.float32]]:

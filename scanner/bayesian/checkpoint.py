@@ -41,7 +41,7 @@ class Checkpoints:
         if not path.exists():
             return None
         try:
-            saved = torch.load(path, weights_only=True)
+            saved = torch.load(path, map_location="cpu", weights_only=True)
             key, state = saved["key"], TrainState(**{field: saved[field] for field in _FIELDS})
         except Exception as error:  # whatever the reader makes of damaged bytes
             raise UsageError(

@@ -74,6 +74,8 @@ def _start(job: Job, work: Path, path: list[str], report: int) -> subprocess.Pop
     environment |= {
         "HOME": str(work),
         "TMPDIR": str(work),
+        # PyTorch names a cache folder after the user. The child may not read the list of users, and has no other name.
+        "USER": "modelscan",
         "LC_ALL": "C.UTF-8",
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": str(job.threads),
