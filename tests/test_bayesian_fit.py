@@ -7,13 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from detectors.calibration.plan import CalibrationPlan
 from scanner.bayesian import fit_bayesian as module
 from scanner.bayesian.fit_bayesian import fit_bayesian, widest_delta
 from scanner.bayesian.fit_posterior import TailData
+from scanner.graph import torch_ops
 from scanner.graph.bundle import GraphBundle
+from scanner.graph.torch_ops import UnsupportedNodeError
 from scanner.graph.weights import Tail, cut_tail, weight_tensors
 from scanner.options import BayesianOptions
 
@@ -116,6 +119,39 @@ def test_a_graph_that_cannot_be_trained_gets_an_untrained_posterior_and_says_so(
     assert any("untrained posterior" in line for line in listener.said)
     assert found.clean_scores.shape == (90, 4)
     assert found.info.training == {}
+
+
+def untrained_reason(node: onnx.NodeProto) -> str:
+    data = blobs()
+    found = fit_bayesian(small_tail(node), data, data.classes, cross(), OPTIONS, 0, "cpu", Listener())
+    assert found.info.posterior == "untrained"
+    assert np.isfinite(found.clean_scores).all()
+    assert found.info.reason is not None
+    return found.info.reason
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (UnsupportedNodeError("a cast to a small type"), "it has a cast to a small type"),
+        (RuntimeError("sizes\nmust match"), "RuntimeError in PyTorch: sizes must match"),
+    ],
+)
+def test_a_graph_that_fails_only_when_it_runs_gets_an_untrained_posterior(
+    failure: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> torch.Tensor:
+        raise failure
+
+    monkeypatch.setitem(torch_ops._OPERATORS, "Abs", (refuse, ""))
+    reason = untrained_reason(helper.make_node("Abs", ["image"], ["hidden"]))
+    assert reason == f"the graph cannot be trained: {said}"
+
+
+def test_a_graph_that_pytorch_computes_otherwise_gets_an_untrained_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(torch_ops._OPERATORS, "Abs", (lambda inputs, _: 1.1 * inputs[0], ""))
+    reason = untrained_reason(helper.make_node("Abs", ["image"], ["hidden"]))
+    assert reason == "the graph cannot be trained: PyTorch and ONNX Runtime disagree about its logits"
 
 
 def test_the_width_is_the_widest_that_keeps_clean_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from detectors.base import ScoreName
 from detectors.bayesian.draws import draws_digest
+from detectors.bayesian.layers import flipout_layers
 from detectors.bayesian.moped import MopedSettings
 from detectors.bayesian.train import AccuracyDroppedError, Epoch, TrainSettings, TrainState
 from detectors.bayesian.uncertainty import BAYESIAN_KINDS
@@ -28,8 +29,10 @@ from scanner.bayesian.fit_posterior import TailData, bayesian_network, trained_p
 from scanner.bayesian.posterior import Posterior
 from scanner.bayesian.scorer import DrawScorer
 from scanner.errors import UsageError
-from scanner.graph.session import Device
+from scanner.graph.bundle import LOGITS
+from scanner.graph.session import Device, GraphSession
 from scanner.graph.taps import WEIGHTY
+from scanner.graph.torch_network import GraphNetwork
 from scanner.graph.torch_ops import UnsupportedNodeError
 from scanner.graph.weights import Tail
 from scanner.options import BayesianOptions
@@ -43,6 +46,10 @@ LOWER_BOUND = 0.0
 DELTAS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 TRIED_DRAWS = 10
 TRIED_DROP = 0.01
+TRIED_ROWS = 4
+LOGITS_TOLERANCE = 0.01
+"""Of the largest logit: far above what single precision costs, far below what another operator would."""
+REASON_LENGTH = 120
 _HAVE_WEIGHTS = WEIGHTY | {"BatchNormalization", "LayerNormalization", "InstanceNormalization", "GroupNormalization"}
 
 
@@ -106,7 +113,7 @@ def fit_bayesian(
         progress.say(f"bayesian: delta {delta}, the widest of {DELTAS} that keeps clean accuracy")
     moped = MopedSettings(delta=delta, prior_std=options.prior_std)
     initial = untrained_posterior(tail, moped, options.samples, seed)
-    reason = _why_untrained(tail, options, moped)
+    reason = _why_untrained(tail, data, options, moped, _training_device(device))
     if reason is None:
         outcome = _trained(initial, tail, data, plan, options, moped, seed, device, progress)
     else:
@@ -169,14 +176,33 @@ def widest_delta(
     return min(DELTAS)
 
 
-def _why_untrained(tail: Tail, options: BayesianOptions, moped: MopedSettings) -> str | None:
+def _why_untrained(
+    tail: Tail, data: TailData, options: BayesianOptions, moped: MopedSettings, where: torch.device
+) -> str | None:
     if options.epochs == 0:
         return "no epochs were asked for"
     try:
-        bayesian_network(tail, moped)
+        network = bayesian_network(tail, moped)
+        agrees = _agrees(network, tail, data, where)
     except UnsupportedNodeError as unsupported:
         return f"the graph cannot be trained: it has {unsupported}"
-    return None
+    except Exception as failure:  # Whatever PyTorch raises about a node that it takes in another way.
+        text = " ".join(str(failure).split())[:REASON_LENGTH]
+        return f"the graph cannot be trained: {type(failure).__name__} in PyTorch: {text}"
+    return None if agrees else "the graph cannot be trained: PyTorch and ONNX Runtime disagree about its logits"
+
+
+def _agrees(network: GraphNetwork, tail: Tail, data: TailData, where: torch.device) -> bool:
+    """Whether the means of a Flipout network compute for a few rows what the graph does."""
+    batch = data.batch(np.arange(min(len(data.classes), TRIED_ROWS)))
+    expected = GraphSession(*tail.bundle.serialise(), device="cpu").run(batch, (LOGITS,))[LOGITS]
+    for _, layer in flipout_layers(network):
+        layer.stochastic = False
+    network.to(where)
+    with torch.no_grad():
+        logits = network(*(torch.from_numpy(batch[item.name]).to(where) for item in tail.inputs)).cpu().numpy()
+    scale = np.abs(expected).max()
+    return logits.shape == expected.shape and bool((np.abs(logits - expected) <= LOGITS_TOLERANCE * scale).all())
 
 
 def _trained(
