@@ -158,6 +158,8 @@ NODES = [
     ("Slice", {}, [X, np.array([-1, 1]), np.array([-100, 7]), np.array([2, 3]), np.array([-2, 2])]),
     ("Gather", {"axis": -2}, [X, np.array([[0, -1], [3, 2]])]),
     ("Pad", {}, [X, np.array([0, 1, 0, 2, 0, 0, 3, 1]), np.array(2.5, np.float32)]),
+    ("Pad", {"mode": "reflect"}, [X, np.array([0, 1, 4, 2, 0, 0, 3, 7])]),
+    ("Pad", {"mode": "edge"}, [X[0], np.array([0, 1, 4, 2, 0, 9])]),
     ("Reshape", {}, [X, np.array([0, -1, 8])]),
     ("Flatten", {"axis": 2}, [X]),
     ("Split", {"axis": 2, "num_outputs": 2}, [X]),

@@ -8,8 +8,9 @@ are not known here make the node unsupported rather than silently different.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -304,14 +305,26 @@ def _cast(inputs: Inputs, attributes: Attributes) -> torch.Tensor:
 
 def _pad(inputs: Inputs, attributes: Attributes) -> torch.Tensor:
     x, pads = _some(inputs[0]), _integers(inputs, 1) or []
-    if attributes.get("mode", b"constant") != b"constant" or min(pads, default=0) < 0:
-        raise UnsupportedNodeError("padding other than by a constant")
+    mode = attributes.get("mode", b"constant").decode()
+    if mode not in ("constant", "reflect", "edge") or min(pads, default=0) < 0:
+        raise UnsupportedNodeError(f"padding of mode {mode}, or by less than nothing")
     axes = _integers(inputs, 3) or list(range(x.ndim))
     pairs = [(0, 0)] * x.ndim
     for position, axis in enumerate(axes):
         pairs[axis] = (pads[position], pads[position + len(axes)])
+    if mode != "constant":
+        return _repeated(x, pairs, cast(Literal["reflect", "edge"], mode))
     value = _optional(inputs, 2)
     return _padded(x, pairs, 0.0 if value is None else float(value))
+
+
+def _repeated(x: torch.Tensor, pairs: Sequence[tuple[int, int]], mode: Literal["reflect", "edge"]) -> torch.Tensor:
+    """Pad by the tensor's own values."""
+    for axis, pair in enumerate(pairs):
+        if any(pair):
+            positions = np.pad(np.arange(x.shape[axis]), pair, mode)
+            x = x.index_select(axis, torch.from_numpy(positions).to(x.device))
+    return x
 
 
 def _scatter_nd(inputs: Inputs, attributes: Attributes) -> torch.Tensor:
