@@ -67,6 +67,22 @@ def test_shared_modules_stay_shared_and_shared_weights_stay_deterministic() -> N
     assert network["c"].weight is network["d"].weight
 
 
+def test_a_layer_with_two_names_in_one_parent_stays_one_layer() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = self.b = nn.Linear(4, 4)
+
+    twice, shared = Twice(), nn.Linear(4, 4)
+    assert convert(twice, SETTINGS).converted == ("a",)
+    assert twice.a is twice.b
+    assert isinstance(twice.b, FlipoutLinear)
+    network = nn.Sequential(shared, nn.ReLU(), shared)
+    assert convert(network, SETTINGS).converted == ("0",)
+    assert network[0] is network[2]
+    assert isinstance(network[2], FlipoutLinear)
+
+
 def test_attention_is_left_whole_and_still_runs() -> None:
     encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
     network = nn.Sequential(nn.Linear(4, 8), encoder, nn.MultiheadAttention(8, 2), nn.Embedding(3, 8)).eval()

@@ -76,8 +76,9 @@ def convert(
     if id(module) in made:
         root = made[id(module)]
     for parent in list(root.modules()):
-        for child_name, child in list(parent.named_children()):
-            if id(child) in made:
+        # Not named_children, which names a module once however many places it has.
+        for child_name, child in list(parent._modules.items()):
+            if child is not None and id(child) in made:
                 setattr(parent, child_name, made[id(child)])
     return Conversion(root, tuple(converted), tuple(left))
 
