@@ -83,6 +83,19 @@ def test_a_layer_with_two_names_in_one_parent_stays_one_layer() -> None:
     assert isinstance(network[2], FlipoutLinear)
 
 
+@pytest.mark.parametrize("attention", ["ShiftedWindowAttention", "ShiftedWindowAttentionV2"])
+def test_attention_that_reads_the_weights_of_its_layers_is_left_whole(attention: str) -> None:
+    kind = getattr(torchvision.models.swin_transformer, attention)
+    network = nn.Sequential(nn.Linear(8, 8), kind(8, [2, 2], [1, 1], 2)).eval()
+    x = torch.randn(2, 4, 4, 8)
+    with torch.no_grad():
+        expected = network(x)
+        made = convert(network, SETTINGS)
+        torch.testing.assert_close(means_only(network)(x), expected)
+    assert made.converted == ("0",)
+    assert [(item.name, attention in item.reason) for item in made.left] == [("1", True)]
+
+
 def test_attention_is_left_whole_and_still_runs() -> None:
     encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
     network = nn.Sequential(nn.Linear(4, 8), encoder, nn.MultiheadAttention(8, 2), nn.Embedding(3, 8)).eval()

@@ -15,6 +15,8 @@ from detectors.bayesian.moped import MopedSettings, moped
 
 _READ_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 """Modules that hand the weights of their linear layers to fused kernels, past those layers' ``forward``."""
+_READ_WEIGHTS_ELSEWHERE = frozenset({"torchvision.models.swin_transformer.ShiftedWindowAttention"})
+"""Likewise, of packages that are not imported here."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,16 @@ def _reachable(module: nn.Module, left: list[LeftDeterministic]) -> Iterator[tup
     for name, part in module.named_modules():
         if any(name.startswith(prefix) for prefix in closed):
             continue
-        if isinstance(part, _READ_WEIGHTS):
+        if _reads_weights(part):
             closed.append(f"{name}." if name else "")
             left.append(LeftDeterministic(name, f"{type(part).__name__} reads its layers' weights past their forward"))
             continue
         yield name, part
+
+
+def _reads_weights(part: nn.Module) -> bool:
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(part).__mro__}
+    return isinstance(part, _READ_WEIGHTS) or not names.isdisjoint(_READ_WEIGHTS_ELSEWHERE)
 
 
 def _obstacle(part: nn.Module, owners: Counter[int]) -> str | None:
