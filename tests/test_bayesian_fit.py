@@ -121,6 +121,30 @@ def test_a_graph_that_cannot_be_trained_gets_an_untrained_posterior_and_says_so(
     assert found.info.training == {}
 
 
+def test_a_weight_that_two_nodes_share_is_trained_as_one() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["flat", "w"], ["middle"]),
+        helper.make_node("MatMul", ["middle", "w"], ["logits"]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "g",
+            [helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["batch", SIZE])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", SIZE])],
+            [numpy_helper.from_array(np.eye(SIZE, dtype=np.float32), "w")],
+        ),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    bundle, data = GraphBundle.from_model_proto(model), blobs()
+    tail = cut_tail(bundle, weight_tensors(bundle.proto))
+    found = fit_bayesian(tail, data, data.classes, cross(), OPTIONS, 0, "cpu", Listener())
+    assert found.info.posterior == "fine-tuned"
+    assert [block.name for block in found.info.weights] == ["w"]
+    assert (found.posterior.stds > 0).all()
+
+
 def untrained_reason(node: onnx.NodeProto) -> str:
     data = blobs()
     found = fit_bayesian(small_tail(node), data, data.classes, cross(), OPTIONS, 0, "cpu", Listener())

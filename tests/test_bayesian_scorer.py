@@ -48,9 +48,9 @@ def in_torch(tail: Tail, posterior: Posterior, images: np.ndarray) -> np.ndarray
     for draw in range(posterior.samples):
         drawn = draw_weights(posterior.means(), posterior.deviations(), posterior.seed, draw)
         with torch.no_grad():
-            for name, number in network.numbers.items():
-                value = drawn[number].T if tail.weights[number].transposed else drawn[number]
-                network.layers[name].weight.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+            for number, weight in enumerate(tail.weights):
+                value = drawn[number].T if weight.transposed else drawn[number]
+                network.layers[str(number)].weight.copy_(torch.from_numpy(np.ascontiguousarray(value)))
             statistics.add(network(torch.from_numpy(images)).numpy())
     scores = statistics.scores()
     return np.stack([scores[kind] for kind in BAYESIAN_KINDS], axis=1)

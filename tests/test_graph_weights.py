@@ -120,7 +120,25 @@ def test_shared_embedded_and_foreign_weights() -> None:
     tail = cut_tail(bundle, found)
     np.testing.assert_array_equal(weight_values(tail)[0], tied.astype(np.float32))
     check_apart(bundle, tail, RNG.normal(size=(6, 4)).astype(np.float32))
-    assert GraphNetwork(tail).numbers == {"0_0": 0, "0_1": 0, "1_0": 1}
+    assert list(GraphNetwork(tail).layers) == ["0", "1"]
+
+
+def test_a_weight_of_convolutions_that_differ_is_refused() -> None:
+    kernel = {"kernel": RNG.normal(size=(3, 3, 1, 1))}
+
+    def tail(**second: list[int]) -> Tail:
+        nodes = [
+            helper.make_node("Conv", ["image", "kernel"], ["a"]),
+            helper.make_node("Conv", ["a", "kernel"], ["b"], **second),
+            helper.make_node("ReduceMean", ["b", "axes"], ["logits"], keepdims=0),
+        ]
+        bundle = graph(nodes, kernel | {"axes": np.zeros(2)}, [3, 5, 5])
+        bundle.proto.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.array([2, 3]), "axes"))
+        return cut_tail(bundle, weight_tensors(bundle.proto))
+
+    assert list(GraphNetwork(tail(pads=[1, 1, 1, 1], strides=[1, 1])).layers) == ["0"]
+    with pytest.raises(UnsupportedNodeError, match="one weight in convolutions of different strides"):
+        GraphNetwork(tail(strides=[2, 2]))
 
 
 def test_a_network_without_weights_has_no_posterior() -> None:

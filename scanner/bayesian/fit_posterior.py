@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from detectors.bayesian.convert import convert
-from detectors.bayesian.layers import FlipoutLayer, flipout_layers
+from detectors.bayesian.layers import flipout_layers
 from detectors.bayesian.moped import MopedSettings, moped
 from detectors.bayesian.train import Epoch, TrainSettings, TrainState, fine_tune
 from scanner.bayesian.posterior import Posterior, WeightBlock
@@ -110,19 +110,11 @@ def trained_posterior(
 
 
 def read_weights(network: GraphNetwork, tail: Tail) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
-    """Posterior means and deviations of every weight tensor, as the graph stores them.
-
-    A weight that is used in two ways has stayed deterministic; its deviation is reported as 0.
-    """
-    layers: dict[int, FlipoutLayer] = {}
-    for name, layer in flipout_layers(network.layers):
-        layers[network.numbers[name]] = layer
-    means, stds = [], []
-    for number, (weight, value) in enumerate(zip(tail.weights, weight_values(tail), strict=True)):
-        if number not in layers:
-            means.append(value)
-            stds.append(np.zeros_like(value))
-            continue
+    """Posterior means and deviations of every weight tensor, as the graph stores them."""
+    layers = {int(name): layer for name, layer in flipout_layers(network.layers)}
+    means: list[NDArray[np.float32]] = []
+    stds: list[NDArray[np.float32]] = []
+    for number, weight in enumerate(tail.weights):
         layer = layers[number]
         for target, tensor in ((means, layer.weight_mean), (stds, layer.weight_std)):
             array = tensor.detach().float().cpu().numpy()

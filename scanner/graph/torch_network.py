@@ -42,11 +42,11 @@ class GraphNetwork(nn.Module):
         tail: The tail.
 
     Attributes:
-        layers: One module per weight tensor and way of using it, named ``<number>_<use>``.
-        numbers: For each name in ``layers``, the number of its weight in ``tail.weights``.
+        layers: One module per weight tensor, named by its number in ``tail.weights``; nodes that share the tensor
+            share the module.
 
     Raises:
-        UnsupportedNodeError: If a node has no PyTorch form.
+        UnsupportedNodeError: If a node has no PyTorch form, or one weight is used in different ways.
     """
 
     def __init__(self, tail: Tail) -> None:
@@ -55,7 +55,6 @@ class GraphNetwork(nn.Module):
         self._inputs = tuple(item.name for item in tail.inputs)
         self._output = graph.output[0].name
         self.layers = nn.ModuleDict()
-        self.numbers: dict[str, int] = {}
         self._constants: dict[str, str] = {}
         self._weights = {weight.name: number for number, weight in enumerate(tail.weights)}
         self._parameters_of = {
@@ -101,11 +100,12 @@ class GraphNetwork(nn.Module):
         weight = node.input[1] if len(node.input) > 1 else ""
         if weight not in self._weights:
             return tuple(node.input), lambda inputs: function(inputs, attributes)
-        number = self._weights[weight]
-        use = sum(1 for other in self.numbers.values() if other == number)
-        name = f"{number}_{use}"
-        self.layers[name] = _layer(node.op_type, self._parameters_of[weight], attributes)
-        self.numbers[name] = number
+        name = str(self._weights[weight])
+        layer = _layer(node.op_type, self._parameters_of[weight], attributes)
+        if name not in self.layers:
+            self.layers[name] = layer
+        elif repr(self.layers[name]) != repr(layer):  # It states all that sets two layers of one weight apart.
+            raise UnsupportedNodeError("one weight in convolutions of different strides, dilations or groups")
         return (node.input[0], *node.input[2:]), self._layer_call(name, node.op_type, attributes)
 
     def _layer_call(self, name: str, op_type: str, attributes: Mapping[str, Any]) -> _Call:
