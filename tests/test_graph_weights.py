@@ -141,6 +141,33 @@ def test_a_weight_of_convolutions_that_differ_is_refused() -> None:
         GraphNetwork(tail(strides=[2, 2]))
 
 
+def test_shapes_stay_on_the_cpu_and_meet_activations_where_those_are() -> None:
+    bundle = graph(
+        [
+            helper.make_node("Gemm", ["image", "w"], ["a"]),
+            helper.make_node("Shape", ["a"], ["batch"], end=1),
+            helper.make_node("Concat", ["batch", "rest"], ["sizes"], axis=0),
+            helper.make_node("Reshape", ["a", "sizes"], ["b"]),
+            helper.make_node("Cast", ["sizes"], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["b", "floats"], ["c"]),
+            helper.make_node("Less", ["floats", "c"], ["mask"]),
+            helper.make_node("Where", ["mask", "floats", "c"], ["d"]),
+            helper.make_node("Gather", ["d", "first"], ["logits"], axis=1),
+        ],
+        {"w": RNG.normal(size=(4, 6)), "rest": np.zeros(1), "first": np.zeros(1)},
+        [4],
+    )
+    integers = {"rest": np.array([2, 3]), "first": np.asarray(0)}
+    for tensor in bundle.proto.graph.initializer:
+        if tensor.name in integers:
+            tensor.CopyFrom(numpy_helper.from_array(integers[tensor.name], tensor.name))
+    tail = cut_tail(bundle, weight_tensors(bundle.proto))
+    check_apart(bundle, tail, RNG.normal(size=(3, 4)).astype(np.float32))
+    # Stands for a GPU: tensors of the two kinds cannot be mixed, nor values read.
+    network = GraphNetwork(tail).to("meta")
+    assert network(torch.empty(3, 4, device="meta")).shape == (3, 3)
+
+
 def test_a_network_without_weights_has_no_posterior() -> None:
     bundle = graph([helper.make_node("ReduceMean", ["image"], ["logits"], keepdims=0, axes=[2])], {}, [3, 5])
     with pytest.raises(UsageError, match="no linear or convolutional layer"):

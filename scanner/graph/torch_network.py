@@ -56,6 +56,7 @@ class GraphNetwork(nn.Module):
         self._output = graph.output[0].name
         self.layers = nn.ModuleDict()
         self._constants: dict[str, str] = {}
+        self._integers: dict[str, torch.Tensor] = {}
         self._weights = {weight.name: number for number, weight in enumerate(tail.weights)}
         self._parameters_of = {
             weight.name: nn.Parameter(_torch_layout(torch.tensor(value), weight))
@@ -72,10 +73,14 @@ class GraphNetwork(nn.Module):
                 self._add_constant(tensor.name, numpy_helper.to_array(tensor))
 
     def _add_constant(self, name: str, value: np.ndarray[Any, Any]) -> None:
+        tensor = torch.tensor(value)  # A copy: NumPy's views of a message are read-only.
+        if np.issubdtype(value.dtype, np.integer):
+            # No buffer: sizes, axes and indices stay on the CPU wherever the network goes, as its shapes do.
+            self._integers[name] = tensor
+            return
         buffer = f"constant_{len(self._constants)}"
         self._constants[name] = buffer
-        # A copy: NumPy's views of a message are read-only.
-        self.register_buffer(buffer, torch.tensor(value))
+        self.register_buffer(buffer, tensor)
 
     def _build(self, graph: onnx.GraphProto) -> tuple[_Step, ...]:
         last: dict[str, int] = {name: index for index, node in enumerate(graph.node) for name in consumed(node)}
@@ -153,6 +158,8 @@ class GraphNetwork(nn.Module):
         found = values.get(name)
         if found is not None:
             return found
+        if name in self._integers:
+            return self._integers[name]
         constant: torch.Tensor = getattr(self, self._constants[name])
         return constant
 

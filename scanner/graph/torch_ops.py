@@ -65,7 +65,14 @@ def _unary(function: Callable[[torch.Tensor], torch.Tensor]) -> Operator:
 
 
 def _binary(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Operator:
-    return lambda inputs, _: function(_some(inputs[0]), _some(inputs[1]))
+    return lambda inputs, _: function(*_together(inputs[:2]))
+
+
+def _together(inputs: Inputs) -> list[torch.Tensor]:
+    """Inputs on one device: shapes, and what is computed from them, are on the CPU until they meet activations."""
+    values = [_some(value) for value in inputs]
+    device = next((value.device for value in values if value.device.type != "cpu"), None)
+    return values if device is None else [value.to(device) for value in values]
 
 
 def _divide(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -228,7 +235,7 @@ def _transpose(inputs: Inputs, attributes: Attributes) -> torch.Tensor:
 
 
 def _concat(inputs: Inputs, attributes: Attributes) -> torch.Tensor:
-    return torch.cat([_some(value) for value in inputs], dim=attributes["axis"])
+    return torch.cat(_together(inputs), dim=attributes["axis"])
 
 
 def _split(inputs: Inputs, attributes: Attributes) -> tuple[torch.Tensor, ...]:
@@ -332,7 +339,7 @@ def _scatter_nd(inputs: Inputs, attributes: Attributes) -> torch.Tensor:
         raise UnsupportedNodeError("operator ScatterND with a reduction")
     x, index, updates = (_some(value) for value in inputs[:3])
     result = x.clone()
-    result[tuple(index.to(x.device).unbind(-1))] = updates.to(x.dtype)
+    result[tuple(index.to(x.device).unbind(-1))] = updates.to(x)
     return result
 
 
@@ -416,5 +423,5 @@ _OPERATORS: Mapping[str, tuple[Operator, str]] = {
     "Tanh": (_unary(torch.tanh), ""),
     "Transpose": (_transpose, "perm"),
     "Unsqueeze": (_unsqueeze, ""),
-    "Where": (lambda inputs, _: torch.where(_some(inputs[0]), _some(inputs[1]), _some(inputs[2])), ""),
+    "Where": (lambda inputs, _: torch.where(*_together(inputs)), ""),
 }
