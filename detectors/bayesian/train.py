@@ -153,7 +153,7 @@ def fine_tune(
 
 
 def _restore(generator: torch.Generator, state: TrainState, seed: int) -> None:
-    """Go on with the noise where it stopped; on another kind of device, whose generator is another, with fresh noise."""
+    """Go on with the noise where it stopped; on another kind of device, whose generator differs, with fresh noise."""
     if state.noise.shape == generator.get_state().shape:
         generator.set_state(state.noise)
     else:
