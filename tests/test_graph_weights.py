@@ -205,6 +205,7 @@ NODES = [
     ("Pad", {}, [X, np.array([0, 1, 0, 2, 0, 0, 3, 1]), np.array(2.5, np.float32)]),
     ("Pad", {"mode": "reflect"}, [X, np.array([0, 1, 4, 2, 0, 0, 3, 7])]),
     ("Pad", {"mode": "edge"}, [X[0], np.array([0, 1, 4, 2, 0, 9])]),
+    ("Pad", {"mode": "wrap"}, [X, np.array([0, 0, 4, 2, 0, 0, 3, 7])]),
     ("Reshape", {}, [X, np.array([0, -1, 8])]),
     ("Flatten", {"axis": 2}, [X]),
     ("Split", {"axis": 2, "num_outputs": 2}, [X]),

@@ -313,19 +313,21 @@ def _cast(inputs: Inputs, attributes: Attributes) -> torch.Tensor:
 def _pad(inputs: Inputs, attributes: Attributes) -> torch.Tensor:
     x, pads = _some(inputs[0]), _integers(inputs, 1) or []
     mode = attributes.get("mode", b"constant").decode()
-    if mode not in ("constant", "reflect", "edge") or min(pads, default=0) < 0:
+    if mode not in ("constant", "reflect", "edge", "wrap") or min(pads, default=0) < 0:
         raise UnsupportedNodeError(f"padding of mode {mode}, or by less than nothing")
     axes = _integers(inputs, 3) or list(range(x.ndim))
     pairs = [(0, 0)] * x.ndim
     for position, axis in enumerate(axes):
         pairs[axis] = (pads[position], pads[position + len(axes)])
     if mode != "constant":
-        return _repeated(x, pairs, cast(Literal["reflect", "edge"], mode))
+        return _repeated(x, pairs, cast(Literal["reflect", "edge", "wrap"], mode))
     value = _optional(inputs, 2)
     return _padded(x, pairs, 0.0 if value is None else float(value))
 
 
-def _repeated(x: torch.Tensor, pairs: Sequence[tuple[int, int]], mode: Literal["reflect", "edge"]) -> torch.Tensor:
+def _repeated(
+    x: torch.Tensor, pairs: Sequence[tuple[int, int]], mode: Literal["reflect", "edge", "wrap"]
+) -> torch.Tensor:
     """Pad by the tensor's own values."""
     for axis, pair in enumerate(pairs):
         if any(pair):
