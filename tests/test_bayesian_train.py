@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -115,6 +116,26 @@ def test_a_fall_of_accuracy_stops_the_training(problem) -> None:
         tuned(network, images, labels, settings, moped=MopedSettings(delta=3.0, prior_std=30.0))
     assert caught.value.before - caught.value.after > 0.02
     assert caught.value.epoch < 50
+
+
+def test_a_run_resumed_after_the_stop_stops_again(problem) -> None:
+    network, images, labels = problem
+    settings = TrainSettings(epochs=50, learning_rate=1.0, rho_learning_rate=1.0)
+    moped = MopedSettings(delta=3.0, prior_std=30.0)
+    with pytest.raises(AccuracyDroppedError) as caught:
+        tuned(network, images, labels, settings, moped=moped)
+    settings = replace(settings, epochs=caught.value.epoch)  # no later epoch is there to stop it
+    module = convert(copy.deepcopy(network), moped).module
+    states: list[TrainState | None] = [None]
+
+    def finished(_epoch: Epoch, state: TrainState) -> None:
+        states.append(copy.deepcopy(state))
+
+    for _ in range(2):
+        with pytest.raises(AccuracyDroppedError) as again:
+            fine_tune(module, lambda index: [images[index]], labels, settings, state=states[-1], finished=finished)
+        assert (again.value.epoch, again.value.after) == (caught.value.epoch, caught.value.after)
+        module = convert(copy.deepcopy(network), moped).module
 
 
 def test_no_epochs_leave_the_posterior_alone(problem) -> None:

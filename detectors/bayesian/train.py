@@ -112,7 +112,8 @@ def fine_tune(
         labels: ``(N,)`` int64, class of each image.
         settings: How to train.
         state: Where an interrupted run stopped, to go on exactly from there.
-        finished: Called after each epoch with what happened and the state to resume from.
+        finished: Called after each epoch with what happened and the state to resume from, but not after an epoch
+            that clean accuracy fell too far in.
 
     Raises:
         AccuracyDroppedError: If clean accuracy falls too far.
@@ -144,12 +145,13 @@ def fine_tune(
             after = _accuracy(module, fetch, labels, settings, settings.accuracy_passes)
             with torch.no_grad():
                 kl = float(kl_sum(module)) / len(labels)
+            # Before the state is handed out: a run resumed from it would not look at this epoch again.
+            if before - after > settings.max_accuracy_drop:
+                raise AccuracyDroppedError(before, after, number)
             finished(
                 Epoch(number, cross_entropy, kl, after),
                 TrainState(number, before, module.state_dict(), optimiser.state_dict(), generator.get_state()),
             )
-            if before - after > settings.max_accuracy_drop:
-                raise AccuracyDroppedError(before, after, number)
 
 
 def _restore(generator: torch.Generator, state: TrainState, seed: int) -> None:
