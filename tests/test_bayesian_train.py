@@ -72,6 +72,37 @@ def test_the_kl_term_is_divided_by_the_number_of_images(problem) -> None:
     assert epochs[0][0].kl == pytest.approx(total / IMAGES, rel=0.05)
 
 
+def test_a_step_follows_the_mean_cross_entropy_plus_the_kl_term_per_image(problem, monkeypatch) -> None:
+    network, images, labels = problem
+    moped = MopedSettings(delta=0.2, prior_std=1.0)
+    settings = TrainSettings(epochs=1, batch_size=IMAGES // 4, clip_norm=1e9, max_accuracy_drop=1.0)
+    taken: list[list[torch.Tensor]] = []
+    step = torch.optim.Adam.step
+
+    def watched(self: torch.optim.Adam, *arguments):
+        taken.append([p.grad.clone() for group in self.param_groups for p in group["params"]])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(FlipoutLayer, "_signs", lambda _self, like: torch.ones(()))
+    monkeypatch.setattr(torch, "randn", lambda shape, **_: torch.ones(shape))
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    tuned(network, images, labels, settings, moped=moped)
+    assert len(taken) == 4
+
+    module = convert(copy.deepcopy(network), moped).module.eval()
+    layers = [layer for _, layer in flipout_layers(module)]
+    first = torch.randperm(IMAGES, generator=torch.Generator().manual_seed(1))[: IMAGES // 4]
+    chosen = module(images[first]).log_softmax(1)[torch.arange(len(first)), labels[first]]
+    parameters = [layer.weight_mean for layer in layers] + [layer.weight_rho for layer in layers]
+    likelihood = torch.autograd.grad(-chosen.sum() / len(first), parameters)
+    for found, wanted, layer in zip(taken[0][:2], likelihood[:2], layers, strict=True):
+        kl = (layer.weight_mean - layer.prior_mean) / layer.prior_std**2
+        torch.testing.assert_close(found, wanted + kl / IMAGES)
+    for found, wanted, layer in zip(taken[0][2:], likelihood[2:], layers, strict=True):
+        kl = (layer.weight_std / layer.prior_std**2 - 1 / layer.weight_std) * layer.weight_rho.sigmoid()
+        torch.testing.assert_close(found, wanted + kl / IMAGES)
+
+
 def test_the_data_widen_or_narrow_the_posterior_against_its_prior(problem) -> None:
     """A wide prior pulls the deviations up; without one they stay near where MOPED put them."""
     network, images, labels = problem
@@ -107,6 +138,16 @@ def test_the_seed_decides(problem) -> None:
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
+
+
+def test_seeds_may_be_large(problem) -> None:
+    network, images, labels = problem
+    settings = TrainSettings(epochs=2, seed=2**62, max_accuracy_drop=1.0)
+    whole, epochs = tuned(network, images, labels, settings)
+    elsewhere = replace(epochs[0][1], noise=torch.zeros(16, dtype=torch.uint8))  # of another kind of device
+    resumed, rest = tuned(network, images, labels, settings, state=elsewhere)
+    assert [epoch.number for epoch, _ in rest] == [2]
+    assert not torch.equal(resumed[5].weight_mean, whole[5].weight_mean)
 
 
 def test_a_fall_of_accuracy_stops_the_training(problem) -> None:

@@ -154,12 +154,17 @@ def fine_tune(
             )
 
 
+def _epoch_seed(seed: int, number: int) -> int:
+    """A seed for one epoch that torch takes, however large the seed of the run is."""
+    return (1_000_003 * seed + number) % 2**63
+
+
 def _restore(generator: torch.Generator, state: TrainState, seed: int) -> None:
     """Go on with the noise where it stopped; on another kind of device, whose generator differs, with fresh noise."""
     if state.noise.shape == generator.get_state().shape:
         generator.set_state(state.noise)
     else:
-        generator.manual_seed(1_000_003 * seed + state.epoch)
+        generator.manual_seed(_epoch_seed(seed, state.epoch))
 
 
 def _pass(
@@ -172,7 +177,7 @@ def _pass(
     number: int,
 ) -> float:
     """One epoch; the mean cross-entropy."""
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1_000_003 * settings.seed + number))
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_epoch_seed(settings.seed, number)))
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     total = 0.0
     for index in torch.split(order, settings.batch_size):
