@@ -190,6 +190,20 @@ def test_output_of_the_child_is_bounded(onnx_path: Path, monkeypatch: pytest.Mon
         loaded(onnx_path)
 
 
+def test_the_child_has_a_user_name_without_the_list_of_users(
+    onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some versions of PyTorch ask for it when they export a graph."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    seen = tmp_path / "user"
+    code = f"import getpass, sys; sys.modules['pwd'] = None; open({str(seen)!r}, 'w').write(getpass.getuser())"
+    in_child(monkeypatch, code)
+    with pytest.raises(ModelError, match=r"result\.json"):
+        loaded(onnx_path)
+    assert seen.read_text() == "modelscan"
+
+
 def test_the_child_is_isolated(onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No secrets in its environment, no code from the current directory, limits in place."""
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
