@@ -48,13 +48,18 @@ def small_tail(extra: onnx.NodeProto | None = None) -> Tail:
         helper.make_node("Relu" if extra is None else extra.op_type, ["middle"], ["more"], **_attributes(extra)),
         helper.make_node("Gemm", ["more", "w"], ["logits"], transB=1),
     ]
+    return tail_of(nodes, "image", CLASSES, {"first": np.eye(SIZE, dtype=np.float32), "w": weight})
+
+
+def tail_of(nodes: list[onnx.NodeProto], name: str, classes: int, weights: dict[str, np.ndarray]) -> Tail:
+    """A graph from an input of ``SIZE`` features to logits, all of whose weights are Gaussian."""
     model = helper.make_model(
         helper.make_graph(
             nodes,
             "g",
-            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", SIZE])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])],
-            [numpy_helper.from_array(np.eye(SIZE, dtype=np.float32), "first"), numpy_helper.from_array(weight, "w")],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", SIZE])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
+            [numpy_helper.from_array(value, key) for key, value in weights.items()],
         ),
         opset_imports=[helper.make_opsetid("", 20)],
         ir_version=10,
@@ -126,19 +131,7 @@ def test_a_weight_that_two_nodes_share_is_trained_as_one() -> None:
         helper.make_node("MatMul", ["flat", "w"], ["middle"]),
         helper.make_node("MatMul", ["middle", "w"], ["logits"]),
     ]
-    model = helper.make_model(
-        helper.make_graph(
-            nodes,
-            "g",
-            [helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["batch", SIZE])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", SIZE])],
-            [numpy_helper.from_array(np.eye(SIZE, dtype=np.float32), "w")],
-        ),
-        opset_imports=[helper.make_opsetid("", 20)],
-        ir_version=10,
-    )
-    bundle, data = GraphBundle.from_model_proto(model), blobs()
-    tail = cut_tail(bundle, weight_tensors(bundle.proto))
+    data, tail = blobs(), tail_of(nodes, "flat", SIZE, {"w": np.eye(SIZE, dtype=np.float32)})
     found = fit_bayesian(tail, data, data.classes, cross(), OPTIONS, 0, "cpu", Listener())
     assert found.info.posterior == "fine-tuned"
     assert [block.name for block in found.info.weights] == ["w"]
