@@ -6,9 +6,11 @@ model -> taps -> descriptors -> features of the reference -> densities and calib
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -123,7 +125,8 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
         step(len(descriptors))
         calibration, bayesian = detector.calibration, None
         if tail is not None and options.bayesian is not None:
-            data = TailData({n: reference.spooled[tail_key(n)] for n in tail_shapes}, tail_shapes, classes)
+            inputs = {name: reference.spooled[tail_key(name)] for name in tail_shapes}
+            data = TailData(inputs, tail_shapes, classes, _origin(tapped, preprocess.spec, reference))
             bayesian = fit_bayesian(
                 tail, data, reference.predicted, plan, options.bayesian, options.seed, options.device, progress
             )
@@ -186,6 +189,14 @@ def measure_tail(session: GraphSession, tail: Tail, spec: PreprocessSpec) -> dic
     blank = np.zeros((2, *spec.size, spec.channels), np.uint8)
     outputs = session.run({"pixels": blank}, [item.name for item in tail.inputs])
     return {name: value.shape[1:] for name, value in outputs.items()}
+
+
+def _origin(graph: GraphBundle, spec: PreprocessSpec, reference: ReferenceFeatures) -> str:
+    """Digest of all that the features of the reference depend on."""
+    digest = hashlib.sha256(json.dumps([asdict(spec), reference.digests], sort_keys=True).encode())
+    for part in graph.serialise():
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def combine_scores(detector: DeepFeatures, bayesian: BayesianFit, plan: CalibrationPlan, recipe: Recipe) -> Calibration:

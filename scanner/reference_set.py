@@ -36,14 +36,19 @@ class ReferenceFeatures:
         predicted: ``(N,)`` int64, predicted class of each image.
         rows: ``(N,)`` int64, index of each image in the source.
         unreadable: Number of images that could not be read.
-        digest: SHA-256 over the sorted SHA-256 digests of the images.
+        digests: SHA-256 digest of each image's file.
     """
 
     spooled: SpooledFeatures
     predicted: NDArray[np.int64]
     rows: NDArray[np.int64]
     unreadable: int
-    digest: str
+    digests: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the sorted digests of the images: of the set, in whatever order it was read."""
+        return hashlib.sha256("\n".join(sorted(self.digests)).encode("ascii")).hexdigest()
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -114,7 +119,7 @@ def extract_features(
         np.concatenate(predicted),
         np.concatenate(rows),
         total - count,
-        _combined_digest(digests),
+        tuple(digests),
     )
 
 
@@ -135,7 +140,3 @@ def require_enough(count: int, source: Source) -> None:
             where=str(source.root),
             hint="Add clean labelled images; 100 or more give a scan at alpha = 0.01",
         )
-
-
-def _combined_digest(digests: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(digests)).encode("ascii")).hexdigest()

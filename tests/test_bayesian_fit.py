@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from detectors.calibration.plan import CalibrationPlan
 from scanner.bayesian import fit_bayesian as module
-from scanner.bayesian.fit_bayesian import fit_bayesian, widest_delta
+from scanner.bayesian.fit_bayesian import BayesianFit, fit_bayesian, widest_delta
 from scanner.bayesian.fit_posterior import TailData
+from scanner.errors import UsageError
 from scanner.graph import torch_ops
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.torch_ops import UnsupportedNodeError
@@ -76,7 +79,7 @@ def blobs(count: int = 90) -> TailData:
     rng = np.random.default_rng(0)
     classes = np.arange(count) % CLASSES
     images = np.eye(SIZE, dtype=np.float32)[classes] * 3 + rng.normal(size=(count, SIZE)).astype(np.float32) * 0.3
-    return TailData({"flat": images}, {"flat": (SIZE,)}, classes)
+    return TailData({"flat": images}, {"flat": (SIZE,)}, classes, "blobs")
 
 
 def cross(count: int = 90) -> CalibrationPlan:
@@ -136,6 +139,35 @@ def test_a_weight_that_two_nodes_share_is_trained_as_one() -> None:
     assert found.info.posterior == "fine-tuned"
     assert [block.name for block in found.info.weights] == ["w"]
     assert (found.posterior.stds > 0).all()
+
+
+def fitted_in(folder: Path, data: TailData | None = None, listener: Listener | None = None, **options) -> BayesianFit:
+    data = data or blobs()
+    chosen = replace(OPTIONS, checkpoint=folder, **options)
+    return fit_bayesian(small_tail(), data, data.classes, cross(), chosen, 0, "cpu", listener or Listener())
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one_does(tmp_path: Path) -> None:
+    """Weights, clean scores and what the profile says of the training, the epochs before the break included."""
+    whole = fitted_in(tmp_path / "whole", epochs=3)
+    fitted_in(tmp_path / "broken", epochs=2)
+    listener = Listener()
+    resumed = fitted_in(tmp_path / "broken", listener=listener, epochs=3)
+    assert [line for line in listener.said if "epoch" in line] == [
+        line for line in listener.said if "epoch 3/3" in line
+    ]
+    assert len(whole.info.training["cross_entropy"]) == 3
+    assert resumed.info == whole.info
+    assert resumed.posterior.weights.tobytes() == whole.posterior.weights.tobytes()
+    assert np.array_equal(resumed.clean_scores, whole.clean_scores)
+
+
+def test_a_training_of_other_images_or_with_more_epochs_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    fitted_in(tmp_path, epochs=2)
+    with pytest.raises(UsageError, match="belongs to a fit of another model, reference or setting"):
+        fitted_in(tmp_path, data=replace(blobs(), origin="other images of the same classes"), epochs=2)
+    with pytest.raises(UsageError, match="2 epochs are trained already, 1 are asked for"):
+        fitted_in(tmp_path, epochs=1)
 
 
 def untrained_reason(node: onnx.NodeProto) -> str:

@@ -107,7 +107,9 @@ def test_the_posterior_of_a_graph_is_read_back_in_the_graphs_own_layout(tail: Ta
 def test_fine_tuning_moves_the_posterior_and_nothing_else(tail: Tail, posterior: Posterior) -> None:
     from detectors.bayesian.train import TrainSettings
 
-    data = TailData({"image": IMAGES.reshape(len(IMAGES), -1)}, {"image": (3, 32, 32)}, np.arange(len(IMAGES)) % 10)
+    data = TailData(
+        {"image": IMAGES.reshape(len(IMAGES), -1)}, {"image": (3, 32, 32)}, np.arange(len(IMAGES)) % 10, "noise"
+    )
     settings = TrainSettings(epochs=1, max_accuracy_drop=1.0, learning_rate=1e-2)
     rows = np.arange(len(IMAGES))
     trained = trained_posterior(posterior, bayesian_network(tail, MOPED), tail, data, rows, settings)

@@ -125,6 +125,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(problem) -> None:
     resumed, rest = tuned(network, images, labels, settings, state=epochs[1][1])
     assert [epoch.number for epoch, _ in rest] == [3, 4]
     assert [epoch for epoch, _ in rest] == [epoch for epoch, _ in epochs[2:]]
+    assert rest[-1][1].history == epochs[-1][1].history == tuple(epoch for epoch, _ in epochs)
     for key, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[key], value), key
 

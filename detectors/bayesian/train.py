@@ -82,13 +82,25 @@ class TrainState:
 
     A run may be resumed on another device. On another kind of device (a GPU after a CPU, or the other way round) it
     draws other noise from there on.
+
+    Attributes:
+        accuracy_before: Accuracy of the network that training began with.
+        history: Every epoch that is finished, the first one first.
+        module: State dict of the network.
+        optimiser: State dict of the optimiser.
+        noise: State of the generator of all noise.
     """
 
-    epoch: int
     accuracy_before: float
+    history: tuple[Epoch, ...]
     module: dict[str, torch.Tensor]
     optimiser: dict[str, Any]
     noise: torch.Tensor
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history)
 
 
 def fine_tune(
@@ -129,18 +141,19 @@ def fine_tune(
         )
         for layer in layers:
             layer.generator = generator
+        history: tuple[Epoch, ...] = ()
         if state is None:
             for layer in layers:
                 layer.stochastic = False
-            before, first = _accuracy(module, fetch, labels, settings, passes=1), 0
+            before = _accuracy(module, fetch, labels, settings, passes=1)
             for layer in layers:
                 layer.stochastic = True
         else:
             module.load_state_dict(state.module)
             optimiser.load_state_dict(state.optimiser)
             _restore(generator, state, settings.seed)
-            before, first = state.accuracy_before, state.epoch
-        for number in range(first + 1, settings.epochs + 1):
+            before, history = state.accuracy_before, state.history
+        for number in range(len(history) + 1, settings.epochs + 1):
             cross_entropy = _pass(module, fetch, labels, settings, optimiser, generator, number)
             after = _accuracy(module, fetch, labels, settings, settings.accuracy_passes)
             with torch.no_grad():
@@ -148,9 +161,10 @@ def fine_tune(
             # Before the state is handed out: a run resumed from it would not look at this epoch again.
             if before - after > settings.max_accuracy_drop:
                 raise AccuracyDroppedError(before, after, number)
+            history = (*history, Epoch(number, cross_entropy, kl, after))
             finished(
-                Epoch(number, cross_entropy, kl, after),
-                TrainState(number, before, module.state_dict(), optimiser.state_dict(), generator.get_state()),
+                history[-1],
+                TrainState(before, history, module.state_dict(), optimiser.state_dict(), generator.get_state()),
             )
 
 

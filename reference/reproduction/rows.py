@@ -6,6 +6,7 @@ its triggered copies (Subedar et al., section 3).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -240,7 +241,8 @@ def _bnn_clean(bench: Bench) -> tuple[Measured, dict[str, Any]]:
     shapes = {name: parts[0][name].shape[1:] for name in names}
     flat = {name: np.concatenate([part[name].reshape(len(part[name]), -1) for part in parts]) for name in names}
     del parts
-    data = TailData(flat, shapes, reference.labels)
+    origin = hashlib.sha256(bench.reference.images.numpy().tobytes() + b"".join(tapped.serialise())).hexdigest()
+    data = TailData(flat, shapes, reference.labels, origin)
     plan = plan_calibration(reference.labels, bench.config.seed)
     quiet = _BarsOnly(bench.progress)
     fitted = fit_bayesian(tail, data, reference.predicted, plan, options, bench.config.seed, bench.device, quiet)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from detectors.bayesian.train import TrainState
+from detectors.bayesian.train import Epoch, TrainState
 from scanner.atomic import atomic_writer
 from scanner.errors import OutputError, UsageError
 
-_FIELDS = ("epoch", "accuracy_before", "module", "optimiser", "noise")
+_PLAIN = ("accuracy_before", "module", "optimiser", "noise")
 
 
 class Checkpoints:
@@ -42,7 +44,7 @@ class Checkpoints:
             return None
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
-            key, state = saved["key"], TrainState(**{field: saved[field] for field in _FIELDS})
+            key, state = saved["key"], _state(saved)
         except Exception as error:  # whatever the reader makes of damaged bytes
             raise UsageError(
                 f"is not a training state ({type(error).__name__})", where=str(path), hint="Remove it"
@@ -58,7 +60,15 @@ class Checkpoints:
     def save(self, name: str, state: TrainState) -> None:
         """Save a state under a name, atomically."""
         with atomic_writer(self._path(name)) as file:
-            torch.save({"key": self._key} | {field: getattr(state, field) for field in _FIELDS}, file)
+            plain = {field: getattr(state, field) for field in _PLAIN}
+            torch.save({"key": self._key, "history": [astuple(epoch) for epoch in state.history]} | plain, file)
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.pt"
+
+
+def _state(saved: dict[str, Any]) -> TrainState:
+    history = tuple(Epoch(int(number), *map(float, figures)) for number, *figures in saved["history"])
+    if [epoch.number for epoch in history] != list(range(1, len(history) + 1)):
+        raise ValueError("epochs are missing")
+    return TrainState(history=history, **{field: saved[field] for field in _PLAIN})

@@ -223,8 +223,16 @@ def _trained(
     step = progress.task("fine-tuning", len(jobs) * settings.epochs)
     where = _training_device(device)
     posteriors: list[Posterior] = []
-    epochs: list[Epoch] = []
+    histories: dict[str, tuple[Epoch, ...]] = {}
     for number, (name, rows, _) in enumerate(jobs):
+        state = None if saved is None else saved.load(name)
+        if state is not None and state.epoch > settings.epochs:
+            raise UsageError(
+                f"{state.epoch} epochs are trained already, {settings.epochs} are asked for",
+                where=str(options.checkpoint),
+                hint="Give --checkpoint another folder, or ask for as many epochs",
+            )
+        histories[name] = () if state is None else state.history
 
         def finished(epoch: Epoch, state: TrainState, name: str = name, number: int = number) -> None:
             if saved is not None:
@@ -234,8 +242,7 @@ def _trained(
                 f"fine-tuning {name}: epoch {epoch.number}/{settings.epochs}, cross-entropy {epoch.cross_entropy:.4f}, "
                 f"KL per image {epoch.kl:.3g}, clean accuracy {epoch.accuracy:.2%}"
             )
-            if number == 0:
-                epochs.append(epoch)
+            histories[name] = state.history
 
         try:
             posterior = trained_posterior(
@@ -246,7 +253,7 @@ def _trained(
                 rows,
                 settings,
                 device=where,
-                state=None if saved is None else saved.load(name),
+                state=state,
                 finished=finished,
             )
         except AccuracyDroppedError as dropped:
@@ -264,6 +271,7 @@ def _trained(
         if len(scored):
             scores[scored], correct[scored] = _score(posterior, data, scored, device, _shifted(draws, done))
             done += len(scored)
+    epochs = histories[jobs[0][0]]
     training = {**asdict(settings), "images": len(jobs[0][1]), "posteriors": len(jobs)}
     training |= {"cross_entropy": [epoch.cross_entropy for epoch in epochs], "kl": [epoch.kl for epoch in epochs]}
     return _Outcome(posteriors[0], scores[unseen], correct[unseen], training)
@@ -307,7 +315,9 @@ def _checkpoints(
 ) -> Checkpoints | None:
     if options.checkpoint is None:
         return None
-    key = hashlib.sha256(json.dumps([asdict(settings), options.prior_std]).encode())
+    # Not the number of epochs: training on is the same as having asked for more at first.
+    same = {name: value for name, value in asdict(settings).items() if name != "epochs"}
+    key = hashlib.sha256(json.dumps([same, options.prior_std, data.origin]).encode())
     for part in (initial.graph, initial.weights, initial.stds, data.classes, plan.folds):
         key.update(np.ascontiguousarray(np.frombuffer(part, np.uint8) if isinstance(part, bytes) else part).data)
     return Checkpoints(options.checkpoint, key.hexdigest())

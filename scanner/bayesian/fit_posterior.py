@@ -20,11 +20,20 @@ from scanner.graph.weights import Tail, weight_values
 
 @dataclass(frozen=True)
 class TailData:
-    """What a tail is trained on: its inputs by name, ``(N, prod(shape))`` float32, and the classes ``(N,)``."""
+    """What a tail is trained on.
+
+    Attributes:
+        inputs: The tail's inputs by name, ``(N, prod(shape))`` float32.
+        shapes: Their shapes without the batch.
+        classes: ``(N,)``, class to train each image on.
+        origin: Digest of what ``inputs`` were computed from: images in order, trunk, preprocessing. Not of their
+            values, whose last digits depend on the device.
+    """
 
     inputs: Mapping[str, NDArray[np.float32]]
     shapes: Mapping[str, tuple[int, ...]]
     classes: NDArray[np.int64]
+    origin: str
 
     def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """Some rows in the shape that the tail takes."""
