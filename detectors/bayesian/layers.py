@@ -37,6 +37,8 @@ class FlipoutLayer(nn.Module):
         prior_std: Prior standard deviations, never trained.
         generator: Source of all noise; None for torch's global one.
         stochastic: Whether a forward pass perturbs the weights; otherwise it uses their means.
+        per_example: Whether the first axis of the inputs is the batch's. Otherwise one weight draw serves the whole
+            batch, without signs: correct, with a larger variance of gradients.
     """
 
     prior_mean: torch.Tensor
@@ -51,6 +53,7 @@ class FlipoutLayer(nn.Module):
         self.register_buffer("prior_std", posterior.prior_std.clone())
         self.generator: torch.Generator | None = None
         self.stochastic = True
+        self.per_example = True
 
     @property
     def weight_std(self) -> torch.Tensor:
@@ -63,15 +66,16 @@ class FlipoutLayer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the layer with perturbed weights, or with their means if not ``stochastic``."""
-        mean_output = self._apply_weight(x, self.weight_mean, self.bias)
         if not self.stochastic:
-            return mean_output
+            return self._apply_weight(x, self.weight_mean, self.bias)
         noise = torch.randn(
             self.weight_rho.shape, generator=self.generator, dtype=self.weight_rho.dtype, device=self.weight_rho.device
         )
         perturbation = self.weight_std * noise
+        if not self.per_example:
+            return self._apply_weight(x, self.weight_mean + perturbation, self.bias)
         signed = self._apply_weight(x * self._signs(x), perturbation, None)
-        return mean_output + signed * self._signs(signed)
+        return self._apply_weight(x, self.weight_mean, self.bias) + signed * self._signs(signed)
 
     def _signs(self, like: torch.Tensor) -> torch.Tensor:
         """Random signs, one per example and channel, that broadcast against ``like``."""
@@ -137,6 +141,8 @@ class FlipoutConv(FlipoutLayer):
         return 1
 
     def _apply_weight(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        if x.ndim != weight.ndim:
+            raise ValueError(f"a convolution with {weight.ndim - 2} axes takes {weight.ndim} dimensions, got {x.ndim}")
         padding: Sequence[int] = [before for before, _ in self._padding]
         if self.padding_mode != "zeros" or any(before != after for before, after in self._padding):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode

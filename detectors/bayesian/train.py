@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from detectors.bayesian.batch_axis import Fetch, mark_batch_axes
 from detectors.bayesian.layers import flipout_layers, kl_sum
-
-Fetch = Callable[[torch.Tensor], Sequence[torch.Tensor]]
-"""The network's inputs for image indices ``(B,)`` int64."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,8 @@ def fine_tune(
 
     The loss of a batch is the mean cross-entropy plus the KL divergence divided by the number of
     training images, whose sum over an epoch is the negative evidence lower bound. Everything but
-    posterior means and deviations is frozen, the statistics of batch normalisation included.
+    posterior means and deviations is frozen, the statistics of batch normalisation included. Layers
+    that do not see the batch on their first axis draw their weights without signs.
 
     Args:
         module: A converted network; maps the fetched inputs to logits ``(B, C)``.
@@ -141,6 +140,7 @@ def fine_tune(
         )
         for layer in layers:
             layer.generator = generator
+        mark_batch_axes(module, fetch)
         history: tuple[Epoch, ...] = ()
         if state is None:
             for layer in layers:
