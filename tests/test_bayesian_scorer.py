@@ -23,6 +23,7 @@ from scanner.graph.torch_network import GraphNetwork
 from scanner.graph.weights import Tail, choose_weights, cut_tail, weight_values
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.export import export_network
+from scanner.score import drawn_cost
 
 MOPED = MopedSettings(delta=0.2)
 RNG = np.random.default_rng(0)
@@ -122,3 +123,15 @@ def test_fine_tuning_moves_the_posterior_and_nothing_else(tail: Tail, posterior:
     assert len(moved) > 1000
     with np.errstate(all="raise"):
         assert (trained.stds > 0).all()
+
+
+@pytest.mark.parametrize(("load", "run"), [(0.0, 2.0), (3.0, 2.0), (3.0, 0.0)])
+def test_the_stated_cost_counts_a_load_once_for_a_chunk(load: float, run: float) -> None:
+    """Eight images a run: a chunk of 128 takes one load and sixteen runs."""
+    assert drawn_cost(load + run, load + 2 * run, 8, 128) == pytest.approx((load + 16 * run) / 128)
+
+
+def test_the_stated_cost_is_never_negative_nor_beyond_a_load_for_every_run() -> None:
+    """Timings jitter: two runs may measure as less than one, or as more than two."""
+    assert drawn_cost(2.0, 1.0, 8, 128) == pytest.approx(2.0 / 128)
+    assert drawn_cost(2.0, 9.0, 8, 128) == pytest.approx(2.0 / 8)
