@@ -90,12 +90,10 @@ def train_on_poisoned(
 
     saved = Checkpoints(folder / "bnn", model.file.sha256)
     step = progress.task("variational inference on the poisoned set", settings.epochs)
-    epochs: list[Epoch] = []
 
     def finished(epoch: Epoch, state: TrainState) -> None:
         saved.save("posterior", state)
         step(epoch.number)
-        epochs.append(epoch)
         progress.say(
             f"  BNN epoch {epoch.number}/{settings.epochs}: cross-entropy {epoch.cross_entropy:.4f}, "
             f"KL per image {epoch.kl:.3g}, accuracy {epoch.accuracy:.2%}"
