@@ -2,8 +2,8 @@
 
     python -m reference.compare_bayesian --data-dir DATA --runs RUNS --work WORK --out reference/results/bayesian.json
 
-For each finished training run, one profile without a posterior and one for each choice of layers, with
-fine-tuning and without; all on the same halves of the official test set as :mod:`reference.evaluate`.
+For each finished training run, one profile without a posterior and one for each choice of layers, the two named
+ones with fine-tuning and without; all on the same halves of the official test set as :mod:`reference.evaluate`.
 Of the same scans are compared: the densities' combined score, the mutual information alone, and both
 combined as the product combines them. What is finished is kept in WORK and not repeated.
 """
@@ -43,6 +43,8 @@ VARIANTS: Mapping[str, BayesianOptions | None] = {
     DENSITIES: None,
     "last-stage, untrained": BayesianOptions(epochs=0),
     "last-stage, fine-tuned": BayesianOptions(),
+    "last 3, fine-tuned": BayesianOptions(layers="3"),
+    "last 1, fine-tuned": BayesianOptions(layers="1"),
     "all, untrained": BayesianOptions(layers="all", epochs=0),
     "all, fine-tuned": BayesianOptions(layers="all"),
 }
@@ -64,7 +66,7 @@ def measure(case: Case, name: str, pairs: int) -> dict[str, Any]:
     """Fit one variant, scan, and compare with the truth; a finished measurement is read back."""
     folder = case.folder / "bayesian"
     folder.mkdir(parents=True, exist_ok=True)
-    stem = name.replace(", ", "-")
+    stem = name.replace(", ", "-").replace(" ", "-")
     result = folder / f"{stem}.json"
     if result.exists():
         finished: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
