@@ -34,7 +34,7 @@ class RowNamer:
             flagged=row.flagged,
             top_scores=tuple(
                 TopScore(key=self._scores[i], p_value=float(row.score_p_values[i]), z=float(row.z[i]))
-                for i in row.top_scores()
+                for i in row.top_scores
             ),
             scores=dict(zip(self._scores, row.score_p_values.tolist(), strict=True)) if all_scores else None,
         )

@@ -50,6 +50,7 @@ class ScannedInput:
         flagged: Whether ``p_value <= alpha``.
         score_p_values: ``(S,)``.
         z: ``(S,)`` standardised scores.
+        top_scores: Indices of the scores that contribute most to ``score``, the most first.
     """
 
     item: Item
@@ -61,10 +62,7 @@ class ScannedInput:
     flagged: bool
     score_p_values: NDArray[np.float64]
     z: NDArray[np.float64]
-
-    def top_scores(self, count: int = TOP_SCORES) -> list[int]:
-        """Indices of the scores that spoke loudest."""
-        return [int(i) for i in np.argsort(-self.z, kind="stable")[:count]]
+    top_scores: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -225,6 +223,7 @@ def _judge(outputs: dict[str, NDArray[Any]], calibration: Calibration, num_class
         "combined": judgement.combined,
         "score_p_values": judgement.score_p_values,
         "z": judgement.z,
+        "top_scores": calibration.loudest(judgement.z, TOP_SCORES),
     }
 
 
@@ -247,5 +246,6 @@ def _rows(batch: Batch, alpha: float) -> list[ScannedInput | UnreadableRow]:
             flagged=p_value <= alpha * (1 + 1e-12),
             score_p_values=out["score_p_values"][position],
             z=out["z"][position],
+            top_scores=tuple(out["top_scores"][position].tolist()),
         )
     return [rows[item.index] for item in batch.items]

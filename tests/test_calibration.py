@@ -103,6 +103,14 @@ class TestStandardise:
         standardiser = fit_standardiser(np.ones((10, 1)), np.array([0.0]))
         assert np.isfinite(standardiser(np.array([[2.0]]))).all()
 
+    def test_rounding_is_no_spread(self) -> None:
+        """An error of reconstruction where nothing is left to reconstruct: single precision adds some of its own."""
+        scores = np.random.default_rng(0).gamma(2.0, 1e-15, (200, 1))
+        standardiser = fit_standardiser(scores, np.array([-1e-7]))
+        rounded, foreign = standardiser(np.array([[1e-11], [1e-4]]))
+        assert abs(rounded[0]) < 1e-3
+        assert foreign[0] > 5
+
 
 class TestCombine:
     @given(st.lists(st.floats(-50, 50), min_size=1, max_size=10), st.floats(0.5, 10))
@@ -207,3 +215,16 @@ class TestPlan:
         assert plan_calibration(np.arange(5000) % 10, 0).method == "split"
         assert plan_calibration(np.arange(500) % 10, 0).method == "cross-fit"
         assert plan_calibration(np.arange(5000) % 1000, 0).method == "cross-fit"
+
+
+@given(data=st.data())
+def test_the_loudest_scores_are_the_largest_of_those_that_decide(data: st.DataObject) -> None:
+    enters = np.array(data.draw(st.lists(st.booleans(), min_size=1, max_size=6).filter(any)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    clean = rng.normal(size=(30, len(enters)))
+    calibration = calibrate(clean, fit_standardiser(clean, np.full(len(enters), np.nan)), 2.0, enters)
+    z = rng.permuted(np.tile(np.arange(float(len(enters))), (4, 1)), axis=1)
+    z[0, 0] = np.inf
+    for row, chosen in zip(z, calibration.loudest(z, 3), strict=True):
+        expected = sorted(np.flatnonzero(enters), key=lambda i: -row[i])[:3]
+        assert chosen.tolist() == expected

@@ -63,6 +63,19 @@ class Calibration:
         combined = soft_maximum(z[:, self.enters], self.sharpness)
         return Judgement(per_score, z, combined, p_values(self.combined, combined))
 
+    def loudest(self, z: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+        """Which standardised scores contribute most to the combined one, the most first.
+
+        Args:
+            z: ``(N, S)``, of :meth:`judge`.
+            count: How many; fewer where fewer enter the combined score.
+
+        Returns:
+            Their indices, ``(N, min(count, entering scores))``; scores that do not enter are never among them.
+        """
+        order = np.argsort(-z[:, self.enters], axis=1, kind="stable")[:, :count]
+        return np.flatnonzero(self.enters)[order]
+
 
 def calibrate(
     scores: NDArray[np.float64], standardiser: Standardiser, sharpness: float, enters: NDArray[np.bool_] | None = None

@@ -113,10 +113,12 @@ def _again(
 
 
 def _voices(header: ProfileHeader, z: NDArray[np.float64]) -> tuple[LayerVoice, ...]:
-    """How loudly each layer spoke: the largest of its standardised scores, in the order of the network's depth."""
+    """How loudly each layer spoke: the largest of its standardised scores that decide, in the order of depth."""
     tap_of = {descriptor.key: descriptor.tap for descriptor in header.descriptors}
     loudest: dict[str, float] = {}
     for score, value in zip(header.scores, z.tolist(), strict=True):
+        if not score.combined:
+            continue
         tap = tap_of.get(score.descriptor, score.descriptor)
         number = math.inf if math.isnan(value) else value
         loudest[tap] = max(loudest.get(tap, -math.inf), number)

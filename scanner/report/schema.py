@@ -418,7 +418,7 @@ class VerdictSection(Part):
 
 
 class TopScore(Part):
-    """One of the scores that speak loudest for an input."""
+    """One of the deciding scores that speak loudest for an input."""
 
     key: Text = Field(description="Score, '<tap>:<pooling>:<kind>'.")
     p_value: Share = Field(description="Conformal p-value of this score alone.")
@@ -455,7 +455,9 @@ class InputRow(Part):
     flagged: bool | None = Field(
         default=None, description="Whether the p-value is at most alpha; null when unreadable."
     )
-    top_scores: tuple[TopScore, ...] = Field(default=(), description="The scores that speak loudest, loudest first.")
+    top_scores: tuple[TopScore, ...] = Field(
+        default=(), description="Of the scores that decide, those that speak loudest, loudest first."
+    )
     scores: dict[str, Share] | None = Field(
         default=None, description="Conformal p-value of every score, by key; null where it was not asked for."
     )
