@@ -3,7 +3,7 @@
 A test case fails exactly when it is a reason for an exit code other than 0, so a pipeline that reads the file and one
 that reads the exit code agree. A check that was not assessed is skipped, and so is one that failed without
 consequence (it lowers the confidence, is reported only, or was accepted); its message says which. Nothing that failed
-counts as passed.
+counts as passed. Warnings are the suite's output.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ def junit_bytes(report: Report) -> bytes:
                 outcome.set("type", check.id)
                 outcome.text = _text("\n".join(report.verdict.reasons))
         SubElement(case, "system-out").text = _text(check.message)
+    if report.warnings:
+        SubElement(suite, "system-out").text = _text("\n".join(f"warning: {text}" for text in report.warnings))
     indent(suites)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(suites, encoding="unicode")}\n'.encode()
 

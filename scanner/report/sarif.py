@@ -1,8 +1,8 @@
 """SARIF 2.1.0, within the rules and limits of GitHub code scanning.
 
 One result about the model, one for each suspected target class and at most 200 about inputs; everything else is counted
-in the run's properties. What was not scanned and every check that did not pass is a notification of the tool. There are
-no lines in a model file or an image, so every region is the first character.
+in the run's properties. What was not scanned, every check that did not pass and every warning is a notification of the
+tool. There are no lines in a model file or an image, so every region is the first character.
 
 https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 """
@@ -181,7 +181,7 @@ def _location(finding: Finding, report: Report) -> Object:
 
 
 def _notifications(report: Report) -> list[JsonValue]:
-    """What was not scanned, and every check that did not pass."""
+    """What was not scanned, every check that did not pass, and every warning."""
     notes: list[JsonValue] = []
     for check in report.checks:
         if check.id == "LS100" or check.status is CheckStatus.PASSED:
@@ -198,6 +198,7 @@ def _notifications(report: Report) -> list[JsonValue]:
         notes.append(_note("LS203", "warning", f"{more} more inputs could not be read."))
     if report.inputs.ignored:
         notes.append(_note("LS201", "note", f"{report.inputs.ignored} files are no images by their name."))
+    notes += [{"level": "note", "message": {"text": printable(text, 2000)}} for text in report.warnings]
     return notes
 
 
