@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 MAD_TO_SIGMA = 1.4826022185056018
 FLOOR = 1e-12
+CONSTANT = 1e-4
+"""A score on the logarithmic scale that varies by less than this is rounding: an error of reconstruction, say, where
+the features have no more dimensions than are kept."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,12 @@ def fit_standardiser(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -
     """Fit on clean scores ``(n, S)``; ``bounds`` as in :class:`Standardiser`.
 
     The scale is 1.4826 times the median absolute deviation, which equals the standard deviation
-    for a Gaussian; a score that is constant on the calibration set gets scale 1.
+    for a Gaussian; a score that is constant on the calibration set, up to rounding, gets scale 1.
     """
     transformed = _transform(scores, bounds)
     locations = np.median(transformed, axis=0)
     scales = MAD_TO_SIGMA * np.median(np.abs(transformed - locations), axis=0)
-    return Standardiser(bounds, locations, np.where(scales > FLOOR, scales, 1.0))
+    return Standardiser(bounds, locations, np.where(scales > np.where(np.isnan(bounds), FLOOR, CONSTANT), scales, 1.0))
 
 
 def _transform(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.float64]:
