@@ -11,6 +11,7 @@ from onnx_graphs import conv_net, model, weights
 
 from scanner.errors import ModelError, UnsafeModelError, UsageError
 from scanner.graph.session import GraphSession
+from scanner.graph.weights import weight_tensors
 from scanner.models.onnx_file import ParsedOnnx, read_onnx
 
 X = np.random.default_rng(0).standard_normal((3, 3, 8, 8), dtype=np.float32)
@@ -39,6 +40,42 @@ def test_plain_model(tmp_path: Path) -> None:
     assert (parsed.input_shape, parsed.layout, parsed.num_classes, parsed.notes) == ((3, 8, 8), "NCHW", 4, ())
     assert [tap.name for tap in parsed.candidates] == ["r1", "r2"]
     assert parsed.bundle.proto.opset_import[0].version == 20
+
+
+def test_weights_in_other_forms_become_initialisers(tmp_path: Path) -> None:
+    """Constants, and initialisers behind one or two identities, as some exporters write them."""
+    proto = conv_net()
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    kept = [tensor for tensor in proto.graph.initializer if tensor.name not in ("w1", "w2")]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend([*kept, numpy_helper.from_array(values["w2"], "stored")])
+    nodes = [
+        helper.make_node("Constant", [], ["w1"], value=numpy_helper.from_array(values["w1"])),
+        helper.make_node("Identity", ["stored"], ["handed_on"]),
+        helper.make_node("Identity", ["handed_on"], ["w2"]),
+        *proto.graph.node,
+    ]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    parsed = read(tmp_path, proto)
+    np.testing.assert_array_equal(logits(parsed), logits(read(tmp_path, conv_net())))
+    assert [weight.name for weight in weight_tensors(parsed.bundle.proto)] == ["w1", "stored", "w3"]
+    assert [node.op_type for node in parsed.bundle.proto.graph.node][:2] == ["Conv", "Relu"]
+    assert [tap.name for tap in parsed.candidates] == ["r1", "r2"]
+
+
+def test_small_constants_and_an_identity_that_is_the_output_stay(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Constant", [], ["two"], value=numpy_helper.from_array(np.float32(2.0))),
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["once"]),
+        helper.make_node("Mul", ["once", "two"], ["twice"]),
+        helper.make_node("Identity", ["twice"], ["logits"]),
+    ]
+    proto = model(nodes, {"w": weights(0, 192, 4)})
+    parsed = read(tmp_path, proto)
+    np.testing.assert_allclose(logits(parsed), original(proto), rtol=1e-6)
+    assert "Constant" in {node.op_type for node in parsed.bundle.proto.graph.node}
 
 
 @pytest.mark.parametrize("opset", [9, 11, 13, 17, 19, 21, 22])

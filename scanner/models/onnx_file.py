@@ -1,8 +1,8 @@
 """Reading an ONNX file that nobody vouches for, into the form the scanner works on. Runs in the child process.
 
 In order: parse, fetch external data from regular files beside the model, refuse foreign operators, find the
-image input and the logits, bring the graph to this tool's opset, make the batch dimension dynamic, and
-check by running it that all this left the logits unchanged.
+image input and the logits, make the batch dimension dynamic, turn weights in other forms into initialisers, bring the
+graph to this tool's opset, and check by running it that all this left the logits unchanged.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from scanner.graph.bundle import IMAGE, LOGITS, OPSET, GraphBundle
 from scanner.graph.measure import measure_shapes, open_tensors
 from scanner.graph.shapes import BATCH
 from scanner.graph.taps import Tap, candidate_taps
+from scanner.models.onnx_constants import weights_as_initialisers
 from scanner.models.onnx_opset import at_opset
 from scanner.models.onnx_rules import KNOWN_DOMAINS, MAX_NODES, REEXPORT, UNBOUNDED, WITHOUT_LOOPS
 from scanner.models.onnx_signature import free_batch, image_input, rename, select_logits
@@ -95,7 +96,7 @@ def read_onnx(
     if fixed_batch is not None:
         free_batch(proto.graph, fixed_batch)
         notes.append(f"made the batch dimension dynamic (the file fixes it to {fixed_batch})")
-    bundle, converted = at_opset(bundle)
+    bundle, converted = at_opset(weights_as_initialisers(bundle))
     notes += converted
     images = _images(shape, layout, probe)
     classes = _check_runs(original, bundle, images, fixed_batch, threads)
