@@ -240,6 +240,28 @@ number = 3
 """
 
 
+@pytest.mark.parametrize(("channels", "inputs"), [(1, 64), (3, 192)])
+def test_a_custom_network_without_convolutions_is_tried_on_color_and_gray(
+    channels: int, inputs: int, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(
+        f"import torch\ndef net(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear({inputs}, 5))\n"
+    )
+    state = nn.Sequential(nn.Flatten(), nn.Linear(inputs, 5)).state_dict()
+    network = build_network(f"{tmp_path / 'net.py'}:net", state, input_size=(8, 8), trust_code=True)
+    assert network.input_shape == (channels, 8, 8)
+
+
+def test_a_network_that_rearranges_batches_is_not_taken_for_one_of_color_images(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import torch\ndef net(): return torch.nn.Sequential(torch.nn.Flatten(0), torch.nn.Unflatten(0, (-1, 64)), "
+        "torch.nn.Linear(64, 5))\n"
+    )
+    state = {f"2.{key}": value for key, value in nn.Linear(64, 5).state_dict().items()}
+    network = build_network(f"{tmp_path / 'net.py'}:net", state, input_size=(8, 8), trust_code=True)
+    assert network.input_shape == (1, 8, 8)
+
+
 def test_custom_architectures_need_trust(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(CUSTOM.format(canary=str(tmp_path / "canary")))
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()

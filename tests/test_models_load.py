@@ -14,6 +14,7 @@ from torch import nn
 
 from scanner.errors import ModelError, UnsafeModelError, UsageError
 from scanner.graph.session import GraphSession
+from scanner.isolation.lockdown import FILES
 from scanner.models import child_process, load
 from scanner.models.architectures.scnn import SCNN
 from scanner.models.identify import identify
@@ -51,6 +52,46 @@ def test_state_dict(scnn: nn.Module, tmp_path: Path) -> None:
     values = GraphSession(*model.bundle.serialise(), device="cpu").run({"image": probe})
     with torch.inference_mode():
         torch.testing.assert_close(torch.from_numpy(values["logits"]), scnn(torch.from_numpy(probe)))
+
+
+ARCHITECTURE = """
+from pathlib import Path
+from first import convolution
+from package.middle import relu
+from plain.last import dense
+from torch import nn
+def net():
+    return nn.Sequential(convolution(), relu(), nn.Flatten(), dense())
+def prying():
+    return Path("{secret}").read_text()
+"""
+
+
+@pytest.mark.parametrize("current", [True, False])
+def test_an_architecture_imports_what_lies_beside_it(
+    current: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in the current directory, of which the rest stays out of reach."""
+    (tmp_path / "net.py").write_text(ARCHITECTURE.format(secret=tmp_path / "secret.txt"))
+    (tmp_path / "secret.txt").write_text("not for everyone")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("")
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "first.py").write_text("from torch import nn\ndef convolution(): return nn.Conv2d(1, 4, 3)\n")
+    (tmp_path / "package" / "middle.py").write_text("from .deep import relu\n")
+    (tmp_path / "package" / "deep.py").write_text("from torch.nn import ReLU as relu\n")
+    (tmp_path / "plain" / "last.py").write_text("from torch import nn\ndef dense(): return nn.Linear(144, 5)\n")
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
+    torch.save(module.state_dict(), tmp_path / "weights.pt")
+    if current:
+        monkeypatch.chdir(tmp_path)
+    file = "net.py" if current else str(tmp_path / "net.py")
+    model = loaded(tmp_path / "weights.pt", architecture=f"{file}:net", trust_code=True, input_size=(8, 8))
+    assert model.num_classes == 5
+    files = next(layer for layer in model.isolation if layer.name == FILES)
+    if current and files.active:
+        with pytest.raises(UsageError, match="PermissionError"):
+            loaded(tmp_path / "weights.pt", architecture=f"{file}:prying", trust_code=True, input_size=(8, 8))
 
 
 def test_onnx_file_under_any_name(onnx_path: Path) -> None:

@@ -26,16 +26,42 @@ def readable_paths(imports: Sequence[str]) -> tuple[str, ...]:
     Args:
         imports: Where modules are imported from, as in ``sys.path``.
     """
-    package = Path(scanner.__file__).resolve().parent.parent
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     python = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, os.path.dirname(sys.executable)]  # noqa: PTH120
-    wanted = [path for path in (*imports, *libraries) if path and not _holds_more(path, package)]
-    return tuple(dict.fromkeys((*python, *wanted, *(str(package / name) for name in _PACKAGES), *_SYSTEM)))
+    wanted = [path for path in (*imports, *libraries) if path and not _holds_more(path)]
+    return tuple(dict.fromkeys((*python, *wanted, *(str(_package() / name) for name in _PACKAGES), *_SYSTEM)))
 
 
-def _holds_more(path: str, package: Path) -> bool:
+def code_paths(file: Path) -> tuple[str, ...]:
+    """What a Python file may import from beside it: its folder, or only the modules in one that holds more.
+
+    Args:
+        file: A Python file that the user named to be run.
+    """
+    if not _holds_more(str(file.parent)):
+        return (str(file.parent),)
+    try:
+        beside = sorted(file.parent.iterdir())
+    except OSError:
+        return (str(file),)
+    return (str(file), *(str(path) for path in beside if path.suffix == ".py" or has_modules(path)))
+
+
+def has_modules(folder: Path) -> bool:
+    """Whether a folder holds a Python file, directly; False for what is no folder or cannot be listed."""
+    try:
+        return any(path.suffix == ".py" for path in folder.iterdir())
+    except OSError:
+        return False
+
+
+def _package() -> Path:
+    return Path(scanner.__file__).resolve().parent.parent
+
+
+def _holds_more(path: str) -> bool:
     """Whether a folder is a home, a checkout or the current directory, which hold more than modules."""
-    real = Path(path).resolve()
+    real, package = Path(path).resolve(), _package()
     return any(
         Path(holder).resolve().is_relative_to(real)
         for holder in (Path.home(), Path.cwd(), package)

@@ -14,7 +14,7 @@ from typing import IO, Final
 import scanner
 from scanner.errors import ModelError
 from scanner.isolation.lockdown import Layer, Plan
-from scanner.isolation.paths import readable_paths
+from scanner.isolation.paths import code_paths, readable_paths
 from scanner.isolation.statement import read_statement
 from scanner.models.job import Job
 
@@ -82,7 +82,8 @@ def _start(job: Job, work: Path, path: list[str], report: int) -> subprocess.Pop
     }
     if not job.trust:
         environment["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    code = [str(Path(job.architecture.rpartition(":")[0]).parent)] if job.trust_code and job.architecture else []
+    file = job.architecture.rpartition(":")[0] if job.trust_code and job.architecture else ""
+    code = code_paths(Path(file)) if file else ()
     plan = Plan(
         parent=os.getpid(),
         readable=readable_paths([*path, *code]),

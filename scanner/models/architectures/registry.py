@@ -20,6 +20,7 @@ from torch import nn
 from scanner.errors import ModelError, UsageError
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN
+from scanner.models.architectures.siblings import SiblingFinder
 from scanner.models.checkpoint import State, strip_prefixes
 
 _OWN = ("scnn", "resnet20")
@@ -214,10 +215,26 @@ def _build_custom(
         raise UsageError(f"{architecture!r} returns {type(module).__name__}, not a torch.nn.Module", where="--arch")
     state, notes = strip_prefixes(state, module.state_dict())
     images = next((value for value in state.values() if value.ndim == 4), None)
-    channels = images.shape[1] if images is not None and images.shape[1] in (1, 3) else 3
     loaded = _load(lambda: module, state, architecture, on_meta=False)
+    if images is not None and images.shape[1] in (1, 3):
+        channels = images.shape[1]
+    else:
+        channels = _channels_by_trial(loaded, input_size)
     ran = f"ran {architecture} to build the network, as --trust-code allows"
     return Network(loaded, architecture, (channels, *input_size), (ran, *notes))
+
+
+def _channels_by_trial(module: nn.Module, size: tuple[int, int]) -> int:
+    """Color or gray, whichever of the two gives one row of logits an image; color where neither does."""
+    for channels in (3, 1):
+        try:
+            with torch.inference_mode():
+                logits = module(torch.zeros(2, channels, *size))
+        except Exception:  # noqa: S112 - whatever the network makes of images that it is not for
+            continue
+        if isinstance(logits, torch.Tensor) and logits.ndim == 2 and len(logits) == 2:
+            return channels
+    return 3
 
 
 def _import_callable(architecture: str) -> Callable[..., object]:
@@ -228,7 +245,7 @@ def _import_callable(architecture: str) -> Callable[..., object]:
         raise UsageError(f"no such Python file: {file}", where="--arch")
     module = importlib.util.module_from_spec(specification)
     sys.modules[module.__name__] = module
-    sys.path.insert(0, str(path.parent))
+    sys.meta_path.insert(0, SiblingFinder(path.parent))
     try:
         specification.loader.exec_module(module)
     except Exception as error:  # the user's code
