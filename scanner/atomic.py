@@ -86,6 +86,17 @@ def check_destination(path: Path) -> None:
         remove_leftover_files(folder)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that files will be written into, unless it is there, and find out that they can be.
+
+    Raises:
+        OutputError: As `atomic_writer` would for a file in it.
+    """
+    with _reported(path):
+        path.mkdir(parents=True, exist_ok=True)
+    check_destination(path / temporary_file_name())
+
+
 class _OutputFile(io.FileIO):
     """A raw file whose write errors are `OutputError`, naming the destination and not the temporary file."""
 

@@ -11,16 +11,19 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch.distributions import Normal, kl_divergence
 
+from detectors.bayesian.train import AccuracyDroppedError, Epoch, TrainState
 from detectors.calibration.plan import CalibrationPlan
 from scanner.bayesian import fit_bayesian as module
+from scanner.bayesian import train_posteriors
 from scanner.bayesian.fit_bayesian import BayesianFit, fit_bayesian, widest_delta
 from scanner.bayesian.fit_posterior import TailData
 from scanner.errors import UsageError
 from scanner.graph import torch_ops
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.torch_ops import UnsupportedNodeError
-from scanner.graph.weights import Tail, cut_tail, weight_tensors
+from scanner.graph.weights import Tail, cut_tail, weight_tensors, weight_values
 from scanner.options import BayesianOptions
 
 CLASSES, SIZE = 3, 4
@@ -89,7 +92,7 @@ def cross(count: int = 90) -> CalibrationPlan:
 def test_no_image_is_scored_by_a_posterior_that_trained_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[np.ndarray] = []
     scored: list[np.ndarray] = []
-    train, score = module.trained_posterior, module._score
+    train, score = train_posteriors.trained_posterior, train_posteriors._score
 
     def watched_train(*arguments, **named):
         trained.append(arguments[4])
@@ -99,8 +102,8 @@ def test_no_image_is_scored_by_a_posterior_that_trained_on_it(monkeypatch: pytes
         scored.append(arguments[2])
         return score(*arguments)
 
-    monkeypatch.setattr(module, "trained_posterior", watched_train)
-    monkeypatch.setattr(module, "_score", watched_score)
+    monkeypatch.setattr(train_posteriors, "trained_posterior", watched_train)
+    monkeypatch.setattr(train_posteriors, "_score", watched_score)
     data = blobs()
     fit_bayesian(small_tail(), data, data.classes, cross(), OPTIONS, 0, "cpu", Listener())
     assert [len(rows) for rows in trained] == [90, 72, 72, 72, 72, 72]
@@ -162,6 +165,59 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one_does(tmp_path: Pat
     assert np.array_equal(resumed.clean_scores, whole.clean_scores)
 
 
+def stopped_at(monkeypatch: pytest.MonkeyPatch, deltas: set[float], epoch: int) -> list[float]:
+    """Makes cross-fitted trainings stop at these widths, after an epoch. Returns the widths that are trained."""
+    tried: list[float] = []
+    train = train_posteriors.trained_posterior
+
+    def watched(*arguments, finished, **named):
+        layer = next(iter(arguments[1].layers.values()))
+        delta = round(float((layer.weight_std.max() / layer.weight_mean.abs().max()).detach()), 3)
+        tried.append(delta)
+
+        def stop(epoch_: Epoch, state: TrainState) -> None:
+            if delta in deltas and len(arguments[4]) == 72 and epoch_.number == epoch:
+                raise AccuracyDroppedError(1.0, 0.9, epoch)
+            finished(epoch_, state)
+
+        return train(*arguments, finished=stop, **named)
+
+    monkeypatch.setattr(train_posteriors, "trained_posterior", watched)
+    return tried
+
+
+def test_a_width_that_does_not_bear_training_gives_way_to_a_narrower_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = Listener()
+    expected = fitted_in(tmp_path / "narrow", delta=0.3)
+    tried = stopped_at(monkeypatch, {0.8, 0.5}, 1)
+    found = fitted_in(tmp_path / "states", listener=listener, delta=None)
+    assert sorted(set(tried), reverse=True) == [0.8, 0.5, 0.3]
+    assert found.info == expected.info
+    assert found.info.delta == 0.3
+    np.testing.assert_array_equal(found.clean_scores, expected.clean_scores)
+    assert [line for line in listener.said if "too wide" in line] == [
+        f"bayesian: delta {delta} is too wide to be fine-tuned: clean accuracy fell from 100.0% to 90.0% after 1 epochs"
+        for delta in (0.8, 0.5)
+    ]
+
+
+def test_a_run_that_narrowed_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_at(monkeypatch, {0.8}, 2)
+    first = fitted_in(tmp_path, delta=None, epochs=2)
+    again = fitted_in(tmp_path, delta=None, epochs=2)
+    assert first.info == again.info
+    assert again.info.delta == 0.5
+
+
+def test_a_width_that_was_asked_for_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_at(monkeypatch, {0.5}, 1)
+    data = blobs()
+    with pytest.raises(UsageError, match=r"fine-tuning was stopped: clean accuracy fell.*Lower --bayesian-delta"):
+        fit_bayesian(small_tail(), data, data.classes, cross(), replace(OPTIONS, delta=0.5), 0, "cpu", Listener())
+
+
 def test_a_training_of_other_images_or_with_more_epochs_is_not_taken_for_this_one(tmp_path: Path) -> None:
     fitted_in(tmp_path, epochs=2)
     with pytest.raises(UsageError, match="belongs to a fit of another model, reference or setting"):
@@ -208,6 +264,49 @@ def test_the_width_is_the_widest_that_keeps_clean_accuracy(monkeypatch: pytest.M
     assert widest_delta(small_tail(), data, cross(), OPTIONS, 0, "cpu") == max(module.DELTAS)
     monkeypatch.setattr(module, "DELTAS", (0.1, 50.0))
     assert widest_delta(small_tail(), data, cross(), OPTIONS, 0, "cpu") == 0.1
+
+
+def test_a_point_of_clean_accuracy_is_what_a_wider_posterior_may_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 500 images, a width of 0.2 loses 5 and one of 0.3 loses 6."""
+    lost = {0.05: 0, 0.1: 3, 0.2: 5, 0.3: 6, 0.5: 4, 0.8: 80}
+    data = blobs(500)
+
+    class Statistics:
+        def __init__(self, wrong: int) -> None:
+            self.wrong = wrong
+
+        def mean_probabilities(self) -> np.ndarray:
+            predicted = data.classes.copy()
+            predicted[: self.wrong] = (predicted[: self.wrong] + 1) % CLASSES
+            return np.eye(CLASSES)[predicted]
+
+    class Draws:
+        def __init__(self, delta: float, _device: str) -> None:
+            self.delta = delta
+
+        def run(self, *_: object, **__: object) -> Statistics:
+            return Statistics(lost.get(self.delta, 0))
+
+    monkeypatch.setattr(module, "untrained_posterior", lambda _tail, settings, *_: settings.delta)
+    monkeypatch.setattr(module, "DrawScorer", Draws)
+    assert widest_delta(small_tail(), data, cross(500), OPTIONS, 0, "cpu") == 0.5
+    lost[0.5] = 6
+    assert widest_delta(small_tail(), data, cross(500), OPTIONS, 0, "cpu") == 0.2
+
+
+@pytest.mark.parametrize("prior_std", [0.3, 1.0])
+def test_the_stated_divergence_is_that_from_a_prior_of_the_chosen_width(prior_std: float) -> None:
+    data, tail = blobs(), small_tail()
+    options = replace(OPTIONS, prior_std=prior_std)
+    found = fit_bayesian(tail, data, data.classes, cross(), options, 0, "cpu", Listener())
+    total = 0.0
+    for value, mean, std in zip(
+        weight_values(tail), found.posterior.means(), found.posterior.deviations(), strict=True
+    ):
+        posterior = Normal(torch.from_numpy(mean.copy()), torch.from_numpy(std.copy()))
+        total += float(kl_divergence(posterior, Normal(torch.from_numpy(value.copy()), prior_std)).sum())
+    assert found.info.prior_std == prior_std
+    assert found.info.training["kl"][-1] == pytest.approx(total / len(data.classes), rel=1e-4)
 
 
 def test_the_same_seed_gives_the_same_posterior_and_scores() -> None:

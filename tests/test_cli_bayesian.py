@@ -6,16 +6,23 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from scanner import run_scan, score
+from scanner.cli.fit_summary import fit_summary
 from scanner.errors import ProfileError
+from scanner.fit import FitResult
+from scanner.options import ScanOptions
 from scanner.profile.content import Profile
+from scanner.profile.header import DeterministicNodes
 from scanner.profile.reader import read_profile
 from scanner.profile.writer import write_profile
+from scanner.score import Scorer
 
 FEW = ("--bayesian-samples", "6", "--bayesian-epochs", "1")
 
@@ -71,6 +78,8 @@ def test_a_scan_finds_the_backdoor_states_its_cost_and_repeats_itself(cli, fitte
         "bayesian:variation-ratio",
     }
     report = json.loads((tmp_path / "a.json").read_text())
+    named = {top["key"] for row in rows_of(tmp_path / "a.jsonl") for top in row["top_scores"]}
+    assert not named & {key for key in first["scores"] if key.startswith("bayesian:") and key != "bayesian:bald"}
     assert report["detector"]["parameters"]["bayesian"]["posterior"] == "fine-tuned"
     entering = {score["key"]: score["combined"] for score in report["detector"]["scores"]}
     assert entering["bayesian:bald"]
@@ -90,31 +99,37 @@ def test_a_scan_with_a_posterior_never_imports_torch(fitted, demo_files) -> None
 
 def test_an_untrained_posterior_is_called_so_everywhere(cli, demo_files, tmp_path) -> None:
     path, rows, report = tmp_path / "u.h5", tmp_path / "u.jsonl", tmp_path / "u.json"
+    others = [tmp_path / name for name in ("u.sarif", "u.xml", "u.md", "u.html")]
     arguments = ("--bayesian-epochs", "0", "--bayesian-layers", "all", "--bayesian-samples", "3")
     done = cli(*fit_arguments(demo_files, path), *arguments)
     assert done.returncode == 0, done.stderr
     assert "untrained posterior (no epochs were asked for)" in done.stderr
     assert "untrained posterior around the model's weights" in done.stderr
-    done = cli("scan", demo_files / "inputs", "--profile", path, "--rows", rows, "--report", report)
+    reports = [argument for name in (report, *others) for argument in ("--report", name)]
+    done = cli("scan", demo_files / "inputs", "--profile", path, "--rows", rows, *reports)
     assert done.returncode == 1, done.stderr
     assert "(all, untrained)" in done.stderr
     assert "bayesian-untrained:bald" in rows_of(rows)[0]["scores"]
     text = json.loads(report.read_text())
     assert text["detector"]["parameters"]["bayesian"]["posterior"] == "untrained"
     assert any("untrained posterior" in warning for warning in text["warnings"])
+    for other in others:
+        assert "an untrained posterior around the model" in other.read_text(), other.name
 
 
 @pytest.mark.slow
 def test_a_finished_training_is_resumed_and_a_foreign_one_refused(cli, fitted, demo_files, tmp_path) -> None:
     path, _ = fitted
     states = path.parent / "states"
-    assert {item.name for item in states.iterdir()} == {"posterior.pt", *(f"fold-{k}.pt" for k in range(5))}
+    delta = read_profile(path).header.bayesian.delta
+    names = ["posterior", *(f"fold-{k}" for k in range(5))]
+    assert {item.name for item in states.iterdir()} == {f"{name}-delta-{delta}.pt" for name in names}
     again = tmp_path / "again.h5"
     done = cli(*fit_arguments(demo_files, again), *FEW, "--checkpoint", states)
     assert done.returncode == 0, done.stderr
     assert "epoch" not in done.stderr
     assert read_profile(again).digest == read_profile(path).digest
-    done = cli(*fit_arguments(demo_files, again), *FEW, "--checkpoint", states, "--bayesian-delta", "0.2")
+    done = cli(*fit_arguments(demo_files, again), *FEW, "--checkpoint", states, "--bayesian-prior-std", "0.2")
     assert done.returncode == 2
     assert "belongs to a fit of another model, reference or setting" in done.stderr
     others = tmp_path / "ref"  # as many images of as many classes, and one of them another one
@@ -126,7 +141,7 @@ def test_a_finished_training_is_resumed_and_a_foreign_one_refused(cli, fitted, d
     done = cli(*arguments, *FEW, "--checkpoint", states)
     assert done.returncode == 2, done.stderr
     assert "belongs to a fit of another model, reference or setting" in done.stderr
-    (states / "posterior.pt").write_bytes(b"PK\x03\x04 nonsense")
+    (states / f"posterior-delta-{delta}.pt").write_bytes(b"PK\x03\x04 nonsense")
     done = cli(*fit_arguments(demo_files, again), *FEW, "--checkpoint", states)
     assert done.returncode == 2
     assert "is not a training state" in done.stderr
@@ -138,6 +153,8 @@ def test_a_finished_training_is_resumed_and_a_foreign_one_refused(cli, fitted, d
     [
         (("--bayesian", "--bayesian-layers", "half"), "is no choice of layers"),
         (("--bayesian", "--bayesian-delta", "0"), "is not between 0 and 10"),
+        (("--bayesian", "--bayesian-prior-std", "nan"), "is not between 0 and 10"),
+        (("--bayesian-prior-std", "0.5"), "are set without it"),
         (("--bayesian-samples", "10"), "are set without it"),
         pytest.param(
             ("--bayesian", "--bayesian-delta", "9"),
@@ -163,6 +180,69 @@ def test_export_says_why_it_cannot(cli, fitted, tmp_path) -> None:
 
 def altered(profile: Profile, **changes: object) -> Profile:
     return replace(profile, header=profile.header.model_copy(update=changes), stored_header=None)
+
+
+def test_the_summary_of_a_fit_says_what_stays_deterministic(fitted) -> None:
+    profile = read_profile(fitted[0])
+    assert profile.header.bayesian is not None
+    nodes = DeterministicNodes(operator="MatMul", count=2, reason="it multiplies activations with each other")
+    info = profile.header.bayesian.model_copy(update={"deterministic": (nodes,)})
+    lines = fit_summary(FitResult(altered(profile, bayesian=info), fitted[0], 0.0))
+    assert lines[7].strip() == "2 MatMul stay deterministic: it multiplies activations with each other"
+    assert "posterior over" in lines[6]
+
+
+class Clock:
+    """Time that passes only by what is run."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_the_cost_is_measured_from_the_graph_and_a_few_draws(fitted, monkeypatch) -> None:
+    """0.5 s for a run of the graph, and for a draw 0.2 s to load it and 0.1 s to run it."""
+    clock = Clock()
+    scorer = Scorer(read_profile(fitted[0]), "cpu")
+    size, draws = scorer.batch_size, 6
+
+    class Session:
+        def run(self, *_: object) -> dict[str, np.ndarray]:
+            clock.now += 0.5
+            return {"tail": np.zeros((size, 1))}
+
+    class Draws:
+        def run(self, inputs: dict[str, np.ndarray], batch_size: int = size, draws: int = 0) -> None:
+            clock.now += draws * (0.2 + 0.1 * len(inputs["tail"]) / batch_size)
+
+    monkeypatch.setattr(score, "time", clock)
+    monkeypatch.setattr(scorer, "_session", Session())
+    monkeypatch.setattr(scorer, "_draws", Draws())
+    monkeypatch.setattr(scorer, "chunk", 4 * size)
+    plain, drawn = scorer.seconds_per_image() or (0.0, 0.0)
+    assert plain == pytest.approx(0.5 / size)
+    assert drawn == pytest.approx(draws * (0.2 + 4 * 0.1) / (4 * size))
+
+
+def test_the_cost_is_stated_for_the_threads_and_inputs_of_the_scan(fitted, monkeypatch) -> None:
+    said: list[str] = []
+
+    class Listener:
+        def say(self, text: str) -> None:
+            said.append(text)
+
+        def task(self, _name: str, _total: int) -> Callable[[int], None]:
+            return lambda _done: None
+
+    monkeypatch.setattr(Scorer, "seconds_per_image", lambda _self: (0.01, 0.03))
+    options = ScanOptions(Path("inputs"), fitted[0], device="cpu", threads=2)
+    run_scan._scorer(read_profile(fitted[0]), options, 50, Listener())
+    assert said == [
+        "bayesian: 6 draws of 2 weight tensors (last-stage, fine-tuned); expected 20 s per 1,000 images on 2 threads "
+        "(4.0 times a plain scan), 1 s in all"
+    ]
 
 
 def test_a_profile_whose_posterior_does_not_fit_is_refused(fitted, cli, demo_files, tmp_path) -> None:

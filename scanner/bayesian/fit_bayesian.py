@@ -6,11 +6,10 @@ draws -> scores
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -21,13 +20,13 @@ from detectors.base import ScoreName
 from detectors.bayesian.draws import draws_digest
 from detectors.bayesian.layers import flipout_layers
 from detectors.bayesian.moped import MopedSettings
-from detectors.bayesian.train import AccuracyDroppedError, Epoch, TrainSettings, TrainState
+from detectors.bayesian.train import AccuracyDroppedError
 from detectors.bayesian.uncertainty import BAYESIAN_KINDS
 from detectors.calibration.plan import CalibrationPlan
-from scanner.bayesian.checkpoint import Checkpoints
-from scanner.bayesian.fit_posterior import TailData, bayesian_network, trained_posterior, untrained_posterior
+from scanner.bayesian.fit_posterior import TailData, bayesian_network, untrained_posterior
 from scanner.bayesian.posterior import Posterior
 from scanner.bayesian.scorer import DrawScorer
+from scanner.bayesian.train_posteriors import Outcome, trained_outcome, untrained_outcome
 from scanner.errors import UsageError
 from scanner.graph.bundle import LOGITS
 from scanner.graph.session import Device, GraphSession
@@ -39,12 +38,12 @@ from scanner.options import BayesianOptions
 from scanner.profile.header import BayesianInfo, DeterministicNodes, GaussianWeights
 from scanner.progress import Progress
 
-CHUNK = 512
 COMBINED_KIND = "bald"
 """The one score that enters the combined p-value: the paper's. The others get p-values of their own."""
 LOWER_BOUND = 0.0
 DELTAS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 TRIED_DRAWS = 10
+TRIED_IMAGES = 512
 TRIED_DROP = 0.01
 TRIED_ROWS = 4
 LOGITS_TOLERANCE = 0.01
@@ -72,16 +71,6 @@ class BayesianFit:
     enters: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """A posterior, the clean scores, the share that draws and network get right, and how training went."""
-
-    posterior: Posterior
-    scores: NDArray[np.float64]
-    correct: NDArray[np.bool_]
-    training: dict[str, object]
-
-
 def fit_bayesian(
     tail: Tail,
     data: TailData,
@@ -107,29 +96,27 @@ def fit_bayesian(
     Raises:
         UsageError: If fine-tuning costs the network its accuracy, or a checkpoint does not belong here.
     """
-    delta = options.delta
-    if delta is None:
-        delta = widest_delta(tail, data, plan, options, seed, device)
-        progress.say(f"bayesian: delta {delta}, the widest of {DELTAS} that keeps clean accuracy")
-    moped = MopedSettings(delta=delta, prior_std=options.prior_std)
-    initial = untrained_posterior(tail, moped, options.samples, seed)
-    reason = _why_untrained(tail, data, options, moped, _training_device(device))
+    if options.delta is not None:
+        deltas: tuple[float, ...] = (options.delta,)
+    else:
+        deltas = _up_to(widest_delta(tail, data, plan, options, seed, device))
+        progress.say(f"bayesian: delta {deltas[0]}, the widest of {DELTAS} that keeps clean accuracy")
+    where = _training_device(device)
+    reason = _why_untrained(tail, data, options, MopedSettings(delta=deltas[0]), where)
     if reason is None:
-        outcome = _trained(initial, tail, data, plan, options, moped, seed, device, progress)
+        delta, outcome = _trained(deltas, tail, data, plan, options, seed, device, where, progress)
     else:
         progress.say(f"bayesian: untrained posterior ({reason})")
-        rows = plan.unseen()
-        step = progress.task("weight draws", len(rows))
-        scores, correct = _score(initial, data, rows, device, step)
-        outcome = _Outcome(initial, scores, correct, {})
+        delta, moped = deltas[0], MopedSettings(delta=deltas[0], prior_std=options.prior_std)
+        outcome = untrained_outcome(tail, data, plan, options, moped, seed, device, progress)
     unseen = plan.unseen()
     info = BayesianInfo(
         posterior="fine-tuned" if reason is None else "untrained",
         reason=reason,
         layers=options.layers,
-        weights=tuple(GaussianWeights(name=b.name, offset=b.offset, shape=b.shape) for b in initial.blocks),
+        weights=tuple(GaussianWeights(name=b.name, offset=b.offset, shape=b.shape) for b in outcome.posterior.blocks),
         deterministic=_deterministic(tail),
-        inputs=initial.inputs,
+        inputs=outcome.posterior.inputs,
         samples=options.samples,
         seed=seed,
         draws_digest=draws_digest(outcome.posterior.means(), outcome.posterior.deviations(), seed),
@@ -161,7 +148,7 @@ def widest_delta(
         device: For the draws.
     """
     fitted = np.flatnonzero(plan.folds == 0) if plan.method == "split" else np.arange(len(plan.folds))
-    rows = fitted[np.linspace(0, len(fitted) - 1, min(len(fitted), CHUNK)).astype(int)]
+    rows = fitted[np.linspace(0, len(fitted) - 1, min(len(fitted), TRIED_IMAGES)).astype(int)]
     batch, classes = data.batch(rows), data.classes[rows]
 
     def accuracy(delta: float) -> float:
@@ -171,9 +158,43 @@ def widest_delta(
 
     centre = accuracy(min(DELTAS) * 1e-3)
     for delta in sorted(DELTAS, reverse=True):
-        if centre - accuracy(delta) <= TRIED_DROP:
+        if centre - accuracy(delta) <= TRIED_DROP + 1e-12:
             return delta
     return min(DELTAS)
+
+
+def _up_to(widest: float) -> tuple[float, ...]:
+    """The widths that may be tried, the widest first."""
+    return tuple(delta for delta in sorted(DELTAS, reverse=True) if delta <= widest)
+
+
+def _trained(
+    deltas: Sequence[float],
+    tail: Tail,
+    data: TailData,
+    plan: CalibrationPlan,
+    options: BayesianOptions,
+    seed: int,
+    device: Device,
+    where: torch.device,
+    progress: Progress,
+) -> tuple[float, Outcome]:
+    """The first of the widths whose fine-tuning keeps clean accuracy, and what comes of it.
+
+    Fine-tuning is noisier than draws: a width that draws bear may be too much for it.
+    """
+    for delta in deltas:
+        moped = MopedSettings(delta=delta, prior_std=options.prior_std)
+        try:
+            return delta, trained_outcome(tail, data, plan, options, moped, seed, device, where, progress)
+        except AccuracyDroppedError as error:
+            dropped = error
+            progress.say(f"bayesian: delta {delta} is too wide to be fine-tuned: {dropped}")
+    raise UsageError(
+        f"fine-tuning was stopped: {dropped}",
+        where="--bayesian",
+        hint="Lower --bayesian-delta, or use --bayesian-epochs 0 for the untrained posterior",
+    )
 
 
 def _why_untrained(
@@ -205,122 +226,8 @@ def _agrees(network: GraphNetwork, tail: Tail, data: TailData, where: torch.devi
     return logits.shape == expected.shape and bool((np.abs(logits - expected) <= LOGITS_TOLERANCE * scale).all())
 
 
-def _trained(
-    initial: Posterior,
-    tail: Tail,
-    data: TailData,
-    plan: CalibrationPlan,
-    options: BayesianOptions,
-    moped: MopedSettings,
-    seed: int,
-    device: Device,
-    progress: Progress,
-) -> _Outcome:
-    """Train one posterior for scans, and where the plan cross-fits, one more without each fold."""
-    settings = TrainSettings(epochs=options.epochs, seed=seed)
-    saved = _checkpoints(initial, data, plan, options, settings)
-    jobs = list(_jobs(plan))
-    step = progress.task("fine-tuning", len(jobs) * settings.epochs)
-    where = _training_device(device)
-    posteriors: list[Posterior] = []
-    histories: dict[str, tuple[Epoch, ...]] = {}
-    for number, (name, rows, _) in enumerate(jobs):
-        state = None if saved is None else saved.load(name)
-        if state is not None and state.epoch > settings.epochs:
-            raise UsageError(
-                f"{state.epoch} epochs are trained already, {settings.epochs} are asked for",
-                where=str(options.checkpoint),
-                hint="Give --checkpoint another folder, or ask for as many epochs",
-            )
-        histories[name] = () if state is None else state.history
-
-        def finished(epoch: Epoch, state: TrainState, name: str = name, number: int = number) -> None:
-            if saved is not None:
-                saved.save(name, state)
-            step(number * settings.epochs + epoch.number)
-            progress.say(
-                f"fine-tuning {name}: epoch {epoch.number}/{settings.epochs}, cross-entropy {epoch.cross_entropy:.4f}, "
-                f"KL per image {epoch.kl:.3g}, clean accuracy {epoch.accuracy:.2%}"
-            )
-            histories[name] = state.history
-
-        try:
-            posterior = trained_posterior(
-                initial,
-                bayesian_network(tail, moped),
-                tail,
-                data,
-                rows,
-                settings,
-                device=where,
-                state=state,
-                finished=finished,
-            )
-        except AccuracyDroppedError as dropped:
-            raise UsageError(
-                f"fine-tuning was stopped: {dropped}",
-                where="--bayesian",
-                hint="Lower --bayesian-delta, or use --bayesian-epochs 0 for the untrained posterior",
-            ) from None
-        posteriors.append(posterior)
-    unseen = plan.unseen()
-    scores, correct = np.empty((len(data.classes), len(BAYESIAN_KINDS))), np.zeros(len(data.classes), bool)
-    draws = progress.task("weight draws", len(unseen))
-    done = 0
-    for posterior, (_, _, scored) in zip(posteriors, jobs, strict=True):
-        if len(scored):
-            scores[scored], correct[scored] = _score(posterior, data, scored, device, _shifted(draws, done))
-            done += len(scored)
-    epochs = histories[jobs[0][0]]
-    training = {**asdict(settings), "images": len(jobs[0][1]), "posteriors": len(jobs)}
-    training |= {"cross_entropy": [epoch.cross_entropy for epoch in epochs], "kl": [epoch.kl for epoch in epochs]}
-    return _Outcome(posteriors[0], scores[unseen], correct[unseen], training)
-
-
-def _jobs(plan: CalibrationPlan) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.int64]]]:
-    """Name, rows to train on, and rows to score, of every posterior; the first is for scans."""
-    if plan.method == "split":
-        yield "posterior", np.flatnonzero(plan.folds == 0), plan.unseen()
-        return
-    yield "posterior", np.arange(len(plan.folds)), np.empty(0, np.int64)
-    for fold in range(int(plan.folds.max()) + 1):
-        yield f"fold-{fold}", np.flatnonzero(plan.folds != fold), np.flatnonzero(plan.folds == fold)
-
-
-def _score(
-    posterior: Posterior, data: TailData, rows: NDArray[np.int64], device: Device, step: Callable[[int], None]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Scores of rows, and whether the mean over draws classifies each as its class."""
-    scorer = DrawScorer(posterior, device)
-    scores, correct = [], []
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        statistics = scorer.run(data.batch(chunk), batch_size=64)
-        scores.append(scorer.columns(statistics))
-        correct.append(statistics.mean_probabilities().argmax(1) == data.classes[chunk])
-        step(start + len(chunk))
-    return np.concatenate(scores), np.concatenate(correct)
-
-
-def _shifted(step: Callable[[int], None], before: int) -> Callable[[int], None]:
-    return lambda count: step(before + count)
-
-
 def _training_device(device: Device) -> torch.device:
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _checkpoints(
-    initial: Posterior, data: TailData, plan: CalibrationPlan, options: BayesianOptions, settings: TrainSettings
-) -> Checkpoints | None:
-    if options.checkpoint is None:
-        return None
-    # Not the number of epochs: training on is the same as having asked for more at first.
-    same = {name: value for name, value in asdict(settings).items() if name != "epochs"}
-    key = hashlib.sha256(json.dumps([same, options.prior_std, data.origin]).encode())
-    for part in (initial.graph, initial.weights, initial.stds, data.classes, plan.folds):
-        key.update(np.ascontiguousarray(np.frombuffer(part, np.uint8) if isinstance(part, bytes) else part).data)
-    return Checkpoints(options.checkpoint, key.hexdigest())
 
 
 def _deterministic(tail: Tail) -> tuple[DeterministicNodes, ...]:

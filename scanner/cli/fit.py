@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from scanner.errors import UsageError
-from scanner.options import BayesianOptions, Device, FitOptions
+from scanner.options import BayesianOptions, Device, FitOptions, check_layer_choice
 
 DEFAULTS = BayesianOptions()
+WIDEST = 10.0
 
 
 def fit(
@@ -71,6 +72,9 @@ def fit(
             "that keeps clean accuracy."
         ),
     ] = DEFAULTS.delta,
+    bayesian_prior_std: Annotated[
+        float | None, typer.Option(help="Standard deviation of the prior around the model's weights.")
+    ] = DEFAULTS.prior_std,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder to save the fine-tuning to after every epoch, and to resume it from.")
     ] = None,
@@ -108,18 +112,21 @@ def fit(
                 samples=bayesian_samples,
                 epochs=bayesian_epochs,
                 delta=bayesian_delta,
+                prior_std=bayesian_prior_std,
                 checkpoint=checkpoint,
             ),
         ),
         gallery=gallery,
     )
-    from scanner.atomic import check_destination
+    from scanner.atomic import check_destination, make_folder
     from scanner.cli.console import TerminalProgress
     from scanner.cli.doctor import NAME_CLASH, name_clash
     from scanner.cli.fit_summary import print_fit_summary
     from scanner.fit import fit as run_fit
 
     check_destination(output)
+    if checkpoint is not None:
+        make_folder(checkpoint)
     with TerminalProgress(quiet) as progress:
         if name_clash():
             progress.say(f"warning: {NAME_CLASH}")
@@ -134,8 +141,10 @@ def parse_bayesian(wanted: bool, options: BayesianOptions) -> BayesianOptions | 
     Raises:
         UsageError: If one is out of range, or set without ``--bayesian``.
     """
-    if options.delta is not None and not 0.0 < options.delta <= 10.0:
-        raise UsageError(f"{options.delta} is not between 0 and 10", where="--bayesian-delta")
+    check_layer_choice(options.layers)
+    for name, value in (("delta", options.delta), ("prior-std", options.prior_std)):
+        if value is not None and not 0.0 < value <= WIDEST:
+            raise UsageError(f"{value} is not between 0 and {WIDEST:g}", where=f"--bayesian-{name}")
     if not wanted and options != DEFAULTS:
         raise UsageError(
             "options of the Bayesian detector are set without it", where="--bayesian", hint="Add --bayesian"

@@ -34,6 +34,10 @@ def fit_summary(result: FitResult) -> list[str]:
             f"bayesian         {info.posterior} posterior over {len(info.weights)} weight tensors ({info.layers}), "
             f"{info.samples} draws; clean accuracy {info.clean_accuracy:.2%}, without draws {info.network_accuracy:.2%}"
         )
+        lines += [
+            f"                 {nodes.count} {nodes.operator} stay deterministic: {nodes.reason}"
+            for nodes in info.deterministic
+        ]
     lines += [f"warning: {warning}" for warning in header.warnings]
     lines.append(f"profile          {result.path} (sha256 {result.profile.digest[:16]})")
     return lines

@@ -16,8 +16,8 @@ from scanner.graph.bundle import LOGITS, GraphBundle, WeightsBuffer, element_cou
 from scanner.graph.cut import consumed
 from scanner.graph.shapes import BATCH, TensorType, tensor_types
 from scanner.graph.taps import Tap
+from scanner.options import ALL, LAST_STAGE, check_layer_choice
 
-LAST_STAGE, ALL = "last-stage", "all"
 _RESOLUTION_LOSS = 2
 _LAST_SHARE = 0.75
 
@@ -114,17 +114,14 @@ def choose_weights(model: onnx.ModelProto, candidates: Sequence[Tap], which: str
     Raises:
         UsageError: If the choice is none of these, or no layer is left.
     """
+    check_layer_choice(which)
     found = weight_tensors(model)
     if which == LAST_STAGE:
         chosen = _last_stage(model, candidates, found)
     elif which == ALL:
         chosen = found
-    elif which.isascii() and which.isdigit() and int(which[:9]) >= 1:
-        chosen = found[-int(which[:9]) :]
     else:
-        raise UsageError(
-            f"{which!r} is no choice of layers", where="--bayesian-layers", hint="Use all, last-stage or a number"
-        )
+        chosen = found[-int(which) :]
     if not chosen:
         raise UsageError(
             "the network has no linear or convolutional layer with float32 weights",
