@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import hypothesis.strategies as st
 import pytest
@@ -96,10 +97,24 @@ def test_examples_of_a_batch_are_decorrelated() -> None:
     torch.testing.assert_close(direct[:, 0], direct[:, 1])
 
 
-def test_gradients_are_unbiased_and_vary_less_than_with_one_weight_draw_a_batch() -> None:
-    torch.manual_seed(0)
+def linear() -> tuple[FlipoutLayer, torch.Tensor]:
     layer = FlipoutLinear(moped(torch.randn(4, 6, dtype=torch.float64), WIDE), None)
-    x, target = torch.randn(32, 6, dtype=torch.float64), torch.randint(0, 4, (32,))
+    return layer, torch.randn(32, 6, dtype=torch.float64)
+
+
+def convolution() -> tuple[FlipoutLayer, torch.Tensor]:
+    weight = torch.randn(4, 2, 3, 3, dtype=torch.float64) / 4
+    layer = FlipoutConv(moped(weight, WIDE), None, padding=1, padding_mode="reflect")
+    return layer, torch.randn(32, 2, 4, 4, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("build", [linear, convolution])
+def test_gradients_are_unbiased_and_vary_less_than_with_one_weight_draw_a_batch(
+    build: Callable[[], tuple[FlipoutLayer, torch.Tensor]],
+) -> None:
+    torch.manual_seed(0)
+    layer, x = build()
+    target = torch.randint(0, 4, (32,))
 
     def gradients(flipout: bool, draws: int) -> torch.Tensor:
         seeded(layer, 3)
@@ -108,11 +123,11 @@ def test_gradients_are_unbiased_and_vary_less_than_with_one_weight_draw_a_batch(
         for _ in range(draws):
             layer.zero_grad()
             if flipout:
-                logits = layer(x)
+                output = layer(x)
             else:
                 noise = torch.randn(layer.weight_mean.shape, generator=generator, dtype=torch.float64)
-                logits = F.linear(x, layer.weight_mean + layer.weight_std * noise)
-            F.cross_entropy(logits, target).backward()
+                output = layer._apply_weight(x, layer.weight_mean + layer.weight_std * noise, None)
+            F.cross_entropy(output.flatten(2).mean(2) if output.ndim > 2 else output, target).backward()
             out.append(torch.cat([layer.weight_mean.grad.flatten(), layer.weight_rho.grad.flatten()]))
         return torch.stack(out)
 
@@ -148,6 +163,24 @@ def test_mean_weights_give_the_deterministic_layer(kind: type, arguments: dict, 
     layer.stochastic = True
     assert seeded(layer)(x).shape == conv(x).shape
     assert (seeded(layer)(x) - conv(x)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(("kind", "arguments", "size"), SHAPES)
+def test_perturbations_take_the_same_way_as_the_weights(
+    kind: type, arguments: dict, size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without signs, a Flipout pass is a pass with perturbed weights: stride, padding, dilation and groups alike."""
+    monkeypatch.setattr(FlipoutLayer, "_signs", lambda _self, _like: torch.ones(()))
+    torch.manual_seed(0)
+    conv = kind(4, 8, 3, dtype=torch.float64, **arguments)
+    given = {key: value for key, value in arguments.items() if key != "bias"}
+    layer = seeded(FlipoutConv(moped(conv.weight, WIDE), conv.bias, **given), 5)
+    noise = torch.randn(conv.weight.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    x = torch.randn(2, 4, *size, dtype=torch.float64)
+    with torch.no_grad():
+        found = layer(x)
+        conv.weight += layer.weight_std * noise
+        torch.testing.assert_close(found, conv(x))
 
 
 def test_tokens_share_the_signs_of_their_example() -> None:

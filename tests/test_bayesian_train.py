@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from detectors.bayesian import train
 from detectors.bayesian.convert import convert
 from detectors.bayesian.layers import FlipoutLayer, flipout_layers
 from detectors.bayesian.moped import MopedSettings
@@ -158,6 +160,58 @@ def test_a_fall_of_accuracy_stops_the_training(problem) -> None:
         tuned(network, images, labels, settings, moped=MopedSettings(delta=3.0, prior_std=30.0))
     assert caught.value.before - caught.value.after > 0.02
     assert caught.value.epoch < 50
+
+
+@pytest.mark.parametrize(("after", "stopped"), [(0.975, True), (0.985, False)])
+def test_two_points_of_accuracy_are_the_limit(problem, monkeypatch, after: float, stopped: bool) -> None:
+    measured = iter([1.0, after])
+    monkeypatch.setattr(train, "_accuracy", lambda *_, **__: next(measured))
+    expected = pytest.raises(AccuracyDroppedError) if stopped else nullcontext()
+    with expected:
+        tuned(*problem, TrainSettings(epochs=1))
+
+
+def test_gradients_are_clipped_to_their_norm(problem, monkeypatch) -> None:
+    norms: list[float] = []
+    step = torch.optim.Adam.step
+
+    def watched(self: torch.optim.Adam, *arguments):
+        gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+        norms.append(float(torch.cat(gradients).norm()))
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    tuned(*problem, TrainSettings(epochs=1, clip_norm=1e9, max_accuracy_drop=1.0))
+    limit = min(norms) / 2
+    norms.clear()
+    tuned(*problem, TrainSettings(epochs=1, clip_norm=limit, max_accuracy_drop=1.0))
+    assert norms == pytest.approx([limit] * len(norms), rel=1e-3)
+
+
+def test_every_epoch_takes_every_image_once_in_an_order_of_its_own(problem) -> None:
+    network, images, labels = problem
+
+    def orders(seed: int) -> list[list[int]]:
+        """Of the epochs: training looks at batches of 7, the measurements of accuracy at images in sequence."""
+        seen: list[list[int]] = []
+
+        def fetch(index: torch.Tensor) -> list[torch.Tensor]:
+            seen.append(index.tolist())
+            return [images[index]]
+
+        settings = TrainSettings(epochs=2, batch_size=7, seed=seed, max_accuracy_drop=1.0)
+        fine_tune(convert(copy.deepcopy(network), MopedSettings()).module, fetch, labels, settings)
+        batches = [batch for batch in seen if batch != sorted(batch)]
+        per_epoch = -(-IMAGES // 7)
+        assert len(batches) == 2 * per_epoch
+        epochs = batches[:per_epoch], batches[per_epoch:]
+        return [[image for batch in epoch for image in batch] for epoch in epochs]
+
+    one, other = orders(1), orders(2)
+    for order in (*one, *other):
+        assert sorted(order) == list(range(IMAGES))
+    assert one == orders(1)
+    assert len({tuple(order) for order in (*one, *other)}) == 4
 
 
 def test_a_run_resumed_after_the_stop_stops_again(problem) -> None:
