@@ -44,6 +44,23 @@ def test_readme_figures_are_those_of_the_result_file() -> None:
         assert [cell.strip(" *") for cell in rows[line].split("|")[2:4]] == values
 
 
+def test_the_table_of_costs_is_that_of_the_result_file() -> None:
+    networks = json.loads((ROOT / "benchmarks/results/bayesian_cpu.json").read_text())["networks"]
+    lines = (ROOT / "docs/performance.md").read_text().splitlines()
+    layers = {"all": "all layers", "last-stage": "last stage", "3": "last 3", "1": "last 1"}
+    rows = []
+    for network, name in (("resnet20", "ResNet-20 at 32"), ("resnet18", "ResNet-18 at 224")):
+        for which, shown in layers.items():
+            found = networks[network][which]
+            low, high = found["ratio_range"]
+            span = f" ({low:.3g} to {high:.3g})" if networks[network]["repeats"] > 1 else ""
+            kept = "yes" if found["draws_in_memory"] else "no"
+            ratio, aim = f"{found['ratio']:.3g}{span}", found["aim"] or "-"
+            rows.append(f"| {name}, {shown} | {ratio} | {aim} | {found['seconds_per_1000_images']:.1f} | {kept} |")
+    first = lines.index(rows[0])
+    assert lines[first : first + len(rows)] == rows
+
+
 def test_the_table_of_weight_draws_is_that_of_the_result_file() -> None:
     from reference.compare_bayesian import table
 

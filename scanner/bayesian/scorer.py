@@ -17,7 +17,9 @@ from scanner.graph.session import Device, GraphSession
 
 LOGITS = "logits"
 RESIDENT_BYTES = 512 * 2**20
-"""All draws are kept as loaded sessions up to this size together; beyond it each is made anew for every chunk."""
+"""Draws are kept as loaded sessions up to this size of all their weights, and made anew for every chunk beyond.
+
+In memory they take more than twice as much: ONNX Runtime keeps the weights of convolutions as given and packed."""
 
 
 class DrawScorer:
