@@ -69,6 +69,6 @@ def test_the_table_of_weight_draws_is_that_of_the_result_file() -> None:
     assert len(models) == 2
     for model in models.values():
         rows = table(model)
-        assert len(rows) == 9
+        assert len(rows) == 13
         first = lines.index(rows[0])
         assert lines[first : first + len(rows)] == rows
