@@ -153,7 +153,7 @@ def _scorer(profile: Profile, options: ScanOptions, inputs: int, progress: Progr
         plain, drawn = cost
         threads = options.threads or usable_cores()
         progress.say(
-            f"bayesian: {info.samples} draws of {len(info.weights)} weight tensors ({info.layers}, {info.posterior}); "
+            f"bayesian: {info.samples} draws of {info.extent} ({info.layers}, {info.posterior}); "
             f"expected {1000 * (plain + drawn) / threads:.3g} s per 1,000 images on {threads} threads "
             f"({1 + drawn / plain:.1f} times a plain scan), {inputs * (plain + drawn) / threads:.3g} s in all"
         )

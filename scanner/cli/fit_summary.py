@@ -31,7 +31,7 @@ def fit_summary(result: FitResult) -> list[str]:
     ]
     if (info := header.bayesian) is not None:
         lines.append(
-            f"bayesian         {info.posterior} posterior over {len(info.weights)} weight tensors ({info.layers}), "
+            f"bayesian         {info.posterior} posterior over {info.extent} ({info.layers}), "
             f"{info.samples} draws; clean accuracy {info.clean_accuracy:.2%}, without draws {info.network_accuracy:.2%}"
         )
         lines += [

@@ -76,9 +76,7 @@ def _show_profile(path: Path) -> None:
     show("calibration", f"{header.calibration.method}, {header.calibration.size} images")
     show("taps", ", ".join(tap.name for tap in header.taps))
     if (info := header.bayesian) is not None:
-        show(
-            "bayesian", f"{info.posterior}, {info.samples} draws of {len(info.weights)} weight tensors ({info.layers})"
-        )
+        show("bayesian", f"{info.posterior}, {info.samples} draws of {info.extent} ({info.layers})")
         for nodes in info.deterministic:
             show("", f"{nodes.count} {nodes.operator} stay deterministic: {nodes.reason}")
     for warning in header.warnings:

@@ -217,6 +217,11 @@ class BayesianInfo(Part):
         """What its scores are named after; an untrained posterior is called so in every name."""
         return "bayesian" if self.posterior == "fine-tuned" else "bayesian-untrained"
 
+    @property
+    def extent(self) -> str:
+        """How many weight tensors have a posterior, in words."""
+        return f"{len(self.weights)} weight tensor{'' if len(self.weights) == 1 else 's'}"
+
 
 class ReferenceInfo(Part):
     """The clean images that the profile was fitted and calibrated on."""
