@@ -19,6 +19,7 @@ from scanner.bayesian import fit_bayesian as module
 from scanner.bayesian import train_posteriors
 from scanner.bayesian.fit_bayesian import BayesianFit, fit_bayesian, widest_delta
 from scanner.bayesian.fit_posterior import TailData
+from scanner.bayesian.train_posteriors import PosteriorFitting
 from scanner.errors import UsageError
 from scanner.graph import torch_ops
 from scanner.graph.bundle import GraphBundle
@@ -92,7 +93,7 @@ def cross(count: int = 90) -> CalibrationPlan:
 def test_no_image_is_scored_by_a_posterior_that_trained_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[np.ndarray] = []
     scored: list[np.ndarray] = []
-    train, score = train_posteriors.trained_posterior, train_posteriors._score
+    train, score = train_posteriors.trained_posterior, PosteriorFitting._score
 
     def watched_train(*arguments, **named):
         trained.append(arguments[4])
@@ -103,7 +104,7 @@ def test_no_image_is_scored_by_a_posterior_that_trained_on_it(monkeypatch: pytes
         return score(*arguments)
 
     monkeypatch.setattr(train_posteriors, "trained_posterior", watched_train)
-    monkeypatch.setattr(train_posteriors, "_score", watched_score)
+    monkeypatch.setattr(PosteriorFitting, "_score", watched_score)
     data = blobs()
     fit_bayesian(small_tail(), data, data.classes, cross(), OPTIONS, 0, "cpu", Listener())
     assert [len(rows) for rows in trained] == [90, 72, 72, 72, 72, 72]
@@ -213,9 +214,10 @@ def test_a_run_that_narrowed_is_resumed(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_width_that_was_asked_for_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped_at(monkeypatch, {0.5}, 1)
-    data = blobs()
+    data, listener = blobs(), Listener()
     with pytest.raises(UsageError, match=r"fine-tuning was stopped: clean accuracy fell.*Lower --bayesian-delta"):
-        fit_bayesian(small_tail(), data, data.classes, cross(), replace(OPTIONS, delta=0.5), 0, "cpu", Listener())
+        fit_bayesian(small_tail(), data, data.classes, cross(), replace(OPTIONS, delta=0.5), 0, "cpu", listener)
+    assert not any("too wide" in line for line in listener.said)
 
 
 def test_a_training_of_other_images_or_with_more_epochs_is_not_taken_for_this_one(tmp_path: Path) -> None:

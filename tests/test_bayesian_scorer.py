@@ -113,7 +113,8 @@ def test_fine_tuning_moves_the_posterior_and_nothing_else(tail: Tail, posterior:
     )
     settings = TrainSettings(epochs=1, max_accuracy_drop=1.0, learning_rate=1e-2)
     rows = np.arange(len(IMAGES))
-    trained = trained_posterior(posterior, bayesian_network(tail, MOPED), tail, data, rows, settings)
+    trained, epochs = trained_posterior(posterior, bayesian_network(tail, MOPED), tail, data, rows, settings)
+    assert [epoch.number for epoch in epochs] == [1]
     assert trained.graph == posterior.graph
     moved = np.flatnonzero(trained.weights != posterior.weights)
     inside = np.zeros(len(posterior.weights), bool)

@@ -109,7 +109,7 @@ def fine_tune(
     *,
     state: TrainState | None = None,
     finished: Callable[[Epoch, TrainState], None] = lambda _epoch, _state: None,
-) -> None:
+) -> tuple[Epoch, ...]:
     """Train the posterior in place.
 
     The loss of a batch is the mean cross-entropy plus the KL divergence divided by the number of
@@ -125,6 +125,9 @@ def fine_tune(
         state: Where an interrupted run stopped, to go on exactly from there.
         finished: Called after each epoch with what happened and the state to resume from, but not after an epoch
             that clean accuracy fell too far in.
+
+    Returns:
+        Every epoch, those of an interrupted run included.
 
     Raises:
         AccuracyDroppedError: If clean accuracy falls too far.
@@ -166,6 +169,7 @@ def fine_tune(
                 history[-1],
                 TrainState(before, history, module.state_dict(), optimiser.state_dict(), generator.get_state()),
             )
+    return history
 
 
 def _epoch_seed(seed: int, number: int) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from detectors.bayesian.train import Epoch, TrainState
-from scanner.atomic import atomic_writer, make_folder
-from scanner.errors import UsageError
+from scanner.atomic import atomic_writer
+from scanner.errors import OutputError, UsageError
 
 _PLAIN = ("accuracy_before", "module", "optimiser", "noise")
 
@@ -23,12 +23,15 @@ class Checkpoints:
         key: Digest of everything that the training depends on.
 
     Raises:
-        OutputError: If the folder cannot be made or written to.
+        OutputError: If the folder cannot be made.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
         self._folder, self._key = folder, key
-        make_folder(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot be made ({error.strerror})", where=str(folder)) from None
 
     def load(self, name: str) -> TrainState | None:
         """The state saved under a name, or None if there is none.

@@ -26,7 +26,7 @@ from detectors.calibration.plan import CalibrationPlan
 from scanner.bayesian.fit_posterior import TailData, bayesian_network, untrained_posterior
 from scanner.bayesian.posterior import Posterior
 from scanner.bayesian.scorer import DrawScorer
-from scanner.bayesian.train_posteriors import Outcome, trained_outcome, untrained_outcome
+from scanner.bayesian.train_posteriors import Outcome, PosteriorFitting
 from scanner.errors import UsageError
 from scanner.graph.bundle import LOGITS
 from scanner.graph.session import Device, GraphSession
@@ -45,6 +45,8 @@ DELTAS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 TRIED_DRAWS = 10
 TRIED_IMAGES = 512
 TRIED_DROP = 0.01
+ROUNDING = 1e-12
+"""Of a difference of two shares: five images in 500 are one point, and no more."""
 TRIED_ROWS = 4
 LOGITS_TOLERANCE = 0.01
 """Of the largest logit: far above what single precision costs, far below what another operator would."""
@@ -102,13 +104,13 @@ def fit_bayesian(
         deltas = _up_to(widest_delta(tail, data, plan, options, seed, device))
         progress.say(f"bayesian: delta {deltas[0]}, the widest of {DELTAS} that keeps clean accuracy")
     where = _training_device(device)
-    reason = _why_untrained(tail, data, options, MopedSettings(delta=deltas[0]), where)
+    fitting = PosteriorFitting(tail, data, plan, options, seed, device, where, progress)
+    reason = _why_untrained(tail, data, options, where)
     if reason is None:
-        delta, outcome = _trained(deltas, tail, data, plan, options, seed, device, where, progress)
+        delta, outcome = _fine_tuned(fitting, deltas)
     else:
         progress.say(f"bayesian: untrained posterior ({reason})")
-        delta, moped = deltas[0], MopedSettings(delta=deltas[0], prior_std=options.prior_std)
-        outcome = untrained_outcome(tail, data, plan, options, moped, seed, device, progress)
+        delta, outcome = deltas[0], fitting.untrained(deltas[0])
     unseen = plan.unseen()
     info = BayesianInfo(
         posterior="fine-tuned" if reason is None else "untrained",
@@ -158,7 +160,7 @@ def widest_delta(
 
     centre = accuracy(min(DELTAS) * 1e-3)
     for delta in sorted(DELTAS, reverse=True):
-        if centre - accuracy(delta) <= TRIED_DROP + 1e-12:
+        if centre - accuracy(delta) <= TRIED_DROP + ROUNDING:
             return delta
     return min(DELTAS)
 
@@ -168,42 +170,30 @@ def _up_to(widest: float) -> tuple[float, ...]:
     return tuple(delta for delta in sorted(DELTAS, reverse=True) if delta <= widest)
 
 
-def _trained(
-    deltas: Sequence[float],
-    tail: Tail,
-    data: TailData,
-    plan: CalibrationPlan,
-    options: BayesianOptions,
-    seed: int,
-    device: Device,
-    where: torch.device,
-    progress: Progress,
-) -> tuple[float, Outcome]:
+def _fine_tuned(fitting: PosteriorFitting, deltas: Sequence[float]) -> tuple[float, Outcome]:
     """The first of the widths whose fine-tuning keeps clean accuracy, and what comes of it.
 
     Fine-tuning is noisier than draws: a width that draws bear may be too much for it.
     """
-    for delta in deltas:
-        moped = MopedSettings(delta=delta, prior_std=options.prior_std)
-        try:
-            return delta, trained_outcome(tail, data, plan, options, moped, seed, device, where, progress)
-        except AccuracyDroppedError as error:
-            dropped = error
-            progress.say(f"bayesian: delta {delta} is too wide to be fine-tuned: {dropped}")
-    raise UsageError(
-        f"fine-tuning was stopped: {dropped}",
-        where="--bayesian",
-        hint="Lower --bayesian-delta, or use --bayesian-epochs 0 for the untrained posterior",
-    )
+    delta, *narrower = deltas
+    try:
+        return delta, fitting.fine_tuned(delta)
+    except AccuracyDroppedError as dropped:
+        if not narrower:
+            raise UsageError(
+                f"fine-tuning was stopped: {dropped}",
+                where="--bayesian",
+                hint="Lower --bayesian-delta, or use --bayesian-epochs 0 for the untrained posterior",
+            ) from None
+        fitting.progress.say(f"bayesian: delta {delta} is too wide to be fine-tuned: {dropped}")
+    return _fine_tuned(fitting, narrower)
 
 
-def _why_untrained(
-    tail: Tail, data: TailData, options: BayesianOptions, moped: MopedSettings, where: torch.device
-) -> str | None:
+def _why_untrained(tail: Tail, data: TailData, options: BayesianOptions, where: torch.device) -> str | None:
     if options.epochs == 0:
         return "no epochs were asked for"
     try:
-        network = bayesian_network(tail, moped)
+        network = bayesian_network(tail, MopedSettings())  # whose means are tried, at no width
         agrees = _agrees(network, tail, data, where)
     except UnsupportedNodeError as unsupported:
         return f"the graph cannot be trained: it has {unsupported}"

@@ -88,8 +88,8 @@ def trained_posterior(
     device: torch.device | None = None,
     state: TrainState | None = None,
     finished: Callable[[Epoch, TrainState], None] = lambda _epoch, _state: None,
-) -> Posterior:
-    """Fine-tune a fresh Flipout network on some rows, and read its posterior.
+) -> tuple[Posterior, tuple[Epoch, ...]]:
+    """Fine-tune a fresh Flipout network on some rows, and read its posterior; it, and every epoch.
 
     Args:
         initial: The untrained posterior of the same tail.
@@ -113,9 +113,9 @@ def trained_posterior(
         return [torch.from_numpy(batch[item.name]).to(where) for item in tail.inputs]
 
     labels = torch.from_numpy(data.classes[rows]).to(where)
-    fine_tune(network, fetch, labels, settings, state=state, finished=finished)
+    history = fine_tune(network, fetch, labels, settings, state=state, finished=finished)
     means, stds = read_weights(network, tail)
-    return initial.with_weights(means, stds)
+    return initial.with_weights(means, stds), history
 
 
 def read_weights(network: GraphNetwork, tail: Tail) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:

@@ -19,7 +19,7 @@ LOGITS = "logits"
 RESIDENT_BYTES = 512 * 2**20
 """Draws are kept as loaded sessions up to this size of all their weights, and made anew for every chunk beyond.
 
-In memory they take more than twice as much: ONNX Runtime keeps the weights of convolutions as given and packed."""
+In memory they take more than that: ONNX Runtime keeps the weights of convolutions as given and packed."""
 
 
 class DrawScorer:

@@ -28,9 +28,16 @@ from scanner.progress import Progress
 CHUNK = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
-    """A posterior, the clean scores, the share that draws and network get right, and how training went."""
+    """What comes of fitting at one width.
+
+    Attributes:
+        posterior: For scans.
+        scores: ``(M, 4)`` scores of the plan's unseen images, in its order.
+        correct: ``(M,)`` bool, whether the mean over draws classifies each as its class.
+        training: Settings and outcome of the fine-tuning; empty without.
+    """
 
     posterior: Posterior
     scores: NDArray[np.float64]
@@ -38,106 +45,136 @@ class Outcome:
     training: dict[str, object]
 
 
-def untrained_outcome(
-    tail: Tail,
-    data: TailData,
-    plan: CalibrationPlan,
-    options: BayesianOptions,
-    moped: MopedSettings,
-    seed: int,
-    device: Device,
-    progress: Progress,
-) -> Outcome:
-    """The posterior as MOPED initialises it; arguments as for :func:`trained_outcome`."""
-    initial, rows = untrained_posterior(tail, moped, options.samples, seed), plan.unseen()
-    scores, correct = _score(initial, data, rows, device, progress.task("weight draws", len(rows)))
-    return Outcome(initial, scores, correct, {})
+@dataclass(frozen=True, eq=False)
+class PosteriorFitting:
+    """Fits a network's posterior at any width.
 
-
-def trained_outcome(
-    tail: Tail,
-    data: TailData,
-    plan: CalibrationPlan,
-    options: BayesianOptions,
-    moped: MopedSettings,
-    seed: int,
-    device: Device,
-    where: torch.device,
-    progress: Progress,
-) -> Outcome:
-    """Train one posterior for scans, and where the plan cross-fits, one more without each fold.
-
-    Args:
+    Attributes:
         tail: The network's tail.
         data: The reference as the tail sees it, with the classes to train on.
         plan: Roles of the images.
-        options: Epochs, and where to save them.
-        moped: Widths of prior and initial posterior.
-        seed: Of batch order and noise.
+        options: Draws, width of the prior, epochs, and where to save them.
+        seed: Of draws, batch order and noise.
         device: For the draws.
-        where: For the training.
+        training_device: For the fine-tuning.
         progress: Told about every epoch.
-
-    Raises:
-        AccuracyDroppedError: If fine-tuning costs the network its accuracy.
-        UsageError: If a checkpoint does not belong here.
     """
-    initial = untrained_posterior(tail, moped, options.samples, seed)
-    settings = TrainSettings(epochs=options.epochs, seed=seed)
-    saved = _checkpoints(initial, data, plan, options, settings)
-    jobs = list(_jobs(plan))
-    step = progress.task("fine-tuning", len(jobs) * settings.epochs)
-    posteriors: list[Posterior] = []
-    histories: dict[str, tuple[Epoch, ...]] = {}
-    for number, (name, rows, _) in enumerate(jobs):
-        state = None if saved is None else saved.load(_state_name(name, moped))
+
+    tail: Tail
+    data: TailData
+    plan: CalibrationPlan
+    options: BayesianOptions
+    seed: int
+    device: Device
+    training_device: torch.device
+    progress: Progress
+
+    def untrained(self, delta: float) -> Outcome:
+        """The posterior as MOPED initialises it."""
+        initial, rows = self._initial(self._moped(delta)), self.plan.unseen()
+        scores, correct = self._score(initial, rows, self.progress.task("weight draws", len(rows)))
+        return Outcome(initial, scores, correct, {})
+
+    def fine_tuned(self, delta: float) -> Outcome:
+        """One posterior trained for scans, and where the plan cross-fits, one more without each fold.
+
+        Raises:
+            AccuracyDroppedError: If fine-tuning costs the network its accuracy.
+            UsageError: If a checkpoint does not belong here.
+        """
+        moped = self._moped(delta)
+        initial, settings = self._initial(moped), TrainSettings(epochs=self.options.epochs, seed=self.seed)
+        saved = self._checkpoints(initial, settings)
+        jobs = list(_jobs(self.plan))
+        step = self.progress.task("fine-tuning", len(jobs) * settings.epochs)
+        trained = [
+            self._train(initial, moped, name, rows, settings, saved, _shifted(step, number * settings.epochs))
+            for number, (name, rows, _) in enumerate(jobs)
+        ]
+        unseen, total = self.plan.unseen(), len(self.data.classes)
+        scores, correct = np.empty((total, len(BAYESIAN_KINDS))), np.zeros(total, bool)
+        draws = self.progress.task("weight draws", len(unseen))
+        done = 0
+        for (posterior, _), (_, _, scored) in zip(trained, jobs, strict=True):
+            if len(scored):
+                scores[scored], correct[scored] = self._score(posterior, scored, _shifted(draws, done))
+                done += len(scored)
+        posterior, epochs = trained[0]
+        training = {**asdict(settings), "images": len(jobs[0][1]), "posteriors": len(jobs)}
+        training |= {"cross_entropy": [epoch.cross_entropy for epoch in epochs], "kl": [epoch.kl for epoch in epochs]}
+        return Outcome(posterior, scores[unseen], correct[unseen], training)
+
+    def _train(
+        self,
+        initial: Posterior,
+        moped: MopedSettings,
+        name: str,
+        rows: NDArray[np.int64],
+        settings: TrainSettings,
+        saved: Checkpoints | None,
+        step: Callable[[int], None],
+    ) -> tuple[Posterior, tuple[Epoch, ...]]:
+        """One posterior, trained on some rows from its last saved state on, and every epoch of its training."""
+        # Each width has states of its own, so that one given up is not taken for the next.
+        file = f"{name}-delta-{moped.delta}"
+        state = None if saved is None else saved.load(file)
         if state is not None and state.epoch > settings.epochs:
             raise UsageError(
                 f"{state.epoch} epochs are trained already, {settings.epochs} are asked for",
-                where=str(options.checkpoint),
+                where=str(self.options.checkpoint),
                 hint="Give --checkpoint another folder, or ask for as many epochs",
             )
-        histories[name] = () if state is None else state.history
 
-        def finished(epoch: Epoch, state: TrainState, name: str = name, number: int = number) -> None:
+        def finished(epoch: Epoch, state: TrainState) -> None:
             if saved is not None:
-                saved.save(_state_name(name, moped), state)
-            step(number * settings.epochs + epoch.number)
-            progress.say(
+                saved.save(file, state)
+            step(epoch.number)
+            self.progress.say(
                 f"fine-tuning {name}: epoch {epoch.number}/{settings.epochs}, cross-entropy {epoch.cross_entropy:.4f}, "
                 f"KL per image {epoch.kl:.3g}, clean accuracy {epoch.accuracy:.2%}"
             )
-            histories[name] = state.history
 
-        posterior = trained_posterior(
+        return trained_posterior(
             initial,
-            bayesian_network(tail, moped),
-            tail,
-            data,
+            bayesian_network(self.tail, moped),
+            self.tail,
+            self.data,
             rows,
             settings,
-            device=where,
+            device=self.training_device,
             state=state,
             finished=finished,
         )
-        posteriors.append(posterior)
-    unseen = plan.unseen()
-    scores, correct = np.empty((len(data.classes), len(BAYESIAN_KINDS))), np.zeros(len(data.classes), bool)
-    draws = progress.task("weight draws", len(unseen))
-    done = 0
-    for posterior, (_, _, scored) in zip(posteriors, jobs, strict=True):
-        if len(scored):
-            scores[scored], correct[scored] = _score(posterior, data, scored, device, _shifted(draws, done))
-            done += len(scored)
-    epochs = histories[jobs[0][0]]
-    training = {**asdict(settings), "images": len(jobs[0][1]), "posteriors": len(jobs)}
-    training |= {"cross_entropy": [epoch.cross_entropy for epoch in epochs], "kl": [epoch.kl for epoch in epochs]}
-    return Outcome(posteriors[0], scores[unseen], correct[unseen], training)
 
+    def _moped(self, delta: float) -> MopedSettings:
+        return MopedSettings(delta=delta, prior_std=self.options.prior_std)
 
-def _state_name(name: str, moped: MopedSettings) -> str:
-    """Of a posterior's training: each width has one of its own, so that one given up is not taken for the next."""
-    return f"{name}-delta-{moped.delta}"
+    def _initial(self, moped: MopedSettings) -> Posterior:
+        return untrained_posterior(self.tail, moped, self.options.samples, self.seed)
+
+    def _score(
+        self, posterior: Posterior, rows: NDArray[np.int64], step: Callable[[int], None]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Scores ``(R, 4)`` of rows, and whether the mean over draws classifies each as its class."""
+        scorer = DrawScorer(posterior, self.device)
+        scores, correct = [], []
+        for start in range(0, len(rows), CHUNK):
+            chunk = rows[start : start + CHUNK]
+            statistics = scorer.run(self.data.batch(chunk), batch_size=64)
+            scores.append(scorer.columns(statistics))
+            correct.append(statistics.mean_probabilities().argmax(1) == self.data.classes[chunk])
+            step(start + len(chunk))
+        return np.concatenate(scores), np.concatenate(correct)
+
+    def _checkpoints(self, initial: Posterior, settings: TrainSettings) -> Checkpoints | None:
+        if self.options.checkpoint is None:
+            return None
+        # Not the number of epochs: training on is the same as having asked for more at first.
+        same = {name: value for name, value in asdict(settings).items() if name != "epochs"}
+        key = hashlib.sha256(json.dumps([same, self.options.prior_std, self.data.origin]).encode())
+        for part in (initial.graph, initial.weights, initial.stds, self.data.classes, self.plan.folds):
+            key.update(np.ascontiguousarray(np.frombuffer(part, np.uint8) if isinstance(part, bytes) else part).data)
+        return Checkpoints(self.options.checkpoint, key.hexdigest())
 
 
 def _jobs(plan: CalibrationPlan) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.int64]]]:
@@ -150,33 +187,5 @@ def _jobs(plan: CalibrationPlan) -> Iterator[tuple[str, NDArray[np.int64], NDArr
         yield f"fold-{fold}", np.flatnonzero(plan.folds != fold), np.flatnonzero(plan.folds == fold)
 
 
-def _score(
-    posterior: Posterior, data: TailData, rows: NDArray[np.int64], device: Device, step: Callable[[int], None]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Scores ``(R, 4)`` of rows, and whether the mean over draws classifies each as its class."""
-    scorer = DrawScorer(posterior, device)
-    scores, correct = [], []
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        statistics = scorer.run(data.batch(chunk), batch_size=64)
-        scores.append(scorer.columns(statistics))
-        correct.append(statistics.mean_probabilities().argmax(1) == data.classes[chunk])
-        step(start + len(chunk))
-    return np.concatenate(scores), np.concatenate(correct)
-
-
 def _shifted(step: Callable[[int], None], before: int) -> Callable[[int], None]:
     return lambda count: step(before + count)
-
-
-def _checkpoints(
-    initial: Posterior, data: TailData, plan: CalibrationPlan, options: BayesianOptions, settings: TrainSettings
-) -> Checkpoints | None:
-    if options.checkpoint is None:
-        return None
-    # Not the number of epochs: training on is the same as having asked for more at first.
-    same = {name: value for name, value in asdict(settings).items() if name != "epochs"}
-    key = hashlib.sha256(json.dumps([same, options.prior_std, data.origin]).encode())
-    for part in (initial.graph, initial.weights, initial.stds, data.classes, plan.folds):
-        key.update(np.ascontiguousarray(np.frombuffer(part, np.uint8) if isinstance(part, bytes) else part).data)
-    return Checkpoints(options.checkpoint, key.hexdigest())
