@@ -79,22 +79,27 @@ def check_destination(path: Path) -> None:
     with _reported(path):
         if _is_stream(path):
             return
-        folder = Path(os.path.realpath(path)).parent
-        temporary, descriptor = _create(folder)
-        os.close(descriptor)
-        temporary.unlink(missing_ok=True)
-        remove_leftover_files(folder)
+        _check_writable(Path(os.path.realpath(path)).parent)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder that files will be written into, unless it is there, and find out that they can be.
+def check_folder(path: Path) -> None:
+    """The same for a folder that files are going to be written into, and that may have to be made. Makes nothing.
 
     Raises:
-        OutputError: As `atomic_writer` would for a file in it.
+        OutputError: If it could not be made, or not be written into.
     """
     with _reported(path):
-        path.mkdir(parents=True, exist_ok=True)
-    check_destination(path / temporary_file_name())
+        nearest = path.absolute()
+        while not nearest.exists():
+            nearest = nearest.parent
+        _check_writable(nearest)
+
+
+def _check_writable(folder: Path) -> None:
+    temporary, descriptor = _create(folder)
+    os.close(descriptor)
+    temporary.unlink(missing_ok=True)
+    remove_leftover_files(folder)
 
 
 class _OutputFile(io.FileIO):

@@ -6,27 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scanner.errors import UsageError
 from scanner.gate_policy import Policy
 from scanner.verdict.terms import Confidence, FailOn
 
 Device = Literal["auto", "cpu", "cuda"]
-
-LAST_STAGE, ALL = "last-stage", "all"
-_DIGITS = 9
-
-
-def check_layer_choice(which: str) -> None:
-    """Refuse what is no choice of layers for a posterior.
-
-    Raises:
-        UsageError: If it is neither ``last-stage``, ``all`` nor a positive number.
-    """
-    number = which.isascii() and which.isdigit() and len(which) <= _DIGITS and int(which) >= 1
-    if which not in (LAST_STAGE, ALL) and not number:
-        raise UsageError(
-            f"{which!r} is no choice of layers", where="--bayesian-layers", hint="Use all, last-stage or a number"
-        )
 
 
 @dataclass(frozen=True)
@@ -42,7 +25,7 @@ class BayesianOptions:
         checkpoint: Folder that training saves to after every epoch and resumes from, or None.
     """
 
-    layers: str = LAST_STAGE
+    layers: str = "last-stage"
     samples: int = 40
     delta: float | None = None
     prior_std: float | None = 1.0

@@ -25,9 +25,8 @@ from scanner.bayesian.checkpoint import Checkpoints
 from scanner.bayesian.fit_posterior import bayesian_network, read_weights, untrained_posterior
 from scanner.bayesian.posterior import Posterior
 from scanner.graph.session import Device
-from scanner.graph.weights import choose_weights, cut_tail
+from scanner.graph.weights import ALL, choose_weights, cut_tail
 from scanner.models.load import LoadedModel
-from scanner.options import ALL
 from scanner.progress import Progress
 
 SAMPLES = 40

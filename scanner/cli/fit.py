@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scanner.errors import UsageError
-from scanner.options import BayesianOptions, Device, FitOptions, check_layer_choice
+from scanner.options import BayesianOptions, Device, FitOptions
 
 DEFAULTS = BayesianOptions()
 WIDEST = 10.0
@@ -118,15 +118,17 @@ def fit(
         ),
         gallery=gallery,
     )
-    from scanner.atomic import check_destination, make_folder
+    from scanner.atomic import check_destination, check_folder
     from scanner.cli.console import TerminalProgress
     from scanner.cli.doctor import NAME_CLASH, name_clash
     from scanner.cli.fit_summary import print_fit_summary
     from scanner.fit import fit as run_fit
+    from scanner.graph.weights import check_layer_choice
 
+    check_layer_choice(bayesian_layers)
     check_destination(output)
     if checkpoint is not None:
-        make_folder(checkpoint)
+        check_folder(checkpoint)
     with TerminalProgress(quiet) as progress:
         if name_clash():
             progress.say(f"warning: {NAME_CLASH}")
@@ -141,7 +143,6 @@ def parse_bayesian(wanted: bool, options: BayesianOptions) -> BayesianOptions | 
     Raises:
         UsageError: If one is out of range, or set without ``--bayesian``.
     """
-    check_layer_choice(options.layers)
     for name, value in (("delta", options.delta), ("prior-std", options.prior_std)):
         if value is not None and not 0.0 < value <= WIDEST:
             raise UsageError(f"{value} is not between 0 and {WIDEST:g}", where=f"--bayesian-{name}")

@@ -16,10 +16,11 @@ from scanner.graph.bundle import LOGITS, GraphBundle, WeightsBuffer, element_cou
 from scanner.graph.cut import consumed
 from scanner.graph.shapes import BATCH, TensorType, tensor_types
 from scanner.graph.taps import Tap
-from scanner.options import ALL, LAST_STAGE, check_layer_choice
 
+LAST_STAGE, ALL = "last-stage", "all"
 _RESOLUTION_LOSS = 2
 _LAST_SHARE = 0.75
+_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,19 @@ def _orientation(node: onnx.NodeProto, position: int) -> bool | None:
         flags = {item.name: item.i for item in node.attribute}
         return None if flags.get("transA", 0) else not flags.get("transB", 0)
     return None
+
+
+def check_layer_choice(which: str) -> None:
+    """Refuse what is no choice of layers, before there is a network.
+
+    Raises:
+        UsageError: If it is neither ``last-stage``, ``all`` nor a positive number.
+    """
+    number = which.isascii() and which.isdigit() and len(which) <= _DIGITS and int(which) >= 1
+    if which not in (LAST_STAGE, ALL) and not number:
+        raise UsageError(
+            f"{which!r} is no choice of layers", where="--bayesian-layers", hint="Use all, last-stage or a number"
+        )
 
 
 def choose_weights(model: onnx.ModelProto, candidates: Sequence[Tap], which: str) -> tuple[WeightTensor, ...]:
