@@ -59,6 +59,7 @@ from pathlib import Path
 from first import convolution
 from package.middle import relu
 from plain.last import dense
+from sklearn import __version__
 from torch import nn
 def net():
     return nn.Sequential(convolution(), relu(), nn.Flatten(), dense())
@@ -77,6 +78,8 @@ def test_an_architecture_imports_what_lies_beside_it(
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").write_text("")
     (tmp_path / "plain").mkdir()
+    (tmp_path / "sklearn").mkdir()  # a checkout of what is installed, say: its root is no package
+    (tmp_path / "sklearn" / "setup.py").write_text("")
     (tmp_path / "first.py").write_text("from torch import nn\ndef convolution(): return nn.Conv2d(1, 4, 3)\n")
     (tmp_path / "package" / "middle.py").write_text("from .deep import relu\n")
     (tmp_path / "package" / "deep.py").write_text("from torch.nn import ReLU as relu\n")

@@ -68,7 +68,7 @@ def _skip_identities(proto: ModelProto) -> None:
 
 
 def _replace_nodes(proto: ModelProto, kept: list[NodeProto]) -> None:
-    if len(kept) < len(proto.graph.node):
-        copies = [NodeProto.FromString(node.SerializeToString()) for node in kept]
-        del proto.graph.node[:]
-        proto.graph.node.extend(copies)
+    before = len(proto.graph.node)
+    if len(kept) < before:
+        proto.graph.node.extend(kept)
+        del proto.graph.node[:before]

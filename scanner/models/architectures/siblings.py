@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -33,7 +33,8 @@ class SiblingFinder(MetaPathFinder):
             return spec_from_file_location(fullname, package / "__init__.py", submodule_search_locations=[str(package)])
         if module.is_file():
             return spec_from_file_location(fullname, module)
-        if has_modules(package):
+        # As everywhere, a folder without __init__.py comes after every package that is installed.
+        if has_modules(package) and PathFinder.find_spec(fullname) is None:
             namespace = ModuleSpec(fullname, None, is_package=True)
             namespace.submodule_search_locations = [str(package)]
             return namespace
