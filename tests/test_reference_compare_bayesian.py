@@ -77,6 +77,7 @@ def test_a_model_is_fitted_scanned_and_compared(case: Case, measured: Mapping[st
     assert measured["scores"]["bald"]["auroc"] == pytest.approx(roc_auc_score(triggered, bald), abs=1e-6)
 
 
+@pytest.mark.usefixtures("measured")
 def test_the_pictures_that_are_scanned_are_pairs_chosen_by_the_seed(case: Case, monkeypatch) -> None:
     seen: list[list[str]] = []
     run_pipeline = module.run_pipeline
