@@ -172,6 +172,19 @@ def test_bad_options_give_one_line_and_no_profile(cli, demo_files, tmp_path, arg
     assert not path.exists()
 
 
+def test_a_fit_that_fails_early_leaves_no_folder_for_checkpoints(cli, demo_files, tmp_path) -> None:
+    arguments = fit_arguments(demo_files, tmp_path / "none.h5")
+    (tmp_path / "file").touch()
+    done = cli(*arguments, "--checkpoint", tmp_path / "file" / "states")
+    assert done.returncode == 2
+    assert "a part of the path is a file" in done.stderr.replace("\n", " ")
+    arguments[1] = tmp_path / "missing.pt"
+    done = cli(*arguments, "--checkpoint", tmp_path / "states")
+    assert done.returncode == 2
+    assert "missing.pt" in done.stderr
+    assert not (tmp_path / "states").exists()
+
+
 def test_export_says_why_it_cannot(cli, fitted, tmp_path) -> None:
     done = cli("export", fitted[0], "-o", tmp_path / "out.onnx")
     assert done.returncode == 2

@@ -119,16 +119,18 @@ def fit(
         gallery=gallery,
     )
     from scanner.atomic import check_destination, check_folder
-    from scanner.cli.console import TerminalProgress
-    from scanner.cli.doctor import NAME_CLASH, name_clash
-    from scanner.cli.fit_summary import print_fit_summary
-    from scanner.fit import fit as run_fit
     from scanner.graph.weights import check_layer_choice
 
     check_layer_choice(bayesian_layers)
     check_destination(output)
     if checkpoint is not None:
         check_folder(checkpoint)
+
+    from scanner.cli.console import TerminalProgress
+    from scanner.cli.doctor import NAME_CLASH, name_clash
+    from scanner.cli.fit_summary import print_fit_summary
+    from scanner.fit import fit as run_fit
+
     with TerminalProgress(quiet) as progress:
         if name_clash():
             progress.say(f"warning: {NAME_CLASH}")
