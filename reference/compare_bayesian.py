@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration.conformal import p_values
 from reference.evaluate import ALPHA, RUNS, Case, describe_machine, open_case, write_case, write_json
 from reference.features import ARCHITECTURES
 from reference.files import read_truth
@@ -141,8 +140,7 @@ def columns(
     found = {"combined": figures(judged.combined, judged.p_values, triggered, successful)}
     for index, score in enumerate(profile.header.scores):
         if score.descriptor.startswith("bayesian"):
-            values = scores[:, index]
-            found[score.kind] = figures(values, p_values(calibration.scores[:, index], values), triggered, successful)
+            found[score.kind] = figures(scores[:, 0, index], judged.score_p_values[:, index], triggered, successful)
     return found
 
 

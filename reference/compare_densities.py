@@ -26,7 +26,7 @@ from detectors.calibration.plan import plan_calibration
 from detectors.deep_features.density import FAMILIES
 from detectors.deep_features.detector import DeepFeatures, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT, PAPER, Recipe
-from detectors.deep_features.scores import SCORE_KINDS, ScoreKind, score_rows
+from detectors.deep_features.scores import SCORE_KINDS, ScoreKind, score_by_folds
 from reference.datasets import DataSet, load, stratified_halves
 from reference.features import Features, extract, load_trained, tap
 from reference.metrics import auroc, average_precision, detection_rate_at
@@ -38,18 +38,11 @@ from scanner.versions import FIT_LIBRARIES, library_versions
 FEW = (100, 200, 500, 1000)
 
 
-def measure(
-    fitted: DeepFeatures, recipe: Recipe, clean: Features, triggered: Features, changed: NDArray[np.bool_]
-) -> dict[str, float]:
+def measure(fitted: DeepFeatures, clean: Features, triggered: Features, changed: NDArray[np.bool_]) -> dict[str, float]:
     """AUROC, AUPR, detection and false alarms of the combined score."""
 
     def judge(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        columns = []
-        for key, density in fitted.densities.items():
-            rows = np.arange(len(features.labels))
-            scores = score_rows(density, features.values[key], rows, features.predicted)
-            columns += [scores[kind] for kind in recipe.kinds]
-        judged = fitted.calibration.judge(np.stack(columns, axis=1))
+        judged = fitted.calibration.judge(fitted.score(features.values, features.predicted))
         return judged.combined, judged.p_values
 
     (clean_score, clean_p), (trigger_score, trigger_p) = judge(clean), judge(triggered)
@@ -103,12 +96,12 @@ def single_scores(
     fitted = fit(replace(DEFAULT, kinds=SCORE_KINDS), descriptors, reference, num_classes)
     truth = np.concatenate([np.zeros(len(clean.labels), bool), np.ones(len(triggered.labels), bool)])
     result = {}
-    for key, density in fitted.densities.items():
-        both = [
-            score_rows(density, features.values[key], np.arange(len(features.labels)), features.predicted)
-            for features in (clean, triggered)
-        ]
-        result[key] = {k: round(auroc(truth, np.concatenate([both[0][k], both[1][k]])), 4) for k in SCORE_KINDS}
+    for key, folds in fitted.densities.items():
+        both = [score_by_folds(folds, features.values[key], features.predicted) for features in (clean, triggered)]
+        result[key] = {
+            kind: round(auroc(truth, np.concatenate([scores[kind].mean(1) for scores in both])), 4)
+            for kind in SCORE_KINDS
+        }
     return result
 
 
@@ -129,7 +122,7 @@ def few_images(
             classes = reference.labels[order]
             rank = np.array([np.count_nonzero(classes[:i] == c) for i, c in enumerate(classes)])
             subset = reference.take(np.sort(order[rank < count // num_classes]))
-            runs.append(measure(fit(DEFAULT, descriptors, subset, num_classes), DEFAULT, clean, triggered, changed))
+            runs.append(measure(fit(DEFAULT, descriptors, subset, num_classes), clean, triggered, changed))
         result[str(count)] = {key: round(float(np.mean([run[key] for run in runs])), 5) for key in runs[0]}
     return result
 
@@ -160,7 +153,7 @@ def compare(folder: Path, data: DataSet) -> dict[str, Any]:
         "triggers_that_show": round(float(changed.mean()), 5),
         "softmax_confidence_auroc": round(max(auroc(truth, softmax), auroc(truth, -softmax)), 5),
         "variants": {
-            name: measure(fit(recipe, descriptors, reference, num_classes), recipe, clean, triggered, changed)
+            name: measure(fit(recipe, descriptors, reference, num_classes), clean, triggered, changed)
             for name, recipe in variants()
         },
         "single_scores_auroc": single_scores(descriptors, reference, clean, triggered, num_classes),

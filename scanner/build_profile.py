@@ -38,6 +38,7 @@ from scanner.profile.header import (
     ProfileHeader,
     ReferenceInfo,
     ScoreInfo,
+    SelfCheck,
     TapInfo,
     ToolInfo,
 )
@@ -100,6 +101,7 @@ def build_profile(
     parity: float | None,
     seed: int,
     warnings: Sequence[str],
+    self_checks: Sequence[SelfCheck],
     calibration: Calibration,
     bayesian: BayesianFit | None = None,
 ) -> Profile:
@@ -147,7 +149,7 @@ def build_profile(
                     tap=d.tap.name,
                     pooling=d.pooling,
                     dim=d.dim,
-                    components=detector.densities[d.key].projection.dim,
+                    components=max((fold.projection.dim for fold in detector.densities.get(d.key, ())), default=0),
                 )
                 for d in descriptors
             ),
@@ -159,6 +161,7 @@ def build_profile(
             detector=DetectorInfo(
                 family=recipe.family,
                 parameters=_parameters(recipe, bayesian),
+                own_densities=int(detector.groups.own.sum()),
             ),
             reference=ReferenceInfo(
                 source=reference.kind,
@@ -171,11 +174,12 @@ def build_profile(
             ),
             calibration=CalibrationInfo(
                 method=plan.method,
-                folds=int(plan.folds.max()) + 1 if plan.method == "cross-fit" else None,
+                folds=None if plan.method == "split" else calibration.num_folds,
                 size=calibration.size,
                 smallest_alpha=smallest_alpha(calibration.size),
             ),
             parity=ParityInfo(relative=parity, provider=provider),
+            self_checks=tuple(self_checks),
             seed=seed,
             warnings=tuple(warnings),
         )
@@ -184,7 +188,6 @@ def build_profile(
         header,
         proto,
         np.frombuffer(weights, np.uint8),
-        detector_arrays(detector),
         calibration_to_arrays(calibration),
         None if bayesian is None else bayesian.posterior,
     )
@@ -197,6 +200,7 @@ def _parameters(recipe: Recipe, bayesian: BayesianFit | None) -> dict[str, JsonV
         "poolings": list(recipe.poolings),
         "scores": list(recipe.kinds),
         "retained_variance": recipe.retained_variance,
+        "images_per_component": recipe.images_per_component,
         "sharpness": recipe.sharpness,
     }
     if bayesian is not None:
@@ -224,15 +228,3 @@ def _bounds_reported() -> Iterator[None]:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise ProfileError(f"the profile cannot hold this ({field}: {first['msg']})", hint="Shorten it") from None
-
-
-def detector_arrays(detector: DeepFeatures) -> dict[str, NDArray[np.float64]]:
-    """The densities' parameters in float64: what an auditor needs to recompute a score."""
-    arrays: dict[str, NDArray[np.float64]] = {}
-    for key, fitted in detector.densities.items():
-        arrays[f"{key}:mean"] = fitted.projection.mean
-        arrays[f"{key}:components"] = fitted.projection.components
-        arrays[f"{key}:class_means"] = fitted.density.means
-        arrays[f"{key}:whiteners"] = fitted.density.whiteners
-        arrays[f"{key}:log_scales"] = np.maximum(fitted.density.log_scales, -1e30)
-    return arrays

@@ -22,7 +22,6 @@ from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan, plan_
 from detectors.class_order import Assignment, assign_classes
 from detectors.deep_features.density import FAMILIES
 from detectors.deep_features.detector import DeepFeatures, fit_deep_features
-from detectors.deep_features.head import ScoringHead, evaluate
 from detectors.deep_features.recipe import RECIPES, Recipe
 from detectors.deep_features.scores import SCORE_KINDS, ScoreKind
 from scanner.bayesian.fit_bayesian import LOWER_BOUND, BayesianFit, fit_bayesian
@@ -32,10 +31,11 @@ from scanner.choose_preprocess import Labels, rank_candidates, reference_labels,
 from scanner.compiler_cache import temporary_compiler_cache
 from scanner.errors import ModelError, PreprocessError, UsageError
 from scanner.fit_warnings import fit_warnings
+from scanner.fitting.self_check import Rescan, sample_rows, self_checks
 from scanner.gallery.choose import build_gallery, choose_rows
 from scanner.graph.bundle import GraphBundle
-from scanner.graph.head import build_head, merge_head
-from scanner.graph.pool import Descriptor, add_descriptors, add_pixel_input
+from scanner.graph.head import merge_head
+from scanner.graph.pool import add_descriptors, add_pixel_input
 from scanner.graph.session import GraphSession
 from scanner.graph.taps import Tap, choose_taps
 from scanner.graph.weights import Tail, choose_weights, cut_tail, expose, weight_tensors
@@ -54,18 +54,17 @@ from scanner.profile.writer import write_profile
 from scanner.progress import Progress
 from scanner.reference_set import ReferenceFeatures, extract_features, require_enough, tail_key
 
-PARITY_IMAGES = 64
 SMALL_IMAGE = 160
 SMALL_PIXELS = 64 * 64
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """A written profile and what a person wants to know about it."""
+    """A written profile, and the size of its file in bytes."""
 
     profile: Profile
     path: Path
-    score_parity: float
+    size: int
 
 
 def fit(options: FitOptions, progress: Progress) -> FitResult:
@@ -112,16 +111,21 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
         plan = plan_calibration(classes, options.seed)
         step = progress.task("densities", len(descriptors))
         names = [d.key for d in descriptors]
-        detector = fit_deep_features(
-            reference.spooled.only(names),
-            classes,
-            reference.predicted,
-            model.num_classes,
-            recipe,
-            plan,
-            options.seed,
-            lambda key: step(names.index(key)),
-        )
+        try:
+            detector = fit_deep_features(
+                reference.spooled.only(names),
+                classes,
+                reference.predicted,
+                model.num_classes,
+                recipe,
+                plan,
+                options.seed,
+                lambda key: step(names.index(key)),
+            )
+        except ValueError as error:
+            raise ModelError(
+                f"no density can be fitted: {error}", where=str(options.model), hint="Check the model and the images"
+            ) from error
         step(len(descriptors))
         calibration, bayesian = detector.calibration, None
         if tail is not None and options.bayesian is not None:
@@ -131,9 +135,8 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
                 tail, data, reference.predicted, plan, options.bayesian, options.seed, options.device, progress
             )
             calibration = combine_scores(detector, bayesian, plan, recipe)
-        head = build_head(detector)
-        graph = merge_head(tapped, head, descriptors, tuple(tail_shapes))
-        score_parity = _score_parity(graph, head, detector, descriptors, reference, source, preprocess.spec, options)
+        graph = merge_head(tapped, detector, descriptors, tuple(tail_shapes))
+        checks = self_checks(_rescan(graph, detector, reference, source, preprocess.spec, options), detector, plan)
     gallery = _gallery(graph, source, preprocess.spec, reference, classes, model.num_classes, options)
     summary = _summary(source, reference, classes, labels, assignment, model.num_classes)
     profile = build_profile(
@@ -153,19 +156,19 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
             *trust_warnings(model),
             *fit_warnings(
                 summary,
-                plan,
                 calibration,
                 model.num_classes,
-                score_parity,
+                detector,
                 None if bayesian is None else bayesian.info,
             ),
         ],
+        checks,
         calibration,
         bayesian,
     )
     profile = replace(profile, gallery=gallery)
     write_profile(options.output, profile)
-    return FitResult(profile, options.output, score_parity)
+    return FitResult(profile, options.output, options.output.stat().st_size)
 
 
 def choose_tail(
@@ -354,28 +357,24 @@ def _classes(
     return assignment.outputs[index], assignment
 
 
-def _score_parity(
+def _rescan(
     graph: GraphBundle,
-    head: ScoringHead,
     detector: DeepFeatures,
-    descriptors: Sequence[Descriptor],
     reference: ReferenceFeatures,
     source: Source,
     spec: PreprocessSpec,
     options: FitOptions,
-) -> float:
-    """Largest difference between the graph's scores and float64, in robust standard deviations.
-
-    The graph runs from pixels in float32; the reference value is the head in float64 and eager mode
-    on the features that the densities were fitted on.
-    """
-    chosen = np.linspace(0, len(reference.rows) - 1, min(PARITY_IMAGES, len(reference.rows))).astype(int)
-    pixels = np.stack([decode(source.read(source.items[int(reference.rows[i])]), spec) for i in chosen])
-    ours = _session(graph, options).run({"pixels": pixels}, ["scores"])["scores"].astype(np.float64)
-    features = [np.asarray(reference.spooled[d.key][chosen], np.float64) for d in descriptors]
-    exact, _ = evaluate(head, features, reference.logits[chosen].astype(np.float64))
-    standardise = detector.calibration.standardiser
-    return float(np.abs(standardise(ours) - standardise(exact)).max())
+) -> Rescan:
+    """A sample of the reference through the finished graph, from its files on."""
+    rows = sample_rows(len(reference.rows))
+    session, size = _session(graph, options), batch_size(spec)
+    parts = []
+    for start in range(0, len(rows), size):
+        items = [source.items[row] for row in reference.rows[rows[start : start + size]].tolist()]
+        pixels = np.stack([decode(source.read(item), spec) for item in items])
+        parts.append(session.run({"pixels": pixels}, ["scores"])["scores"])
+    features = {key: reference.spooled[key][rows] for key in detector.densities}
+    return Rescan(rows, np.concatenate(parts), detector.score(features, reference.predicted[rows]))
 
 
 def _gallery(

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from detectors.calibration.judge import Calibration
-from detectors.calibration.plan import CalibrationPlan
+from detectors.deep_features.detector import DeepFeatures
+from detectors.deep_features.grouping import MIN_CLASS_IMAGES
 from scanner.build_profile import ReferenceSummary
 from scanner.choose_preprocess import MIN_SKILL
 from scanner.profile.header import BayesianInfo
 
 FEW_PER_CLASS = 10
 FEW_FOR_ALPHA = 99
-PARITY_LIMIT = 0.05
 ACCURACY_DROP = 0.02
 
 
 def fit_warnings(
     reference: ReferenceSummary,
-    plan: CalibrationPlan,
     calibration: Calibration,
     num_classes: int,
-    score_parity: float,
+    detector: DeepFeatures,
     bayesian: BayesianInfo | None = None,
 ) -> list[str]:
     """Warnings for the profile and every report made from it.
 
     Args:
         reference: The reference.
-        plan: How it was divided.
         calibration: Of all scores.
         num_classes: Number of network outputs.
-        score_parity: Largest difference of the graph's scores from float64, in standard deviations.
+        detector: Densities of the features.
         bayesian: The posterior, if there is one.
     """
     warnings = []
@@ -44,8 +42,15 @@ def fit_warnings(
             f"{len(few)} classes have fewer than {FEW_PER_CLASS} reference images (the smallest has {smallest}): "
             "their densities are rough."
         )
+    shared = detector.groups.shared is not None
+    if shared:
+        warnings.append(
+            f"{int(detector.groups.own.sum())} of the model's {num_classes} classes have the {MIN_CLASS_IMAGES} "
+            "reference images that a density of their own needs: inputs predicted as another are compared with all "
+            "images at once, which sees less."
+        )
     missing = num_classes - len(reference.per_class)
-    if missing:
+    if missing and not shared:
         warnings.append(
             f"{missing} of the model's {num_classes} classes have no reference image: inputs predicted as one of them "
             "are judged by the nearest class that has."
@@ -62,15 +67,10 @@ def fit_warnings(
             f"{calibration.size} calibration images support no alpha below "
             f"{1 / (calibration.size + 1):.3g}; 99 are needed for 0.01."
         )
-    if plan.method == "cross-fit":
+    if detector.constant:
         warnings.append(
-            "Calibrated by cross-fitting: p-values are slightly conservative and not exactly uniform. "
-            "A reference of 2,000 images with 40 a class is split instead, which is exact."
-        )
-    if score_parity > PARITY_LIMIT:
-        warnings.append(
-            f"Scores in the graph differ from float64 by up to {score_parity:.2g} standard deviations: "
-            "p-values near the threshold may flip."
+            f"{len(detector.constant)} descriptors do not vary over the reference and are not scored "
+            f"({', '.join(detector.constant[:3])})."
         )
     warnings += [] if bayesian is None else _posterior_warnings(bayesian)
     if reference.unreadable:

@@ -20,6 +20,7 @@ class RowNamer:
 
     def scanned(self, row: ScannedInput, *, all_scores: bool) -> InputRow:
         """The row of a judged input, with the p-value of every single score if ``all_scores``."""
+        assert row.score_p_values is not None  # whoever names a row has asked for them
         return InputRow(
             index=row.item.index,
             id=row.item.id,
@@ -28,7 +29,7 @@ class RowNamer:
             predicted=row.predicted,
             predicted_class=self._classes[row.predicted],
             source=row.source_class,
-            source_class=self._classes[row.source_class],
+            source_class=None if row.source_class is None else self._classes[row.source_class],
             p_value=row.p_value,
             score=row.score,
             flagged=row.flagged,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
+
 from scanner.atomic import check_destination
 from scanner.calibration_arrays import calibration_from_arrays
 from scanner.distributions import DistributionTally
@@ -89,7 +91,7 @@ def run_scan(options: ScanOptions, progress: Progress) -> Report:
     with ExitStack() as stack:
         rows = None if options.rows is None else stack.enter_context(open_rows(options.rows))
         clean = calibration_from_arrays(profile.calibration, profile.header.scores).combined
-        distributions = DistributionTally(clean, options.alpha)
+        distributions = DistributionTally(np.sort(clean), options.alpha)
         sinks: list[RowSink] = [digest, distributions]
         if rows is not None:
             sinks.append(_RowWriter(rows, namer))
@@ -253,4 +255,5 @@ def _evidence(profile: Profile, counts: ScanCounts, options: ScanOptions) -> Evi
         labelled=header.reference.labelled,
         min_class_count=header.smallest_class,
         parity=header.parity.relative,
+        self_checks=header.self_checks,
     )

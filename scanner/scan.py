@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from detectors.calibration.batch import (
     triggered_share,
 )
 from detectors.calibration.judge import Calibration, Judgement
+from detectors.deep_features.grouping import UNLIKE
 from scanner.calibration_arrays import calibration_from_arrays
 from scanner.errors import ProfileError
 from scanner.inputs.items import Item, Source
@@ -34,6 +35,7 @@ from scanner.score import OUTPUTS, Scorer
 
 TOP_SCORES = 3
 LISTED_UNREADABLE = 100
+_UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,12 @@ class ScannedInput:
         item: The input.
         sha256: Digest of its bytes.
         predicted: Predicted class.
-        source_class: The other class it looks most like.
+        source_class: The other class it looks most like; None where no other class has a density of its own.
         p_value: Combined conformal p-value.
         score: Combined score, in robust standard deviations.
         flagged: Whether ``p_value <= alpha``.
-        score_p_values: ``(S,)``.
+        scores: ``(K, S)`` raw scores, by the densities of each fold.
+        score_p_values: ``(S,)``; None where only the most suspicious inputs need them.
         z: ``(S,)`` standardised scores.
         top_scores: Indices of the scores that contribute most to ``score``, the most first.
     """
@@ -56,11 +59,12 @@ class ScannedInput:
     item: Item
     sha256: str
     predicted: int
-    source_class: int
+    source_class: int | None
     p_value: float
     score: float
     flagged: bool
-    score_p_values: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    score_p_values: NDArray[np.float64] | None
     z: NDArray[np.float64]
     top_scores: tuple[int, ...]
 
@@ -190,7 +194,7 @@ def scan_source(
     smallest = 1.0 / (calibration.size + 1)
 
     def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        return _judge(scorer.run(pixels), calibration, header.num_classes)
+        return _judge(scorer.run(pixels), calibration, header.num_classes, single_scores=options.rows is not None)
 
     for batch in run_pipeline(source, spec, run, batch_size=scorer.chunk, threads=options.threads):
         for row in _rows(batch, options.alpha):
@@ -203,28 +207,43 @@ def scan_source(
                 for sink in sinks:
                     sink.scanned(row)
         progress(batch.start + len(batch.items))
-    return tally.finish(calibration.size, options.alpha)
+    counts = tally.finish(calibration.size, options.alpha)
+    return replace(counts, top=_with_score_p_values(counts.top, calibration))
 
 
-def _judge(outputs: dict[str, NDArray[Any]], calibration: Calibration, num_classes: int) -> dict[str, NDArray[Any]]:
-    """From the graph's outputs to p-values, still one row per input."""
+def _judge(
+    outputs: dict[str, NDArray[Any]], calibration: Calibration, num_classes: int, *, single_scores: bool = False
+) -> dict[str, NDArray[Any]]:
+    """From the graph's outputs to p-values, still one row per input; those of every score if ``single_scores``."""
     logits, scores, evidence = (outputs[name] for name in OUTPUTS)
-    expected = {(len(logits), num_classes)}
-    if {logits.shape, evidence.shape} != expected or scores.shape != (len(logits), calibration.scores.shape[1]):
+    count = len(logits)
+    expected = (count, calibration.num_folds, calibration.scores.shape[1])
+    if {logits.shape, evidence.shape} != {(count, num_classes)} or scores.shape != expected:
         raise ProfileError("the graph's outputs do not have the shapes its header states", hint="Fit it again")
     judgement: Judgement = calibration.judge(scores.astype(np.float64))
     predicted = logits.argmax(1)
     others = evidence.astype(np.float64)
     np.put_along_axis(others, predicted[:, None], np.inf, 1)
-    return {
+    source = others.argmin(1)
+    known = np.take_along_axis(others, source[:, None], 1)[:, 0] < UNLIKE / 2
+    rows = {
         "predicted": predicted,
-        "source_class": others.argmin(1),
+        "source_class": np.where(known, source, _UNKNOWN),
         "p_values": judgement.p_values,
         "combined": judgement.combined,
-        "score_p_values": judgement.score_p_values,
+        "scores": judgement.scores,
         "z": judgement.z,
         "top_scores": calibration.loudest(judgement.z, TOP_SCORES),
     }
+    return rows | ({"score_p_values": judgement.score_p_values} if single_scores else {})
+
+
+def _with_score_p_values(rows: Sequence[ScannedInput], calibration: Calibration) -> tuple[ScannedInput, ...]:
+    """The rows with the p-value of every score."""
+    if not rows:
+        return ()
+    judged = calibration.judge(np.stack([row.scores for row in rows]))
+    return tuple(replace(row, score_p_values=p) for row, p in zip(rows, judged.score_p_values, strict=True))
 
 
 def _rows(batch: Batch, alpha: float) -> list[ScannedInput | UnreadableRow]:
@@ -240,11 +259,12 @@ def _rows(batch: Batch, alpha: float) -> list[ScannedInput | UnreadableRow]:
             item=item,
             sha256=batch.digests[which] or "",
             predicted=int(out["predicted"][position]),
-            source_class=int(out["source_class"][position]),
+            source_class=None if out["source_class"][position] == _UNKNOWN else int(out["source_class"][position]),
             p_value=p_value,
             score=float(out["combined"][position]),
             flagged=p_value <= alpha * (1 + 1e-12),
-            score_p_values=out["score_p_values"][position],
+            scores=out["scores"][position],
+            score_p_values=out["score_p_values"][position] if "score_p_values" in out else None,
             z=out["z"][position],
             top_scores=tuple(out["top_scores"][position].tolist()),
         )

@@ -72,9 +72,11 @@ class Scorer:
         if self._draws is None:
             return outputs
         bayesian = self._draws.score(outputs, self.batch_size)
-        if outputs["scores"].ndim != 2:
+        if outputs["scores"].ndim != 3:
             raise ProfileError("the graph's outputs do not have the shapes its header states", hint="Fit it again")
-        joined = np.concatenate((outputs["scores"].astype(np.float64), bayesian), axis=1)
+        # Weight draws know no folds: every fold's images are compared with the same number.
+        every = np.repeat(bayesian[:, None], outputs["scores"].shape[1], axis=1)
+        joined = np.concatenate((outputs["scores"].astype(np.float64), every), axis=2)
         return {"logits": outputs["logits"], "scores": joined, "class_evidence": outputs["class_evidence"]}
 
     def features(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:

@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from detectors.deep_features.head import evaluate
 
 from detectors.calibration.judge import calibrate
 from detectors.calibration.plan import plan_calibration
 from detectors.calibration.standardise import fit_standardiser
 from detectors.deep_features.density import FAMILIES, Family
 from detectors.deep_features.detector import DeepFeatures, fit_deep_features
-from detectors.deep_features.head import evaluate
 from detectors.deep_features.recipe import DEFAULT
 from detectors.deep_features.scores import SCORE_KINDS
 from scanner.graph.bundle import GraphBundle

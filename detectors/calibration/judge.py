@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,24 @@ class Judgement:
     """What a batch of ``N`` inputs gets.
 
     Attributes:
-        score_p_values: ``(N, S)`` conformal p-value of each score.
-        z: ``(N, S)`` standardised scores.
-        combined: ``(N,)`` combined score, in units of robust standard deviations.
+        scores: ``(N, K, S)`` what was judged, with infinity for what is not finite.
+        z: ``(N, S)`` standardised scores, averaged over folds.
+        combined: ``(N,)`` combined score, averaged over folds, in units of robust standard deviations.
         p_values: ``(N,)`` conformal p-value of the combined score.
+        calibration: What they were judged by.
     """
 
-    score_p_values: NDArray[np.float64]
+    scores: NDArray[np.float64]
     z: NDArray[np.float64]
     combined: NDArray[np.float64]
     p_values: NDArray[np.float64]
+    calibration: Calibration
+
+    @cached_property
+    def score_p_values(self) -> NDArray[np.float64]:
+        """``(N, S)`` conformal p-value of each score. They take longer than all else, and few readers ask for them."""
+        columns = self.calibration.columns
+        return np.stack([p_values(folds, self.scores[:, :, i]) for i, folds in enumerate(columns)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,9 @@ class Calibration:
     """Everything that turns scores into p-values.
 
     Attributes:
-        scores: ``(n_cal, S)`` calibration scores, every column sorted ascending.
-        combined: ``(n_cal,)`` combined calibration scores, sorted ascending.
+        scores: ``(n_cal, S)`` calibration scores, fold after fold, every column sorted ascending within each.
+        combined: ``(n_cal,)`` combined calibration scores, in the same order of folds and sorted within each.
+        fold_sizes: ``(K,)`` int64, calibration images of each fold, none of them zero.
         standardiser: Fitted on clean scores.
         sharpness: Of the soft maximum.
         enters: ``(S,)`` bool, which scores enter the combined one; the others only get a p-value.
@@ -43,6 +53,7 @@ class Calibration:
 
     scores: NDArray[np.float64]
     combined: NDArray[np.float64]
+    fold_sizes: NDArray[np.int64]
     standardiser: Standardiser
     sharpness: float
     enters: NDArray[np.bool_]
@@ -52,16 +63,42 @@ class Calibration:
         """Number of calibration images."""
         return len(self.combined)
 
+    @property
+    def num_folds(self) -> int:
+        """Number of folds ``K``; 1 for a split."""
+        return len(self.fold_sizes)
+
+    @cached_property
+    def combined_by_fold(self) -> list[NDArray[np.float64]]:
+        """:attr:`combined` of each fold."""
+        return np.split(self.combined, np.cumsum(self.fold_sizes)[:-1])
+
+    @cached_property
+    def columns(self) -> list[list[NDArray[np.float64]]]:
+        """For every score its sorted values in each fold, contiguous: searching strided ones copies them."""
+        folds = np.split(self.scores, np.cumsum(self.fold_sizes)[:-1])
+        return [[np.ascontiguousarray(fold[:, index]) for fold in folds] for index in range(self.scores.shape[1])]
+
+    def combine(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Combined score ``(..., K)`` of scores ``(..., K, S)``."""
+        z = self.standardiser(_finite(scores))[..., self.enters]
+        return soft_maximum(z.reshape(-1, z.shape[-1]), self.sharpness).reshape(z.shape[:-1])
+
     def judge(self, scores: NDArray[np.float64]) -> Judgement:
-        """Judge scores ``(N, S)``.
+        """Judge scores ``(N, K, S)``, those of fold ``k`` at ``[:, k]``.
 
         A score that is not finite (an overflow in the network) counts as the most suspicious.
+
+        Raises:
+            ValueError: If the scores are of another number of folds or of other scores.
         """
-        clean = np.where(np.isfinite(scores), scores, np.inf)
-        per_score = np.stack([p_values(column, clean[:, i]) for i, column in enumerate(self.scores.T)], axis=1)
-        z = self.standardiser(clean)
-        combined = soft_maximum(z[:, self.enters], self.sharpness)
-        return Judgement(per_score, z, combined, p_values(self.combined, combined))
+        expected = (self.num_folds, self.scores.shape[1])
+        if scores.shape[1:] != expected:
+            raise ValueError(f"scores (N, {expected[0]}, {expected[1]}) are needed, got {scores.shape}")
+        clean = _finite(scores)
+        combined = self.combine(clean)
+        p = p_values(self.combined_by_fold, combined)
+        return Judgement(clean, self.standardiser(clean).mean(1), combined.mean(1), p, self)
 
     def loudest(self, z: NDArray[np.float64], count: int) -> NDArray[np.int64]:
         """Which standardised scores contribute most to the combined one, the most first.
@@ -77,13 +114,44 @@ class Calibration:
         return np.flatnonzero(self.enters)[order]
 
 
-def calibrate(
-    scores: NDArray[np.float64], standardiser: Standardiser, sharpness: float, enters: NDArray[np.bool_] | None = None
-) -> Calibration:
-    """Build a calibration from clean scores ``(n_cal, S)`` that no density saw.
+def _finite(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isfinite(scores), scores, np.inf)
 
-    ``enters`` is as in :class:`Calibration`; by default all scores enter.
+
+def calibrate(
+    scores: NDArray[np.float64],
+    folds: NDArray[np.int64],
+    standardiser: Standardiser,
+    sharpness: float,
+    enters: NDArray[np.bool_] | None = None,
+) -> Calibration:
+    """Build a calibration from clean scores that no density saw.
+
+    Args:
+        scores: ``(n_cal, S)``, each image by the density of its fold.
+        folds: ``(n_cal,)`` fold of each image, 0 to K-1, each with an image; all 0 for a split.
+        standardiser: Fitted on clean scores.
+        sharpness: Of the soft maximum.
+        enters: As in :class:`Calibration`; by default all scores enter.
+
+    Raises:
+        ValueError: If the scores are not finite, or shapes do not fit, or a fold has no image.
     """
+    if scores.ndim != 2 or 0 in scores.shape or folds.shape != scores.shape[:1]:
+        raise ValueError(f"scores (n, S) and folds (n,) are needed, got {scores.shape} and {folds.shape}")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{int((~np.isfinite(scores)).any(1).sum())} clean images have scores that are not finite")
+    sizes = np.bincount(folds)
+    if not sizes.all():
+        raise ValueError(f"fold {int(sizes.argmin())} of {len(sizes)} has no image")
     enters = np.ones(scores.shape[1], bool) if enters is None else enters
     combined = soft_maximum(standardiser(scores)[:, enters], sharpness)
-    return Calibration(np.sort(scores, axis=0), np.sort(combined), standardiser, sharpness, enters)
+    members = [np.flatnonzero(folds == fold) for fold in range(len(sizes))]
+    return Calibration(
+        np.concatenate([np.sort(scores[rows], axis=0) for rows in members]),
+        np.concatenate([np.sort(combined[rows]) for rows in members]),
+        sizes,
+        standardiser,
+        sharpness,
+        enters,
+    )

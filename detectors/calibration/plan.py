@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,39 +22,63 @@ SPLIT_FROM_PER_CLASS = 40
 class CalibrationPlan:
     """Roles of the reference images.
 
-    ``cross-fit``: every image calibrates, scored by a density fitted without its fold, and a scan
-    uses the density fitted on all. Fold scores come from slightly smaller fits, so the p-values are
-    slightly conservative; they are not exactly uniform.
+    ``cross-conformal``: every image calibrates, scored by a density fitted without its fold. A scan scores an input by
+    the density of every fold, and compares it with that fold's images alone (Vovk 2015).
 
     ``split``: half the images fit the densities, a tenth the standardisation, the rest calibrate.
     Under exchangeability the p-values are then exactly uniform.
 
     Attributes:
         method: Which of the two.
-        folds: ``(N,)`` fold of every image (``cross-fit``), or its role (``split``): 0 fits, 1
+        folds: ``(N,)`` fold of every image (``cross-conformal``), or its role (``split``): 0 fits, 1
             standardises, 2 calibrates.
     """
 
-    method: Literal["cross-fit", "split"]
+    method: Literal["cross-conformal", "split"]
     folds: NDArray[np.int64]
 
     def unseen(self) -> NDArray[np.int64]:
         """Rows of the images that get a clean score: all of them, or those that do not fit (``split``)."""
         return np.flatnonzero(self.folds > 0) if self.method == "split" else np.arange(len(self.folds))
 
+    def parts(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """For every density the rows that it fits, and those that it scores without having seen them."""
+        if self.method == "split":
+            yield np.flatnonzero(self.folds == 0), self.unseen()
+            return
+        for fold in range(int(self.folds.max()) + 1):
+            yield np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
+
+    def fit_rows(self) -> NDArray[np.int64]:
+        """Rows of the images that some density fits."""
+        return np.flatnonzero(self.folds == 0) if self.method == "split" else np.arange(len(self.folds))
+
+    def calibration_rows(self) -> NDArray[np.int64]:
+        """Rows of the images that inputs are compared with."""
+        return np.flatnonzero(self.folds == 2) if self.method == "split" else np.arange(len(self.folds))
+
+    def calibration_folds(self) -> NDArray[np.int64]:
+        """``(n_cal,)`` number of the density that each of :meth:`calibration_rows` is scored by."""
+        return np.zeros(int((self.folds == 2).sum()), np.int64) if self.method == "split" else self.folds
+
 
 def plan_calibration(classes: NDArray[np.int64], seed: int) -> CalibrationPlan:
-    """Split where the reference is large enough for both jobs, cross-fit otherwise.
+    """Split where the reference is large enough for both jobs, use every image for both otherwise.
 
     Args:
-        classes: ``(N,)`` classes of the reference images.
+        classes: ``(N,)`` classes of the reference images, at least two of them.
         seed: Seeds the assignment.
+
+    Raises:
+        ValueError: If there are fewer than two images.
     """
+    if classes.ndim != 1 or len(classes) < 2:
+        raise ValueError(f"classes (N,) of at least two images are needed, got shape {classes.shape}")
     counts = np.unique(classes, return_counts=True)[1]
     if len(classes) >= SPLIT_FROM and counts.min() >= SPLIT_FROM_PER_CLASS:
         tenths = stratified_folds(classes, 10, seed)
         return CalibrationPlan("split", np.where(tenths < 5, 0, np.where(tenths == 5, 1, 2)))
-    return CalibrationPlan("cross-fit", stratified_folds(classes, min(FOLDS, len(classes)), seed))
+    return CalibrationPlan("cross-conformal", stratified_folds(classes, min(FOLDS, len(classes)), seed))
 
 
 def calibrate_by_plan(
@@ -71,8 +96,15 @@ def calibrate_by_plan(
         plan: Roles of the images.
         sharpness: Of the soft maximum.
         enters: ``(S,)`` bool, which scores enter the combined one.
+
+    Raises:
+        ValueError: If the shapes do not fit together.
     """
-    if plan.method == "cross-fit":
-        return calibrate(scores, fit_standardiser(scores, bounds), sharpness, enters)
-    roles = plan.folds[plan.folds > 0]
-    return calibrate(scores[roles == 2], fit_standardiser(scores[roles == 1], bounds), sharpness, enters)
+    unseen = plan.unseen()
+    if scores.shape[:1] != unseen.shape:
+        raise ValueError(f"scores of {len(unseen)} images are needed, got shape {scores.shape}")
+    roles = plan.folds[unseen]
+    standardise_on = scores[roles == 1] if plan.method == "split" else scores
+    calibrate_on = scores[roles == 2] if plan.method == "split" else scores
+    standardiser = fit_standardiser(standardise_on, bounds)
+    return calibrate(calibrate_on, plan.calibration_folds(), standardiser, sharpness, enters)

@@ -34,7 +34,7 @@ class Standardiser:
     scales: NDArray[np.float64]
 
     def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Standardise scores ``(N, S)``."""
+        """Standardise scores ``(..., S)``."""
         return (_transform(scores, self.bounds) - self.locations) / self.scales
 
 
@@ -43,7 +43,12 @@ def fit_standardiser(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -
 
     The scale is 1.4826 times the median absolute deviation, which equals the standard deviation
     for a Gaussian; a score that is constant on the calibration set, up to rounding, gets scale 1.
+
+    Raises:
+        ValueError: If the shapes do not fit together, or there is no score or no image.
     """
+    if scores.ndim != 2 or 0 in scores.shape or bounds.shape != scores.shape[1:]:
+        raise ValueError(f"scores (n, S) and bounds (S,) are needed, got {scores.shape} and {bounds.shape}")
     transformed = _transform(scores, bounds)
     locations = np.median(transformed, axis=0)
     scales = MAD_TO_SIGMA * np.median(np.abs(transformed - locations), axis=0)

@@ -1,4 +1,4 @@
-"""Fit the whole DeepFeatures detector: every descriptor's density, and the calibration."""
+"""Fit the whole DeepFeatures detector: every descriptor's densities, and the calibration."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from detectors.base import ScoreName
 from detectors.calibration.judge import Calibration
 from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan
-from detectors.calibration.standardise import fit_standardiser
-from detectors.deep_features.fit import DensitySettings, FittedDescriptor, fit_cross, fit_split
+from detectors.calibration.standardise import FLOOR, fit_standardiser
+from detectors.deep_features.fit import DensitySettings, FittedDescriptor, fit_descriptor
+from detectors.deep_features.grouping import UNLIKE, ClassGroups, group_classes
 from detectors.deep_features.recipe import Recipe
-from detectors.deep_features.scores import DescriptorDensity, ScoreKind
+from detectors.deep_features.scores import DescriptorDensity, ScoreKind, lower_bound, score_by_folds
+
+CONSTANT = 1e-6
+"""Largest range of a descriptor's features, relative to their size, that is one value and rounding."""
 
 
 @dataclass(frozen=True)
@@ -22,21 +26,53 @@ class DeepFeatures:
     """A fitted detector.
 
     Attributes:
-        densities: Fitted density of every descriptor, by key, in graph order.
+        densities: Fitted densities of every descriptor, one for each of ``K`` folds, by key, in graph order.
+        constant: Keys of the descriptors that do not vary over the reference, for which there is no density.
         scores: Names of the ``S`` scores, in the order of the head's output.
         clean_scores: ``(M, S)`` scores of the plan's unseen images, each from densities that did not see it.
         bounds: ``(S,)`` lower bounds of the scores; NaN where there is none.
         calibration: Turns scores into p-values.
+        groups: Which classes have densities of their own.
         class_scales: Per descriptor, median and robust scale of the log deviance, on which the
             classes of different descriptors are compared.
     """
 
-    densities: dict[str, DescriptorDensity]
+    densities: dict[str, tuple[DescriptorDensity, ...]]
+    constant: tuple[str, ...]
     scores: tuple[ScoreName, ...]
     clean_scores: NDArray[np.float64]
     bounds: NDArray[np.float64]
     calibration: Calibration
+    groups: ClassGroups
     class_scales: dict[str, tuple[float, float]]
+
+    def kinds(self, key: str) -> tuple[ScoreKind, ...]:
+        """The kinds of scores that one descriptor has."""
+        return tuple(name.kind for name in self.scores if name.descriptor == key)  # type: ignore[misc]
+
+    def score(self, features: Mapping[str, NDArray[np.float32]], predicted: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Scores ``(N, K, S)`` of features ``(N, D)`` by descriptor key, given predicted classes ``(N,)``."""
+        columns = []
+        for key, folds in self.densities.items():
+            scores = score_by_folds(folds, features[key], predicted)
+            columns += [scores[kind] for kind in self.kinds(key)]
+        return np.stack(columns, axis=2)
+
+    def class_evidence(self, features: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
+        """How little features look like each class, ``(N, C)``: log deviance by the first fold's densities.
+
+        Standardised for each descriptor and averaged over them; a class without a density of its own looks like
+        nothing (:data:`~detectors.deep_features.grouping.UNLIKE`).
+        """
+        total: NDArray[np.float64] | float = 0.0
+        for key, folds in self.densities.items():
+            location, scale = self.class_scales[key]
+            coordinates = folds[0].projection.transform(features[key].astype(np.float64))
+            deviance = folds[0].density.supremum - folds[0].density.log_likelihood(coordinates)
+            total = total + (np.log(np.maximum(deviance, FLOOR)) - location) / scale
+        mean = np.asarray(total, np.float64) / len(self.densities)
+        spread = mean[:, np.maximum(self.groups.of_class, 0)]
+        return np.asarray(spread + np.where(self.groups.own, 0.0, UNLIKE), np.float64)
 
 
 def fit_deep_features(
@@ -52,7 +88,7 @@ def fit_deep_features(
     """Fit densities to clean features and calibrate their scores.
 
     Args:
-        features: Per descriptor key ``(N, D)`` float32, possibly memory maps.
+        features: Per descriptor key ``(N, D)`` float32, possibly memory maps; finite.
         classes: ``(N,)`` class each image is fitted under: its label, or the prediction where
             there is none.
         predicted: ``(N,)`` class the network predicts, under which each image is scored.
@@ -61,45 +97,63 @@ def fit_deep_features(
         plan: Which images calibrate.
         seed: Seeds the mixture family.
         progress: Called with each descriptor's key before it is fitted.
+
+    Raises:
+        ValueError: If there is no descriptor that varies, or shapes or classes do not fit together.
     """
-    settings = DensitySettings(recipe.family, recipe.retained_variance, seed)
-    densities: dict[str, DescriptorDensity] = {}
+    _check(features, classes, predicted, num_classes, plan)
+    settings = DensitySettings(recipe.family, recipe.retained_variance, recipe.images_per_component, seed)
+    groups = group_classes(np.bincount(classes[plan.fit_rows()], minlength=num_classes))
+    densities: dict[str, tuple[DescriptorDensity, ...]] = {}
     names: list[ScoreName] = []
-    bounds: list[float] = []
     columns: list[NDArray[np.float64]] = []
     class_scales: dict[str, tuple[float, float]] = {}
     for key, values in features.items():
         progress(key)
-        fitted = _fit(values, classes, predicted, num_classes, settings, plan)
-        densities[key] = fitted.fitted
-        for kind in recipe.kinds:
-            bound = fitted.fitted.offset(kind)
-            names.append(ScoreName(key, kind))
-            bounds.append(np.nan if bound is None else bound)
-            columns.append(fitted.scores[kind])
+        if _is_constant(key, values):
+            continue
+        fitted = fit_descriptor(values, classes, predicted, groups, plan, settings)
+        densities[key] = fitted.folds
+        names += [ScoreName(key, kind) for kind in recipe.kinds]
+        columns += [fitted.scores[kind] for kind in recipe.kinds]
         class_scales[key] = _class_scale(fitted)
+    if not densities:
+        raise ValueError(f"none of {len(features)} descriptors varies over the images: there is nothing to fit")
     scores = np.stack(columns, axis=1)
-    lower = np.array(bounds)
-    calibration = calibrate_by_plan(scores, lower, plan, recipe.sharpness, np.ones(len(names), bool))
-    return DeepFeatures(densities, tuple(names), scores, lower, calibration, class_scales)
+    bounds = np.array([lower_bound(kind) for _ in densities for kind in recipe.kinds])
+    calibration = calibrate_by_plan(scores, bounds, plan, recipe.sharpness, np.ones(len(names), bool))
+    constant = tuple(key for key in features if key not in densities)
+    return DeepFeatures(densities, constant, tuple(names), scores, bounds, calibration, groups, class_scales)
 
 
-def _fit(
-    features: NDArray[np.float32],
+def _check(
+    features: Mapping[str, NDArray[np.float32]],
     classes: NDArray[np.int64],
     predicted: NDArray[np.int64],
     num_classes: int,
-    settings: DensitySettings,
     plan: CalibrationPlan,
-) -> FittedDescriptor:
-    if plan.method == "split":
-        return fit_split(features, classes, predicted, plan.folds > 0, num_classes, settings)
-    return fit_cross(features, classes, predicted, plan.folds, num_classes, settings)
+) -> None:
+    count = len(classes)
+    if not features:
+        raise ValueError("at least one descriptor is needed, got none")
+    for key, values in features.items():
+        if values.ndim != 2 or len(values) != count or values.shape[1] < 1:
+            raise ValueError(f"descriptor {key!r} has shape {values.shape}, ({count}, D) is needed")
+    if predicted.shape != (count,) or plan.folds.shape != (count,):
+        raise ValueError(f"predictions {predicted.shape} and folds {plan.folds.shape} of {count} images are needed")
+    for what, numbers in (("classes", classes), ("predictions", predicted)):
+        if numbers.min() < 0 or numbers.max() >= num_classes:
+            raise ValueError(f"{what} lie in {numbers.min()} to {numbers.max()}, 0 to {num_classes - 1} is needed")
+
+
+def _is_constant(key: str, features: NDArray[np.float32]) -> bool:
+    """Whether nothing but rounding distinguishes the images."""
+    low, high = features.min(0).astype(np.float64), features.max(0).astype(np.float64)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ValueError(f"descriptor {key!r} is not finite")
+    return bool((high - low).max() <= CONSTANT * max(np.abs(low).max(), np.abs(high).max()))
 
 
 def _class_scale(fitted: FittedDescriptor) -> tuple[float, float]:
-    kind: ScoreKind = "likelihood"
-    bound = fitted.fitted.offset(kind)
-    assert bound is not None
-    standardiser = fit_standardiser(fitted.scores[kind][:, None], np.array([bound]))
+    standardiser = fit_standardiser(fitted.scores["likelihood"][:, None], np.array([lower_bound("likelihood")]))
     return float(standardiser.locations[0]), float(standardiser.scales[0])

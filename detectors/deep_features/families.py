@@ -1,25 +1,97 @@
 """Fitting the density families to streamed, projected features.
 
 ``separate`` and ``mixture`` are the paper's two families (Ahuja et al. 2019: Gaussians with
-separate covariances, and mixtures with the order chosen by BIC). ``tied`` pools the within-class
-covariance; ``-shrunk`` applies Ledoit-Wolf shrinkage, which is what makes a density from a few
+separate covariances, and mixtures with the order chosen by BIC). ``tied`` pools the covariance within
+groups of classes; ``-shrunk`` applies Ledoit-Wolf shrinkage, which is what makes a density from a few
 images a class usable.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.deep_features.density import ClassDensity, Family, gaussian_log_scale, whitener_of
-from detectors.deep_features.moments import ClassMoments, blocks
+from detectors.deep_features.density import (
+    ClassDensity,
+    Family,
+    gaussian_log_scale,
+    principal_whitener,
+    whitener_of,
+)
+from detectors.deep_features.grouping import ClassGroups
+from detectors.deep_features.moments import blocks
 from detectors.deep_features.projection import Projection
+from detectors.deep_features.scores import DescriptorDensity
 from detectors.deep_features.shrinkage import ledoit_wolf
 
 MAX_MIXTURE_COMPONENTS = 4
 MIN_IMAGES_PER_COMPONENT = 20
+NEGLIGIBLE = 1e-12
+"""Share of the variance below which what is left within a group is rounding."""
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The images to fit on, in groups, and the principal components to work in.
+
+    Attributes:
+        features: ``(N, D)`` float32, possibly a memory map.
+        rows: ``(M,)`` rows to fit on.
+        group: ``(N,)`` group of every row.
+        groups: What the groups are.
+        projection: Principal components.
+    """
+
+    features: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    group: NDArray[np.int64]
+    groups: ClassGroups
+    projection: Projection
+
+    def coordinates(self, group: int) -> NDArray[np.float64]:
+        """Coordinates of one group, ``(n_g, k)``: bounded by the group, not by the reference."""
+        members = self.rows[self.group[self.rows] == group]
+        return np.concatenate([self.projection.transform(block) for _, block in blocks(self.features, members)])
+
+    def means(self) -> NDArray[np.float64]:
+        """Where each group lies, ``(G, k)``: at its mean, the shared group at that of all images.
+
+        The shared group is of classes whose own mean says nothing. A group without images among the rows, as a fold
+        can leave it, lies there as well.
+        """
+        counts = np.bincount(self.group[self.rows], minlength=self.groups.count)
+        sums = np.zeros((self.groups.count, self.projection.dim))
+        for chunk, block in blocks(self.features, self.rows):
+            np.add.at(sums, self.group[chunk], self.projection.transform(block))
+        means = sums / np.maximum(counts, 1)[:, None]
+        common = np.zeros(self.projection.dim)  # coordinates are taken from the mean of all rows
+        means[counts == 0] = common
+        if self.groups.shared is not None:
+            means[self.groups.shared] = common
+        return means
+
+    def pooled(self, means: NDArray[np.float64], shrink: bool) -> NDArray[np.float64]:
+        """Covariance ``(k, k)`` around the groups' means; where nothing is left there, around the common mean.
+
+        Raises:
+            ValueError: If the images do not differ at all.
+        """
+        covariance, fourth = self._around(means)
+        if np.trace(covariance) <= NEGLIGIBLE * self.projection.total_variance:
+            covariance, fourth = self._around(np.zeros_like(means))
+        return ledoit_wolf(covariance, fourth, len(self.rows))[0] if shrink else covariance
+
+    def _around(self, means: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        dim = self.projection.dim
+        scatter, fourth = np.zeros((dim, dim)), 0.0
+        for chunk, block in blocks(self.features, self.rows):
+            residual = self.projection.transform(block) - means[self.group[chunk]]
+            scatter += residual.T @ residual
+            fourth += float((np.einsum("nk,nk->n", residual, residual) ** 2).sum())
+        return scatter / len(self.rows), fourth / len(self.rows)
 
 
 def fit_density(
@@ -27,130 +99,97 @@ def fit_density(
     features: NDArray[np.float32],
     rows: NDArray[np.int64],
     classes: NDArray[np.int64],
-    moments: ClassMoments,
+    groups: ClassGroups,
     projection: Projection,
     seed: int,
-) -> ClassDensity:
+) -> DescriptorDensity:
     """Fit one family.
 
     Args:
         family: Which density.
         features: ``(N, D)`` float32, possibly a memory map.
-        rows: ``(M,)`` rows to fit on, those behind ``moments``.
+        rows: ``(M,)`` rows to fit on, whose mean is that of the projection.
         classes: ``(N,)`` class of every row.
-        moments: Moments of ``features[rows]``.
+        groups: Which classes get a density of their own.
         projection: Principal components to work in.
         seed: Seeds the mixture's initialisation; the Gaussians are deterministic.
+
+    Raises:
+        ValueError: If the images do not differ in these features.
     """
-    means = projection.transform(moments.class_means())
-    present = moments.counts > 0
+    sample = _Sample(features, rows, groups.of_class[classes], groups, projection)
+    means = sample.means()
     if family in ("tied", "tied-shrunk"):
-        within = _within_covariance(moments, projection, means)
-        if family == "tied-shrunk":
-            fourth = _fourth_moment(features, rows, classes, projection, means)
-            within, _ = ledoit_wolf(within, fourth, len(rows))
-        whitener = whitener_of(within)
-        scales = np.where(present, gaussian_log_scale(whitener), -np.inf)
-        return ClassDensity(means[:, None], whitener[None, None], scales[:, None])
+        return _fit_tied(sample, means, shrink=family == "tied-shrunk")
     if family == "mixture":
-        return _fit_mixtures(features, rows, classes, projection, means, present, seed)
-    return _fit_separate(features, rows, classes, projection, means, present, shrink=family == "separate-shrunk")
+        return DescriptorDensity(projection, _fit_mixtures(sample, means, seed))
+    return DescriptorDensity(projection, _fit_separate(sample, means, shrink=family == "separate-shrunk"))
 
 
-def _within_covariance(
-    moments: ClassMoments, projection: Projection, means: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Pooled within-class covariance in principal coordinates, from moments alone."""
-    total = projection.components.T @ moments.total_covariance() @ projection.components
-    offsets = means - projection.transform(moments.mean()[None])
-    between = (offsets * moments.counts[:, None]).T @ offsets / moments.total
-    return np.asarray(total - between, np.float64)
+def _fit_tied(sample: _Sample, means: NDArray[np.float64], shrink: bool) -> DescriptorDensity:
+    """One covariance for all, in its own principal axes, so that whitening is a division."""
+    axes, reciprocals = principal_whitener(sample.pooled(means, shrink))
+    projection = sample.projection.rotated(axes)
+    turned = _Sample(sample.features, sample.rows, sample.group, sample.groups, projection)
+    whitener = np.diag(reciprocals)
+    scales = np.full((sample.groups.count, 1), gaussian_log_scale(whitener))
+    centres = turned.means().astype(np.float32).astype(np.float64)  # as a profile stores them
+    return DescriptorDensity(projection, ClassDensity(centres[:, None], whitener[None, None], scales, sample.groups))
 
 
-def _fourth_moment(
-    features: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    classes: NDArray[np.int64],
-    projection: Projection,
-    means: NDArray[np.float64],
-) -> float:
-    total = 0.0
-    for chunk, block in blocks(features, rows):
-        residual = projection.transform(block) - means[classes[chunk]]
-        total += float((np.einsum("nk,nk->n", residual, residual) ** 2).sum())
-    return total / len(rows)
-
-
-def _members(features: NDArray[np.float32], rows: NDArray[np.int64], projection: Projection) -> NDArray[np.float64]:
-    """Projected features of one class, ``(n_c, k)``: bounded by the class, not the reference."""
-    return np.concatenate([projection.transform(block) for _, block in blocks(features, rows)])
-
-
-def _fit_separate(
-    features: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    classes: NDArray[np.int64],
-    projection: Projection,
-    means: NDArray[np.float64],
-    present: NDArray[np.bool_],
-    shrink: bool,
-) -> ClassDensity:
-    num_classes, dim = means.shape
-    whiteners = np.tile(np.eye(dim), (num_classes, 1, 1, 1))
-    scales = np.full((num_classes, 1), -np.inf)
-    for label in np.flatnonzero(present):
-        residual = _members(features, rows[classes[rows] == label], projection) - means[label]
+def _fit_separate(sample: _Sample, means: NDArray[np.float64], shrink: bool) -> ClassDensity:
+    pooled = sample.pooled(means, shrink)
+    whiteners, scales = [], []
+    for group, mean in enumerate(means):
+        members = sample.coordinates(group) if (sample.group[sample.rows] == group).any() else mean[None]
+        residual = members - mean
         covariance = residual.T @ residual / len(residual)
-        if shrink:
+        if np.trace(covariance) <= NEGLIGIBLE * np.trace(pooled):
+            covariance = pooled  # copies of one image, or none: no spread of its own to estimate
+        elif shrink:
             fourth = float((np.einsum("nk,nk->n", residual, residual) ** 2).mean())
             covariance, _ = ledoit_wolf(covariance, fourth, len(residual))
-        whiteners[label, 0] = whitener_of(covariance)
-        scales[label, 0] = gaussian_log_scale(whiteners[label, 0])
-    return ClassDensity(means[:, None], whiteners, scales)
+        whiteners.append(whitener_of(covariance))
+        scales.append(gaussian_log_scale(whiteners[-1]))
+    return ClassDensity(means[:, None], np.stack(whiteners)[:, None], np.array(scales)[:, None], sample.groups)
 
 
-def _fit_mixtures(
-    features: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    classes: NDArray[np.int64],
-    projection: Projection,
-    class_means: NDArray[np.float64],
-    present: NDArray[np.bool_],
-    seed: int,
-) -> ClassDensity:
-    """Diagonal mixtures per class, the order by BIC.
+def _fit_mixtures(sample: _Sample, group_means: NDArray[np.float64], seed: int) -> ClassDensity:
+    """Diagonal mixtures per group, the order by BIC.
 
     Diagonal because a full covariance per component has no data behind it at the sizes of a
     reference; principal coordinates make the diagonal a fair choice.
     """
-    num_classes, dim = class_means.shape
-    means = np.tile(class_means[:, None], (1, MAX_MIXTURE_COMPONENTS, 1))
-    whiteners = np.tile(np.eye(dim), (num_classes, MAX_MIXTURE_COMPONENTS, 1, 1))
-    scales = np.full((num_classes, MAX_MIXTURE_COMPONENTS), -np.inf)
-    for label in np.flatnonzero(present):
-        members = _members(features, rows[classes[rows] == label], projection)
-        for index, (weight, mean, variance) in enumerate(_best_mixture(members, seed)):
-            means[label, index] = mean
-            whiteners[label, index] = np.diag(1.0 / np.sqrt(variance))
-            scales[label, index] = np.log(weight) + gaussian_log_scale(whiteners[label, index])
-    return ClassDensity(means, whiteners, scales)
+    number, dim = group_means.shape
+    pooled = np.diag(sample.pooled(group_means, shrink=False))
+    means = np.tile(group_means[:, None], (1, MAX_MIXTURE_COMPONENTS, 1))
+    whiteners = np.tile(np.eye(dim), (number, MAX_MIXTURE_COMPONENTS, 1, 1))
+    scales = np.full((number, MAX_MIXTURE_COMPONENTS), -np.inf)
+    for group in range(number):
+        empty = not (sample.group[sample.rows] == group).any()
+        members = group_means[group][None] if empty else sample.coordinates(group)
+        for index, (weight, mean, variance) in enumerate(_best_mixture(members, pooled, seed)):
+            means[group, index] = mean
+            whiteners[group, index] = np.diag(1.0 / np.sqrt(variance))
+            scales[group, index] = np.log(weight) + gaussian_log_scale(whiteners[group, index])
+    return ClassDensity(means, whiteners, scales, sample.groups)
 
 
 def _best_mixture(
-    members: NDArray[np.float64], seed: int
+    members: NDArray[np.float64], pooled: NDArray[np.float64], seed: int
 ) -> list[tuple[float, NDArray[np.float64], NDArray[np.float64]]]:
     """Components ``(weight, mean, variances)`` of the mixture with the smallest BIC."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     # A floor on the variances, relative to the data: a component on few images must not collapse.
-    floor = 1e-3 * float(members.var(0).mean()) + np.finfo(np.float64).tiny
+    if len(members) < 2:
+        return [(1.0, members[0], np.maximum(pooled, 1e-3 * float(pooled.mean())))]
+    floor = 1e-3 * max(float(members.var(0).mean()), 1e-3 * float(pooled.mean()))
     best, best_bic = None, np.inf
     for order in range(1, MAX_MIXTURE_COMPONENTS + 1):
         if order > 1 and len(members) < order * MIN_IMAGES_PER_COMPONENT:
             break
-        if len(members) < 2:
-            return [(1.0, members[0], np.full(members.shape[1], floor))]
         mixture = GaussianMixture(order, covariance_type="diag", reg_covar=floor, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -1,113 +1,144 @@
-"""Fit one descriptor's density, and score the reference with densities that did not see it."""
+"""Fit one descriptor's densities, and score the reference with densities that did not see it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.calibration.plan import CalibrationPlan
 from detectors.deep_features.density import Family
 from detectors.deep_features.families import fit_density
-from detectors.deep_features.moments import CHUNK_ROWS, ClassMoments, class_moments
-from detectors.deep_features.projection import RETAINED_VARIANCE, fit_projection
+from detectors.deep_features.grouping import ClassGroups
+from detectors.deep_features.moments import CHUNK_ROWS, Moments, blocks, moments_of
+from detectors.deep_features.projection import (
+    RETAINED_VARIANCE,
+    projection_from_covariance,
+    projection_from_images,
+)
 from detectors.deep_features.scores import SCORE_KINDS, DescriptorDensity, ScoreKind, score_rows
 
 
 @dataclass(frozen=True)
 class DensitySettings:
-    """What to fit: the family, the share of variance the projection keeps, and a seed."""
+    """What to fit.
+
+    Attributes:
+        family: Density family.
+        retained_variance: Share of variance that the projection keeps.
+        images_per_component: Keep at most one component for so many images; None for no such limit.
+        seed: Seeds the mixture family.
+    """
 
     family: Family = "tied-shrunk"
     retained_variance: float = RETAINED_VARIANCE
+    images_per_component: int | None = None
     seed: int = 0
+
+    def most_components(self, images: int) -> int | None:
+        """The limit for a density of so many images."""
+        return None if self.images_per_component is None else max(1, images // self.images_per_component)
 
 
 @dataclass(frozen=True)
 class FittedDescriptor:
-    """A density and the scores of the calibration images.
+    """Densities, and the scores of the calibration images.
 
     Attributes:
-        fitted: Density that a scan uses.
-        scores: Scores ``(n_cal,)`` of each kind for the calibration images, each from a density
+        folds: The density of every fold, fitted without the fold; one alone for a split.
+        scores: Scores ``(n_cal,)`` of each kind for the calibration images, each from the density
             that did not see the image.
     """
 
-    fitted: DescriptorDensity
+    folds: tuple[DescriptorDensity, ...]
     scores: dict[ScoreKind, NDArray[np.float64]]
 
 
-def fit_cross(
+def fit_rows(
+    features: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    groups: ClassGroups,
+    settings: DensitySettings,
+    moments: Moments | None = None,
+) -> DescriptorDensity:
+    """Fit one density.
+
+    Args:
+        features: ``(N, D)`` float32, possibly a memory map.
+        rows: ``(M,)`` rows to fit on.
+        classes: ``(N,)`` class to fit each image under.
+        groups: Which classes get a density of their own.
+        settings: Family, retained variance, seed.
+        moments: Of these rows, where they are known.
+
+    Raises:
+        ValueError: If the images do not differ in these features.
+    """
+    most = settings.most_components(len(rows))
+    if _few(rows, features):
+        images = np.concatenate([block for _, block in blocks(features, rows)])
+        projection = projection_from_images(images, settings.retained_variance, most)
+    else:
+        moments = moments_of(features, rows, _pilot(features)) if moments is None else moments
+        projection = projection_from_covariance(
+            moments.mean(), moments.covariance(), moments.count, settings.retained_variance, most
+        )
+    return fit_density(settings.family, features, rows, classes, groups, projection, settings.seed)
+
+
+def fit_descriptor(
     features: NDArray[np.float32],
     classes: NDArray[np.int64],
     predicted: NDArray[np.int64],
-    folds: NDArray[np.int64],
-    num_classes: int,
+    groups: ClassGroups,
+    plan: CalibrationPlan,
     settings: DensitySettings,
 ) -> FittedDescriptor:
-    """Fit on all images; score each one with the density fitted without its fold.
-
-    Nothing of a fold enters the density that scores it, but for the number of components.
+    """Fit the densities of a plan, and score every image that calibrates with the one that did not see it.
 
     Args:
         features: ``(N, D)`` float32, possibly a memory map.
         classes: ``(N,)`` class to fit each image under.
         predicted: ``(N,)`` class the network predicts, under which it is scored.
-        folds: ``(N,)`` fold of each image, 0 to K-1.
-        num_classes: Number of classes ``C``.
+        groups: Which classes get a density of their own.
+        plan: Which images each density fits, and which it scores.
         settings: Family, retained variance, seed.
+
+    Raises:
+        ValueError: If the images of a fold do not differ in these features.
     """
-    pilot = pilot_point(features)
-    by_fold = [
-        class_moments(features, np.flatnonzero(folds == fold), classes, num_classes, pilot)
-        for fold in range(int(folds.max()) + 1)
-    ]
-    total = by_fold[0]
-    for part in by_fold[1:]:
-        total = total + part
-    whole = _fit(features, np.arange(len(features)), classes, total, settings)
-    # One number of components for all folds: near the retained share it would differ by one from
-    # fold to fold, and with it the reconstruction error of a whole fold.
-    components = whole.projection.dim
-    scores: dict[ScoreKind, NDArray[np.float64]] = {kind: np.empty(len(features)) for kind in SCORE_KINDS}
-    for fold, part in enumerate(by_fold):
-        unseen = np.flatnonzero(folds == fold)
-        fitted = _fit(features, np.flatnonzero(folds != fold), classes, total - part, settings, components)
-        for kind, values in score_rows(fitted, features, unseen, predicted).items():
-            scores[kind][unseen] = values
-    return FittedDescriptor(whole, scores)
+    unseen = plan.unseen()
+    position = np.full(len(features), -1)
+    position[unseen] = np.arange(len(unseen))
+    scores: dict[ScoreKind, NDArray[np.float64]] = {kind: np.empty(len(unseen)) for kind in SCORE_KINDS}
+    folds = []
+    for (fit_on, scored), moments in zip(plan.parts(), _moments_of_parts(features, plan), strict=True):
+        folds.append(fit_rows(features, fit_on, classes, groups, settings, moments))
+        for kind, values in score_rows(folds[-1], features, scored, predicted).items():
+            scores[kind][position[scored]] = values
+    return FittedDescriptor(tuple(folds), scores)
 
 
-def fit_split(
-    features: NDArray[np.float32],
-    classes: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    calibration: NDArray[np.bool_],
-    num_classes: int,
-    settings: DensitySettings,
-) -> FittedDescriptor:
-    """Fit on one part of the reference, score the disjoint other part (``calibration``, ``(N,)`` bool)."""
-    rows = np.flatnonzero(~calibration)
-    moments = class_moments(features, rows, classes, num_classes, pilot_point(features))
-    fitted = _fit(features, rows, classes, moments, settings)
-    return FittedDescriptor(fitted, score_rows(fitted, features, np.flatnonzero(calibration), predicted))
+def _moments_of_parts(features: NDArray[np.float32], plan: CalibrationPlan) -> Iterator[Moments | None]:
+    """Moments of what each part fits: the total minus the fold, so that two passes serve all folds.
+
+    None where a part has fewer images than dimensions, for which there is a cheaper way.
+    """
+    parts, pilot = list(plan.parts()), _pilot(features)
+    if plan.method == "split" or any(_few(fit_on, features) for fit_on, _ in parts):
+        yield from (None for _ in parts)
+        return
+    total = moments_of(features, np.arange(len(features)), pilot)
+    yield from (total - moments_of(features, left_out, pilot) for _, left_out in parts)
 
 
-def pilot_point(features: NDArray[np.float32]) -> NDArray[np.float64]:
+def _few(rows: NDArray[np.int64], features: NDArray[np.float32]) -> bool:
+    return bool(len(rows) <= features.shape[1])
+
+
+def _pilot(features: NDArray[np.float32]) -> NDArray[np.float64]:
     """A point near the data, ``(D,)``: the mean of the first chunk."""
     return np.asarray(features[:CHUNK_ROWS].mean(0, dtype=np.float64), np.float64)
-
-
-def _fit(
-    features: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    classes: NDArray[np.int64],
-    moments: ClassMoments,
-    settings: DensitySettings,
-    components: int | None = None,
-) -> DescriptorDensity:
-    projection = fit_projection(
-        moments.mean(), moments.total_covariance(), moments.total, settings.retained_variance, components
-    )
-    density = fit_density(settings.family, features, rows, classes, moments, projection, settings.seed)
-    return DescriptorDensity(projection, density)

@@ -1,4 +1,4 @@
-"""Streamed per-class moments of features, in float64.
+"""Streamed moments of features, in float64.
 
 Moments add and subtract. A cross-fitted density therefore needs one pass over the features: the
 moments of everything but one fold are the total minus that fold's.
@@ -16,7 +16,7 @@ CHUNK_ROWS = 4096
 
 
 @dataclass(frozen=True)
-class ClassMoments:
+class Moments:
     """Zeroth, first and second moments around a fixed pilot point.
 
     The pilot (any point near the data) keeps the scatter free of cancellation; moments can only be
@@ -24,79 +24,51 @@ class ClassMoments:
 
     Attributes:
         pilot: ``(D,)`` float64, the point all moments refer to.
-        counts: ``(C,)`` int64, images per class.
-        sums: ``(C, D)`` float64, per-class sums of ``x - pilot``.
-        scatter: ``(D, D)`` float64, sum of ``(x - pilot)(x - pilot)^T`` over all classes.
+        count: Number of images.
+        total: ``(D,)`` float64, sum of ``x - pilot``.
+        scatter: ``(D, D)`` float64, sum of ``(x - pilot)(x - pilot)^T``.
     """
 
     pilot: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    sums: NDArray[np.float64]
+    count: int
+    total: NDArray[np.float64]
     scatter: NDArray[np.float64]
 
-    def __add__(self, other: ClassMoments) -> ClassMoments:
+    def __add__(self, other: Moments) -> Moments:
         """Moments of the union of two disjoint sets."""
-        return ClassMoments(
-            self.pilot, self.counts + other.counts, self.sums + other.sums, self.scatter + other.scatter
-        )
+        return Moments(self.pilot, self.count + other.count, self.total + other.total, self.scatter + other.scatter)
 
-    def __sub__(self, other: ClassMoments) -> ClassMoments:
+    def __sub__(self, other: Moments) -> Moments:
         """Moments of this set without a subset of it."""
-        return ClassMoments(
-            self.pilot, self.counts - other.counts, self.sums - other.sums, self.scatter - other.scatter
-        )
-
-    @property
-    def total(self) -> int:
-        """Number of images."""
-        return int(self.counts.sum())
+        return Moments(self.pilot, self.count - other.count, self.total - other.total, self.scatter - other.scatter)
 
     def mean(self) -> NDArray[np.float64]:
         """Mean over all images, ``(D,)``."""
-        mean: NDArray[np.float64] = self.pilot + self.sums.sum(0) / self.total
+        mean: NDArray[np.float64] = self.pilot + self.total / self.count
         return mean
 
-    def class_means(self) -> NDArray[np.float64]:
-        """Mean of each class, ``(C, D)``; the overall mean for a class without images."""
-        offsets = self.sums / np.maximum(self.counts, 1)[:, None]
-        offsets[self.counts == 0] = self.sums.sum(0) / self.total
-        means: NDArray[np.float64] = self.pilot + offsets
-        return means
-
-    def total_covariance(self) -> NDArray[np.float64]:
-        """Covariance around the overall mean (maximum likelihood, divides by N), ``(D, D)``."""
-        offset = self.sums.sum(0) / self.total
-        covariance: NDArray[np.float64] = self.scatter / self.total - np.outer(offset, offset)
+    def covariance(self) -> NDArray[np.float64]:
+        """Covariance around the mean (maximum likelihood, divides by N), ``(D, D)``."""
+        offset = self.total / self.count
+        covariance: NDArray[np.float64] = self.scatter / self.count - np.outer(offset, offset)
         return covariance
 
 
-def class_moments(
-    features: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    classes: NDArray[np.int64],
-    num_classes: int,
-    pilot: NDArray[np.float64],
-) -> ClassMoments:
+def moments_of(features: NDArray[np.float32], rows: NDArray[np.int64], pilot: NDArray[np.float64]) -> Moments:
     """Accumulate the moments of ``features[rows]`` chunk by chunk.
 
     Args:
         features: ``(N, D)`` float32, possibly a memory map.
         rows: ``(M,)`` indices into ``features``.
-        classes: ``(N,)`` class of every row of ``features``.
-        num_classes: Number of classes ``C``.
         pilot: ``(D,)`` reference point.
     """
     dim = features.shape[1]
-    counts = np.zeros(num_classes, np.int64)
-    sums = np.zeros((num_classes, dim))
-    scatter = np.zeros((dim, dim))
-    for chunk, block in blocks(features, rows):
+    total, scatter = np.zeros(dim), np.zeros((dim, dim))
+    for _, block in blocks(features, rows):
         centred = block - pilot
-        label = classes[chunk]
-        counts += np.bincount(label, minlength=num_classes)
-        np.add.at(sums, label, centred)
+        total += centred.sum(0)
         scatter += centred.T @ centred
-    return ClassMoments(pilot, counts, sums, scatter)
+    return Moments(pilot, len(rows), total, scatter)
 
 
 def blocks(

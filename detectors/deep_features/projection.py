@@ -16,14 +16,12 @@ class Projection:
 
     Attributes:
         mean: ``(D,)`` float64.
-        components: ``(D, k)`` float64 with orthonormal columns, leading component first.
-        variances: ``(k,)`` float64, variance along each component.
+        components: ``(D, k)`` float64 with orthonormal columns that float32 holds exactly.
         total_variance: Variance along all ``D`` components together.
     """
 
     mean: NDArray[np.float64]
     components: NDArray[np.float64]
-    variances: NDArray[np.float64]
     total_variance: float
 
     @property
@@ -42,13 +40,17 @@ class Projection:
         error: NDArray[np.float64] = np.einsum("nd,nd->n", residual, residual)
         return error
 
+    def rotated(self, rotation: NDArray[np.float64]) -> Projection:
+        """The projection onto the same space with its axes turned by an orthogonal ``(k, k)`` matrix."""
+        return Projection(self.mean, _as_stored(self.components @ rotation), self.total_variance)
 
-def fit_projection(
+
+def projection_from_covariance(
     mean: NDArray[np.float64],
     covariance: NDArray[np.float64],
     count: int,
     retained: float = RETAINED_VARIANCE,
-    components: int | None = None,
+    most: int | None = None,
 ) -> Projection:
     """Keep the fewest leading components whose share of variance reaches ``retained``, inclusively.
 
@@ -60,15 +62,46 @@ def fit_projection(
         covariance: ``(D, D)``, symmetric.
         count: Number of images behind the covariance.
         retained: Share of variance to keep, in (0, 1].
-        components: Keep this many instead, as far as ``count`` allows.
+        most: Keep no more components than this.
     """
     variances, vectors = np.linalg.eigh(covariance)
-    variances, vectors = np.maximum(variances[::-1], 0.0), vectors[:, ::-1]
+    variances = np.maximum(variances[::-1], 0.0)
+    kept = _kept(variances, count, retained, most)
+    return Projection(mean, _as_stored(vectors[:, ::-1][:, :kept]), float(variances.sum()))
+
+
+def projection_from_images(
+    features: NDArray[np.float64], retained: float = RETAINED_VARIANCE, most: int | None = None
+) -> Projection:
+    """As :func:`projection_from_covariance`, for few images: ``(N, D)`` with ``N`` below ``D``.
+
+    The eigenvectors of the ``(N, N)`` matrix of inner products give the same components; a covariance of
+    thousands of dimensions would take minutes.
+    """
+    count = len(features)
+    mean = features.mean(0)
+    centred = features - mean
+    values, vectors = np.linalg.eigh(centred @ centred.T)
+    variances = np.maximum(values[::-1], 0.0) / count
+    kept = _kept(variances, count, retained, most)
+    lengths = np.sqrt(np.maximum(variances[:kept] * count, np.finfo(np.float64).tiny))
+    components = centred.T @ (vectors[:, ::-1][:, :kept] / lengths)
+    return Projection(mean, _as_stored(components), float(variances.sum()))
+
+
+def _kept(variances: NDArray[np.float64], count: int, retained: float, most: int | None) -> int:
     share = np.cumsum(variances) / max(variances.sum(), np.finfo(np.float64).tiny)
     rank = int(np.count_nonzero(variances > variances[0] * len(variances) * np.finfo(np.float64).eps))
-    needed = int(np.searchsorted(share, retained)) + 1 if components is None else components
-    kept = max(1, min(needed, rank, count - 1))
-    # A fixed sign makes refits comparable and files reproducible across LAPACK builds.
-    leading = vectors[:, :kept]
-    signs = np.sign(leading[np.abs(leading).argmax(0), np.arange(kept)])
-    return Projection(mean, np.ascontiguousarray(leading * signs), variances[:kept].copy(), float(variances.sum()))
+    needed = int(np.searchsorted(share, retained)) + 1
+    return max(1, min(needed, rank, count - 1, needed if most is None else most))
+
+
+def _as_stored(components: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Components as a profile stores them, in float32 at half the size, and with a fixed sign.
+
+    Rounding is part of the density, then, and not a difference between ``fit`` and ``scan``. The sign makes refits
+    comparable and files reproducible across LAPACK builds.
+    """
+    signs = np.sign(components[np.abs(components).argmax(0), np.arange(components.shape[1])])
+    signed = components * np.where(signs == 0, 1.0, signs)
+    return np.ascontiguousarray(signed.astype(np.float32).astype(np.float64))

@@ -24,6 +24,7 @@ class Recipe:
         kinds: Scores per descriptor; all of them enter the combined score.
         taps: All chosen taps, or the deepest alone.
         retained_variance: Share of variance that the projection keeps.
+        images_per_component: Images that a density needs for each component it keeps; None for no such limit.
         sharpness: Of the soft maximum that combines the standardised scores.
     """
 
@@ -33,6 +34,7 @@ class Recipe:
     kinds: tuple[ScoreKind, ...]
     taps: Literal["all", "deepest"]
     retained_variance: float = RETAINED_VARIANCE
+    images_per_component: int | None = None
     sharpness: float = SHARPNESS
 
 
@@ -42,6 +44,7 @@ DEFAULT = Recipe(
     family="tied-shrunk",
     kinds=("likelihood", "reconstruction"),
     taps="all",
+    images_per_component=4,
 )
 
 # Subedar et al. with Ahuja et al. 2019 for the details: average pooling, 0.995 of the variance,

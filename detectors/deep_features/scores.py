@@ -1,16 +1,17 @@
 """Named scores of one descriptor. Higher is more suspicious, always.
 
-* ``likelihood``: negative log-likelihood of the predicted class, in nats. Conditioning on the
-  prediction matters: a triggered image keeps features of its source class, under which it would
+* ``likelihood``: negative log-likelihood of the predicted class, in nats above that of the density's peak. Conditioning
+  on the prediction matters: a triggered image keeps features of its source class, under which it would
   look likely.
-* ``max-likelihood``: negative log-likelihood maximised over classes, in nats (the paper's
-  out-of-distribution reading).
-* ``reconstruction``: squared error of the principal-component reconstruction (Ndiour et al. 2022).
+* ``max-likelihood``: the same maximised over classes (the paper's out-of-distribution reading).
+* ``reconstruction``: squared error of the principal-component reconstruction (Ndiour et al. 2022), plus a millionth
+  of the features' variance.
 * ``mismatch``: log-likelihood of the best other class minus that of the predicted class, in nats.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,12 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.deep_features.density import ClassDensity
+from detectors.deep_features.grouping import NO_GROUP
 from detectors.deep_features.moments import blocks
 from detectors.deep_features.projection import Projection
 
 ScoreKind = Literal["likelihood", "max-likelihood", "reconstruction", "mismatch"]
-RECONSTRUCTION_FLOOR = 1e-6
 SCORE_KINDS: tuple[ScoreKind, ...] = ("likelihood", "max-likelihood", "reconstruction", "mismatch")
+RECONSTRUCTION_FLOOR = 1e-6
+"""Share of the variance below which an error of reconstruction is float32 rounding, as when every component is kept.
+On a logarithmic scale it would outweigh everything otherwise."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +37,13 @@ class DescriptorDensity:
     projection: Projection
     density: ClassDensity
 
-    def offset(self, kind: ScoreKind) -> float | None:
-        """Lower bound of a score, or None where it has none (``mismatch``).
 
-        Scores with a lower bound are standardised on a logarithmic scale.
-        """
-        if kind == "mismatch":
-            return None
-        if kind == "reconstruction":
-            # Errors below this share of the variance are float32 rounding, as when every component
-            # is kept. On a logarithmic scale they would outweigh everything without it.
-            return -RECONSTRUCTION_FLOOR * self.projection.total_variance
-        return -self.density.supremum
+def lower_bound(kind: ScoreKind) -> float:
+    """Lower bound of a score; NaN where it has none (``mismatch``).
+
+    Scores with a lower bound are standardised on a logarithmic scale.
+    """
+    return float("nan") if kind == "mismatch" else 0.0
 
 
 def score_features(
@@ -52,20 +51,29 @@ def score_features(
 ) -> dict[ScoreKind, NDArray[np.float64]]:
     """All four scores ``(N,)`` of features ``(N, D)`` given the predicted classes ``(N,)``.
 
-    A predicted class without reference images has no density; the best class stands in for it.
+    A predicted class without a density is scored by the best group.
+
+    Raises:
+        ValueError: If the shapes do not fit the density.
     """
-    coordinates = fitted.projection.transform(features)
-    log_likelihood = fitted.density.log_likelihood(coordinates)
+    projection, density = fitted.projection, fitted.density
+    if features.ndim != 2 or features.shape[1] != len(projection.mean) or predicted.shape != features.shape[:1]:
+        raise ValueError(
+            f"features (N, {len(projection.mean)}) and predictions (N,) are needed, "
+            f"got {features.shape} and {predicted.shape}"
+        )
+    log_likelihood = density.log_likelihood(projection.transform(features))
     best = log_likelihood.max(1)
-    own = np.take_along_axis(log_likelihood, predicted[:, None], 1)[:, 0]
-    own = np.where(np.isfinite(own), own, best)
-    np.put_along_axis(log_likelihood, predicted[:, None], -np.inf, 1)
+    group = density.groups.of_class[predicted]
+    own = np.take_along_axis(log_likelihood, np.maximum(group, 0)[:, None], 1)[:, 0]
+    own = np.where(group == NO_GROUP, best, own)
+    np.put_along_axis(log_likelihood, np.maximum(group, 0)[:, None], -np.inf, 1)
     other = log_likelihood.max(1)
-    other = np.where(np.isfinite(other), other, own)
+    other = np.where(np.isfinite(other) & (group != NO_GROUP), other, own)
     return {
-        "likelihood": -own,
-        "max-likelihood": -best,
-        "reconstruction": fitted.projection.reconstruction_error(features),
+        "likelihood": density.supremum - own,
+        "max-likelihood": density.supremum - best,
+        "reconstruction": projection.reconstruction_error(features) + RECONSTRUCTION_FLOOR * projection.total_variance,
         "mismatch": other - own,
     }
 
@@ -84,3 +92,12 @@ def score_rows(
             scores[kind][start : start + len(chunk)] = values
         start += len(chunk)
     return scores
+
+
+def score_by_folds(
+    folds: Sequence[DescriptorDensity], features: NDArray[np.float32], predicted: NDArray[np.int64]
+) -> dict[ScoreKind, NDArray[np.float64]]:
+    """Scores ``(N, K)`` of every image by the densities of ``K`` folds; arguments as for :func:`score_rows`."""
+    rows = np.arange(len(features))
+    each = [score_rows(fitted, features, rows, predicted) for fitted in folds]
+    return {kind: np.stack([scores[kind] for scores in each], axis=1) for kind in SCORE_KINDS}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from detectors.baselines.confidence import entropy
 from detectors.bayesian.uncertainty import DrawStatistics
-from detectors.calibration.folds import stratified_folds
-from detectors.calibration.plan import FOLDS, CalibrationPlan, plan_calibration
+from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.deep_features.density import FAMILIES, Family
 from detectors.deep_features.detector import DeepFeatures, fit_deep_features
-from detectors.deep_features.head import evaluate
+from detectors.deep_features.fit import DensitySettings, fit_rows
+from detectors.deep_features.grouping import group_classes
 from detectors.deep_features.recipe import DEFAULT, PAPER, Recipe
 from detectors.deep_features.scores import ScoreKind, score_rows
 from reference.datasets import DataSet, ImageSet, stratified_halves
@@ -37,7 +37,6 @@ from scanner.bayesian.fit_bayesian import fit_bayesian
 from scanner.bayesian.fit_posterior import TailData
 from scanner.bayesian.posterior import Posterior
 from scanner.bayesian.scorer import DrawScorer
-from scanner.graph.head import build_head
 from scanner.graph.session import Device, GraphSession
 from scanner.graph.weights import choose_weights, cut_tail, expose
 from scanner.models.load import LoadedModel
@@ -152,15 +151,18 @@ def _df(bench: Bench) -> tuple[Measured, dict[str, Any]]:
 def _one_layer(bench: Bench, family: Family) -> tuple[Measured, Measured, str]:
     """The paper's recipe with one family: by the likelihood of the predicted class, by the largest, and the layer."""
     reference, clean, triggered = bench.features
-    folds = stratified_folds(reference.labels, FOLDS, bench.config.seed)
-    fitted = _fit(bench, replace(PAPER, family=family), CalibrationPlan("cross-fit", folds))
-    ((key, density),) = fitted.densities.items()
+    (key,) = _descriptors(bench, PAPER)
+    groups = group_classes(np.bincount(reference.labels, minlength=len(bench.data.classes)))
+    settings = DensitySettings(family, PAPER.retained_variance, seed=bench.config.seed)
+    rows = np.arange(len(reference.labels))
+    density = fit_rows(reference.values[key], rows, reference.labels, groups, settings)
     scores, classes = [], []
     for each in (clean, triggered):
         rows = np.arange(len(each.labels))
         scores.append(score_rows(density, each.values[key], rows, each.predicted))
         coordinates = density.projection.transform(each.values[key].astype(np.float64))
-        classes.append(density.density.log_likelihood(coordinates).argmax(1))
+        by_group = density.density.log_likelihood(coordinates)
+        classes.append(np.where(groups.own, by_group[:, groups.of_class], -np.inf).argmax(1))
 
     def by(kind: ScoreKind) -> Measured:
         return Measured(scores[0][kind], scores[1][kind], classes[0], classes[1])
@@ -172,15 +174,12 @@ def _default(bench: Bench) -> tuple[Measured, dict[str, Any]]:
     """What `fit` and `scan` do without options; the class is the one that most descriptors speak for."""
     reference, *others = bench.features
     fitted = _fit(bench, DEFAULT, plan_calibration(reference.labels, bench.config.seed))
-    head = build_head(fitted)
     combined, p_values, classes = [], [], []
     for each in others:
-        features = [each.values[key].astype(np.float64) for key in fitted.densities]
-        scores, evidence = evaluate(head, features, each.logits.astype(np.float64))
-        judged = fitted.calibration.judge(scores)
+        judged = fitted.calibration.judge(fitted.score(each.values, each.predicted))
         combined.append(judged.combined)
         p_values.append(judged.p_values)
-        classes.append(evidence.argmin(1))
+        classes.append(fitted.class_evidence(each.values).argmin(1))
     flagged = {
         f"flagged_at_alpha_{alpha:g}": {
             kind: round(float((p <= alpha * (1 + _INDEXING)).mean()), 6)
@@ -196,13 +195,17 @@ def _default(bench: Bench) -> tuple[Measured, dict[str, Any]]:
     }
 
 
-def _fit(bench: Bench, recipe: Recipe, plan: CalibrationPlan) -> DeepFeatures:
-    reference = bench.features[0]
+def _descriptors(bench: Bench, recipe: Recipe) -> list[str]:
+    """Keys of the descriptors that a recipe looks at."""
     _, descriptors = tap(bench.model, bench.data)
     deepest = descriptors[-1].tap
-    keys = [d.key for d in descriptors if d.pooling in recipe.poolings and (recipe.taps == "all" or d.tap == deepest)]
+    return [d.key for d in descriptors if d.pooling in recipe.poolings and (recipe.taps == "all" or d.tap == deepest)]
+
+
+def _fit(bench: Bench, recipe: Recipe, plan: CalibrationPlan) -> DeepFeatures:
+    reference = bench.features[0]
     return fit_deep_features(
-        reference.only(keys),
+        reference.only(_descriptors(bench, recipe)),
         reference.labels,
         reference.predicted,
         len(bench.data.classes),

@@ -16,8 +16,8 @@ def fit_summary(result: FitResult) -> list[str]:
     counts = list(reference.per_class.values())
     accuracy = "unknown (no labels)" if reference.clean_accuracy is None else f"{reference.clean_accuracy:.2%}"
     layers = f"{len(header.taps)} taps, {len(header.descriptors)} descriptors, {len(header.scores)} scores"
-    if calibration.method == "cross-fit":
-        split = f"{calibration.size} images, cross-fitted in {calibration.folds} folds"
+    if calibration.method == "cross-conformal":
+        split = f"{calibration.size} images, cross-conformal in {calibration.folds} folds"
     else:
         split = f"{calibration.size} images held out of {reference.images}"
     parity = "not measured" if header.parity.relative is None else f"{header.parity.relative:.1e}"
@@ -25,9 +25,10 @@ def fit_summary(result: FitResult) -> list[str]:
         f"clean accuracy   {accuracy}",
         f"classes          {len(counts)} of {header.num_classes} with {min(counts)} to {max(counts)} images each",
         f"layers           {layers}",
+        f"densities        {header.detector.own_densities} classes have their own, the others share one",
         f"calibration      {split}; smallest alpha {calibration.smallest_alpha:.2g}",
         f"parity           {parity} (network, ONNX Runtime against torch or float64; {header.parity.provider})",
-        f"score parity     {result.score_parity:.1e} standard deviations against float64",
+        *(f"{'' if index else 'self-checks':16} {check.message}" for index, check in enumerate(header.self_checks)),
     ]
     if (info := header.bayesian) is not None:
         lines.append(
@@ -39,7 +40,7 @@ def fit_summary(result: FitResult) -> list[str]:
             for nodes in info.deterministic
         ]
     lines += [f"warning: {warning}" for warning in header.warnings]
-    lines.append(f"profile          {result.path} (sha256 {result.profile.digest[:16]})")
+    lines.append(f"profile          {result.path} ({result.size / 1e6:.1f} MB, sha256 {result.profile.digest[:16]})")
     return lines
 
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from pathlib import Path
 
 import onnx
-import torch
 
-from detectors.calibration.head import CalibrationHead
 from scanner.atomic import atomic_writer
 from scanner.calibration_arrays import calibration_from_arrays
 from scanner.errors import ProfileError
-from scanner.graph.append import append_graph
-from scanner.graph.bundle import OPSET, GraphBundle
+from scanner.graph.bundle import GraphBundle
+from scanner.graph.calibrate import append_calibration
 from scanner.profile.content import Profile
-
-COMBINED, P_VALUE = "combined_score", "p_value"
 
 
 def export_scoring_graph(profile: Profile, output: Path) -> str:
@@ -42,14 +37,7 @@ def export_scoring_graph(profile: Profile, output: Path) -> str:
     calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
     bundle = GraphBundle(_parse(profile.graph), profile.weights.tobytes())
     proto = bundle.copy_proto()
-    head = _export_head(CalibrationHead(calibration), len(profile.header.scores))
-    names = [value.name for value in head.graph.output]
-    append_graph(
-        proto.graph,
-        head.graph,
-        {head.graph.input[0].name: "scores", names[0]: COMBINED, names[1]: P_VALUE},
-        prefix="latentscan-calibration/",
-    )
+    append_calibration(proto.graph, "scores", calibration)
     _describe(proto, profile)
     model = GraphBundle.from_model_proto(proto, bundle.weights).to_model_proto(error=ProfileError)
     data = model.SerializeToString()
@@ -63,22 +51,6 @@ def _parse(graph: bytes) -> onnx.ModelProto:
         return onnx.load_model_from_string(graph)
     except Exception as error:  # protobuf raises its own classes
         raise ProfileError(f"the profile's graph is not a valid ONNX model ({type(error).__name__})") from None
-
-
-def _export_head(head: CalibrationHead, num_scores: int) -> onnx.ModelProto:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            head.eval(),
-            (torch.zeros(2, num_scores),),
-            dynamo=True,
-            opset_version=OPSET,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            verbose=False,
-        )
-    assert program is not None
-    model: onnx.ModelProto = program.model_proto
-    return model
 
 
 def _describe(proto: onnx.ModelProto, profile: Profile) -> None:

@@ -16,7 +16,7 @@ from scanner.bayesian.posterior import Posterior
 from scanner.profile.header import ProfileHeader
 
 FORMAT = "latentscan profile"
-GROUPS = ("detector", "calibration")
+GROUPS = ("calibration",)
 BYTE_DATASETS = ("header", "graph", "weights")
 BAYESIAN_DATASETS = ("bayesian_graph", "bayesian_weights", "bayesian_stds")
 OPTIONAL_BYTE_DATASETS = ("gallery",)
@@ -33,7 +33,7 @@ _SAFE_IN_LINK_NAMES = " !#$&()*+,:;<=>?@[]^{|}"
 
 Dataset = NDArray[np.uint8] | NDArray[np.float64]
 
-_DIGEST_DOMAIN = b"latentscan profile 1\n"
+_DIGEST_DOMAIN = b"latentscan profile 2\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,6 @@ class Profile:
         header: What the profile says about itself.
         graph: The serialised ONNX model, pixels to scores. Its large initialisers refer to `weights`.
         weights: Flat buffer of the initialisers, uint8, shape (bytes,).
-        detector: Parameters of the densities in float64, by name.
         calibration: Calibration columns and the like in float64, by name; free of NaN.
         posterior: The network's tail with Gaussian weights, or None without Bayesian scores.
         gallery: Clean thumbnails to show beside suspicious inputs, as `scanner.gallery.reference` reads them; uint8,
@@ -56,7 +55,6 @@ class Profile:
     header: ProfileHeader
     graph: bytes
     weights: NDArray[np.uint8]
-    detector: Mapping[str, NDArray[np.float64]]
     calibration: Mapping[str, NDArray[np.float64]]
     posterior: Posterior | None = None
     gallery: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
@@ -87,9 +85,8 @@ class Profile:
             yield from zip(BAYESIAN_DATASETS, parts, strict=True)
         if self.gallery.size:
             yield "gallery", self.gallery
-        for group, arrays in zip(GROUPS, (self.detector, self.calibration), strict=True):
-            for name, array in arrays.items():
-                yield f"{group}/{quote(name)}", np.asarray(array, "<f8")
+        for name, array in self.calibration.items():
+            yield f"calibration/{quote(name)}", np.asarray(array, "<f8")
 
 
 def quote(name: str) -> str:

@@ -23,7 +23,7 @@ from pydantic import (
 
 from scanner.report.text import portable
 
-SCHEMA_VERSION: Literal["1.1"] = "1.1"
+SCHEMA_VERSION: Literal["2.0"] = "2.0"
 
 _MAX_JSON_BYTES = 64 * 1024
 _MAX_CLASSES = 100_000
@@ -143,7 +143,11 @@ class DescriptorInfo(Part):
     tap: Name = Field(description="Name of the tap it is pooled from.")
     pooling: Name = Field(description="'mean' or 'max' over positions, 'token' or 'value'.")
     dim: int = Field(ge=1, description="Number of pooled features.")
-    components: int = Field(ge=1, description="Number of principal components kept.")
+    components: int = Field(
+        ge=0,
+        description="Number of principal components kept, the most of any fold; 0 where the features do not vary over "
+        "the reference, so that there is no density and no score.",
+    )
 
 
 class ScoreInfo(Part):
@@ -162,6 +166,9 @@ class DetectorInfo(Part):
 
     family: Name = Field(description="Density family.")
     parameters: JsonObject = Field(description="Settings it was fitted with.")
+    own_densities: Count = Field(
+        description="Classes that have a density of their own. The others share one, around the mean of all images."
+    )
 
 
 class GaussianWeights(Part):
@@ -244,9 +251,9 @@ class ReferenceInfo(Part):
 class CalibrationInfo(Part):
     """Where the calibration scores came from."""
 
-    method: Literal["cross-fit", "split"] = Field(
-        description="'cross-fit': each image scored by densities fitted on the other folds. "
-        "'split': images that were held out of fitting."
+    method: Literal["cross-conformal", "split"] = Field(
+        description="'cross-conformal': inputs are scored by the densities of every fold, fitted on the other folds, "
+        "and compared with that fold's images alone. 'split': images that were held out of fitting."
     )
     folds: Annotated[int, Field(ge=2)] | None = Field(description="Number of folds; null for a split.")
     size: int = Field(ge=1, description="Number of calibration images.")
@@ -265,10 +272,20 @@ class ParityInfo(Part):
     provider: Name = Field(description="ONNX Runtime execution provider that it was measured with.")
 
 
+class SelfCheck(Part):
+    """One thing that `fit` tried on the finished graph; a profile is only written where all hold."""
+
+    name: Name = Field(description="Name of the check.")
+    message: Sentence = Field(description="Its outcome in a sentence.")
+    statistic: Annotated[float, Field(ge=0)] = Field(description="What was measured.")
+    threshold: Annotated[float, Field(ge=0)] = Field(description="The most that is sound.")
+    n: Count = Field(description="Images it was tried on.")
+
+
 class ProfileHeader(Part):
     """All that a profile states in words and small numbers."""
 
-    schema_version: Literal["1.0", "1.1"] = Field(default=SCHEMA_VERSION, description="Version of the profile format.")
+    schema_version: Literal["2.0"] = Field(default=SCHEMA_VERSION, description="Version of the profile format.")
     tool: ToolInfo = Field(description="The program that wrote the profile.")
     created_with: dict[Name, Name] = Field(max_length=100, description="Versions of the libraries used, by name.")
     model: ModelInfo = Field(description="The suspect model.")
@@ -294,6 +311,9 @@ class ProfileHeader(Part):
     reference: ReferenceInfo = Field(description="The clean reference.")
     calibration: CalibrationInfo = Field(description="The calibration.")
     parity: ParityInfo = Field(description="Agreement of ONNX Runtime with the original framework.")
+    self_checks: tuple[SelfCheck, ...] = Field(
+        max_length=100, description="What was tried on the finished graph with images of the reference."
+    )
     seed: Count = Field(description="Seed of every random choice made while fitting.")
     warnings: tuple[Sentence, ...] = Field(
         max_length=1000, description="What a person should know before relying on the profile."

@@ -236,8 +236,7 @@ def _read(datasets: list[_Dataset]) -> Profile:
     graph = _values(plan["graph"]).tobytes()
     posterior = _posterior(header, {name: _values(plan[name]) for name in BAYESIAN_DATASETS if name in plan})
     gallery = _values(plan["gallery"]) if "gallery" in plan else np.zeros(0, np.uint8)
-    detector, calibration = (grouped[group] for group in GROUPS)
-    return Profile(header, graph, _values(plan["weights"]), detector, calibration, posterior, gallery, text)
+    return Profile(header, graph, _values(plan["weights"]), grouped["calibration"], posterior, gallery, text)
 
 
 def _posterior(header: ProfileHeader, parts: dict[str, NDArray[Any]]) -> Posterior | None:

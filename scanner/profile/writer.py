@@ -66,7 +66,7 @@ def _hdf5_image(profile: Profile) -> bytes:
 
 
 def _check_limits(profile: Profile) -> None:
-    if len(profile.detector) + len(profile.calibration) > MAX_ARRAYS:
+    if len(profile.calibration) > MAX_ARRAYS:
         raise ProfileError(f"more than {MAX_ARRAYS} arrays for one profile", hint="Use fewer layers")
     total = 0
     for name, array in profile.datasets():

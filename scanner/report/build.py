@@ -66,11 +66,11 @@ _SPLIT_GUARANTEE = (
     "p-value is at most alpha with a probability of at most alpha, on average over calibration sets. The batch tests "
     "account for the calibration set being finite."
 )
-_CROSS_FIT_GUARANTEE = (
+_CROSS_GUARANTEE = (
     "Each of the {size} calibration images was scored by densities fitted on the other folds, and inputs are scored by "
-    "densities fitted on all of them. If a clean input is exchangeable with these images, its p-value is at most alpha "
-    "with a probability of alpha, up to the difference between those densities, which shrinks with the size of the "
-    "reference. The batch tests account for the calibration set being finite."
+    "the densities of every fold and compared with the images of that fold alone. If a clean input is exchangeable "
+    "with these images, its p-value is at most alpha with a probability of alpha where the folds agree, and of about "
+    "twice alpha at most where they do not. The batch tests account for the calibration set being finite."
 )
 
 
@@ -163,7 +163,7 @@ def build_report(
 
 def calibration_section(calibration: CalibrationInfo, alpha: float) -> CalibrationSection:
     """How the profile's calibration works at this alpha."""
-    guarantee = _SPLIT_GUARANTEE if calibration.method == "split" else _CROSS_FIT_GUARANTEE
+    guarantee = _SPLIT_GUARANTEE if calibration.method == "split" else _CROSS_GUARANTEE
     return CalibrationSection(
         method=calibration.method,
         folds=calibration.folds,

@@ -37,7 +37,7 @@ from scanner.profile.header import (
 )
 from scanner.verdict.terms import CheckStatus, Confidence, Decision, ExitCode, FailOn, Severity
 
-REPORT_VERSION: Literal["1.1.0"] = "1.1.0"
+REPORT_VERSION: Literal["1.2.0"] = "1.2.0"
 REPORT_URN: Literal["urn:latentscan:report:1"] = "urn:latentscan:report:1"
 MAX_UNREADABLE_LISTED = 100
 FINDING_RULES = {"model": ("LS101", "LS102", "LS103", "LS104"), "class": ("LS402",), "input": ("LS401",)}
@@ -123,9 +123,10 @@ class DetectorSection(Part):
 class CalibrationSection(Part):
     """How a score becomes a p-value."""
 
-    method: Literal["cross-fit", "split"] = Field(
-        description="'cross-fit': each image scored by densities fitted on the other folds. "
-        "'split': images that were held out of fitting."
+    method: Literal["cross-conformal", "split", "cross-fit"] = Field(
+        description="'cross-conformal': inputs are scored by the densities of every fold, fitted on the other folds, "
+        "and compared with that fold's images alone. 'split': images that were held out of fitting. 'cross-fit', in "
+        "reports older than 1.2: inputs scored by densities fitted on all images."
     )
     folds: Count | None = Field(description="Number of folds; null for a split.")
     size: Count = Field(description="Number of calibration images.")
@@ -304,7 +305,9 @@ class Distributions(Part):
     )
     scanned: tuple[Count, ...] = Field(max_length=1000, description="Scanned inputs in each bin, likewise.")
     threshold: Finite = Field(
-        description="An input is flagged when its score is above this; null where alpha flags nothing."
+        description="About where flagging begins, exactly with a split: the score of the calibration image of that "
+        "rank. With folds each image and input is compared within its fold, and the p-value decides. Null where alpha "
+        "flags nothing."
     )
     p_values: tuple[Count, ...] = Field(
         max_length=1000,
@@ -498,7 +501,7 @@ class Report(Part):
     schema_uri: Literal["urn:latentscan:report:1"] = Field(
         default=REPORT_URN, alias="$schema", description="Name of this schema."
     )
-    schema_version: Literal["1.1.0"] = Field(default=REPORT_VERSION, description="Version of this schema.")
+    schema_version: Literal["1.2.0"] = Field(default=REPORT_VERSION, description="Version of this schema.")
     tool: ToolSection = Field(description="The program that made the report.")
     run: RunSection = Field(description="All values that differ between runs over the same inputs.")
     model: ModelInfo = Field(description="The suspect model, as it was when the profile was fitted.")

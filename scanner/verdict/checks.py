@@ -301,3 +301,29 @@ def export_parity(evidence: Evidence, rules: Rules) -> Check:
         n=None,
         limitations="Compared on a few probe images only.",
     )
+
+
+def self_checks(evidence: Evidence) -> Check:
+    """Whether the finished graph did, on the reference, what its calibration says."""
+    tried = evidence.self_checks
+    failed = [check for check in tried if check.statistic > check.threshold]
+    if not tried:
+        status = CheckStatus.NOT_ASSESSED
+        message = "The profile does not say that its graph was tried on the reference."
+    else:
+        status = _status(not failed)
+        outcome = "; ".join(check.message for check in failed or tried)
+        message = f"When the profile was fitted, {outcome}."
+        message += " Fit it again." if failed else ""
+    return Check(
+        id="LS305",
+        name="self-checks of the profile",
+        status=status,
+        message=message,
+        statistic=len(failed),
+        units="failed self-checks",
+        p_value=None,
+        threshold=0,
+        n=len(tried),
+        limitations="Tried when the profile was made, on the machine that made it.",
+    )

@@ -43,6 +43,7 @@ def decide(
         checks.calibration_size(evidence, rules),
         checks.class_size(evidence, rules),
         checks.export_parity(evidence, rules),
+        checks.self_checks(evidence),
     )
     confidence = Confidence.PROVISIONAL if _failed(sound) else Confidence.CALIBRATED
     sufficient = (

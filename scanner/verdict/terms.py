@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from scanner.profile.header import SelfCheck
+
 ExitCode = Literal[0, 1, 3]
 
 
@@ -92,6 +94,7 @@ class Evidence:
         labelled: Whether the reference came with labels.
         min_class_count: Reference images in the smallest class.
         parity: Largest relative difference between ONNX Runtime and the original framework; None if there was none.
+        self_checks: What `fit` tried on the finished graph.
     """
 
     inputs_total: int
@@ -112,6 +115,7 @@ class Evidence:
     labelled: bool
     min_class_count: int
     parity: float | None
+    self_checks: tuple[SelfCheck, ...]
 
 
 @dataclass(frozen=True)

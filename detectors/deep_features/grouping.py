@@ -1,0 +1,73 @@
+"""Which classes have enough images for a density of their own.
+
+The mean of a class that has an image or two is that image, and what is left within the class is zero: no covariance at
+all. Worse, a calibration image would then be scored by a density that lacks its class, and a new input by one that has
+it. So a class needs an image in every fold. The others share one group, which lies around the mean of all images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_CLASS_IMAGES = 5
+"""Images that a class needs for a density of its own: one in every fold, so that the density of each knows it."""
+
+NO_GROUP = -1
+
+UNLIKE = 1e4
+"""Added to the evidence for a class without a density of its own, so that no input is ever said to look like it.
+Standardised deviances are far smaller, and float16, in which the gallery stores evidence, holds it."""
+
+
+@dataclass(frozen=True)
+class ClassGroups:
+    """Groups of classes, each of which gets one density.
+
+    Attributes:
+        of_class: ``(C,)`` int64, group of each class; :data:`NO_GROUP` for one without images, where
+            no group is shared.
+        count: Number of groups ``G``.
+        shared: The group of all classes with too few images, or None where there is none.
+    """
+
+    of_class: NDArray[np.int64]
+    count: int
+    shared: int | None
+
+    @property
+    def own(self) -> NDArray[np.bool_]:
+        """``(C,)``: whether a class has a density of its own."""
+        own: NDArray[np.bool_] = self.of_class != NO_GROUP
+        return own if self.shared is None else own & (self.of_class != self.shared)
+
+
+def group_classes(counts: NDArray[np.int64], minimum: int = MIN_CLASS_IMAGES) -> ClassGroups:
+    """Give classes with ``minimum`` images a group each, and those with fewer one in common.
+
+    Classes without any image belong to the common group as well, if there is one. Otherwise they have none, and the
+    nearest group stands in for them.
+
+    Args:
+        counts: ``(C,)`` images of each class.
+        minimum: Images that a class needs; at least 1.
+
+    Raises:
+        ValueError: If no class has an image.
+
+    Example:
+        >>> group_classes(np.array([7, 1, 0, 9])).of_class.tolist()
+        [0, 2, 2, 1]
+        >>> group_classes(np.array([7, 0, 9])).of_class.tolist()
+        [0, -1, 1]
+    """
+    if counts.ndim != 1 or not (counts > 0).any():
+        raise ValueError(f"images of at least one class are needed, got counts of shape {counts.shape}")
+    own = counts >= minimum
+    few = (counts > 0) & ~own
+    number = int(own.sum())
+    of_class = np.full(len(counts), number if few.any() else NO_GROUP, np.int64)
+    of_class[own] = np.arange(number)
+    return ClassGroups(of_class, number + bool(few.any()), number if few.any() else None)

@@ -1,0 +1,1 @@
+"""Steps of `fit` behind the densities."""

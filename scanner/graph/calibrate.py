@@ -1,0 +1,58 @@
+"""The calibration as nodes, for a scoring graph that is deployed on its own.
+
+It equals :meth:`detectors.calibration.judge.Calibration.judge` for the combined score.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from detectors.calibration.judge import Calibration
+from detectors.calibration.standardise import FLOOR
+from scanner.graph.nodes import NodeWriter
+from scanner.graph.shapes import BATCH
+
+COMBINED, P_VALUE = "combined_score", "p_value"
+_PREFIX = "latentscan-calibration/"
+
+
+def append_calibration(graph: onnx.GraphProto, scores: str, calibration: Calibration) -> None:
+    """Append the outputs ``combined_score`` and ``p_value``, float64 ``(N,)`` each.
+
+    Args:
+        graph: Changed in place.
+        scores: Its tensor of scores, float64 ``(N, K, S)``.
+        calibration: The calibration.
+    """
+    writer = NodeWriter(graph, _PREFIX)
+    combined = _combined(writer, scores, calibration)
+    writer.node("ReduceMean", combined, writer.numbers(1), keepdims=0, output=COMBINED)
+    reached = []
+    for fold, clean in enumerate(calibration.combined_by_fold):
+        own = writer.node("Gather", combined, writer.numbers(fold), axis=1)
+        # A score that is not a number reaches nothing, and so is the most suspicious.
+        above = writer.node("GreaterOrEqual", writer.constant(f"clean{fold}", clean[None]), own)
+        reached.append(writer.node("ReduceSum", writer.double(above), writer.numbers(1), keepdims=0))
+    counted = writer.node("Sum", *reached, writer.constant("one", np.array([1.0])))
+    writer.node("Div", counted, writer.constant("size", np.array([calibration.size + 1.0])), output=P_VALUE)
+    for name in (COMBINED, P_VALUE):
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, [BATCH]))
+
+
+def _combined(writer: NodeWriter, scores: str, calibration: Calibration) -> str:
+    """Combined score of each fold, ``(N, K)``."""
+    standardiser = calibration.standardiser
+    entering = np.flatnonzero(calibration.enters)
+    bounds = standardiser.bounds[entering]
+    bounded = ~np.isnan(bounds)
+    picked = writer.node("Gather", scores, writer.constant("enters", entering), axis=2)
+    above = writer.node("Sub", picked, writer.constant("bounds", np.where(bounded, bounds, 0.0)))
+    logarithm = writer.node("Log", writer.floored(above, FLOOR))
+    scaled = writer.node("Where", writer.constant("bounded", bounded), logarithm, picked)
+    centred = writer.node("Sub", scaled, writer.constant("locations", standardiser.locations[entering]))
+    sharpness = writer.scalar(calibration.sharpness)
+    z = writer.node("Div", centred, writer.constant("scales", standardiser.scales[entering]))
+    summed = writer.node("ReduceLogSumExp", writer.node("Mul", z, sharpness), writer.numbers(2), keepdims=0)
+    return writer.node("Div", summed, sharpness)
