@@ -7,6 +7,7 @@ best on labelled clean images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,12 +110,24 @@ def try_candidates(
         if not readable.any():
             raise PreprocessError("none of the sampled images can be read", where=str(source.root))
         logits = _run(session, normalise(images, spec, model.layout))
-        known = label_index[readable]
-        assignment = assign_classes(known, logits.argmax(1), labels.given, model.num_classes)
-        tried.append(
-            TriedCandidate(name, spec, assignment.accuracy, _likelihood(logits, assignment, known), len(known))
-        )
+        accuracy, log_likelihood = agreement(logits, label_index[readable], labels, model.num_classes)
+        tried.append(TriedCandidate(name, spec, accuracy, log_likelihood, len(logits)))
     return tried
+
+
+def agreement(
+    logits: NDArray[np.float64], known: NDArray[np.int64], labels: Labels, num_classes: int
+) -> tuple[float, float]:
+    """Accuracy and mean log-likelihood of labels ``(N,)`` under logits ``(N, C)``.
+
+    Logits that are not finite predict no class, and are never right.
+    """
+    finite = np.isfinite(logits).all(1)
+    if not finite.any():
+        return 0.0, -math.inf
+    assignment = assign_classes(known[finite], logits[finite].argmax(1), labels.given, num_classes)
+    likelihood = _likelihood(logits, assignment, known) if finite.all() else -math.inf
+    return assignment.accuracy * float(finite.mean()), likelihood
 
 
 def rank_candidates(tried: Sequence[TriedCandidate]) -> list[TriedCandidate]:

@@ -11,15 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.errors import InconclusiveError, SourceError
+from scanner.errors import InconclusiveError, ModelError, SourceError
 from scanner.feature_spool import FeatureSpool, SpooledFeatures
 from scanner.graph.pool import Descriptor
 from scanner.graph.session import GraphSession
-from scanner.inputs.items import Source
+from scanner.inputs.items import Item, Source
 from scanner.inputs.pipeline import run_pipeline
 from scanner.inputs.preprocess import PreprocessSpec
 
@@ -84,8 +85,12 @@ def extract_features(
     Raises:
         SourceError: If no image can be read.
         InconclusiveError: If too few images can be read.
+        ModelError: If the network's logits or features are not finite on an image.
     """
     total = len(source.items)
+    layers = {d.key: f"layer {d.tap.name}" for d in descriptors} | {tail_key(n): f"tensor {n}" for n in tail_inputs}
+    layers[LOGITS] = "the logits"
+    finite = _FiniteCheck(source, layers)
     names = [LOGITS, *(d.output for d in descriptors), *tail_inputs]
     dims = (
         {d.key: d.dim for d in descriptors} | {LOGITS: num_classes} | {tail_key(n): d for n, d in tail_inputs.items()}
@@ -101,7 +106,9 @@ def extract_features(
             if len(batch.readable):
                 outputs = {d.key: batch.outputs[d.output] for d in descriptors}
                 outputs |= {tail_key(name): batch.outputs[name] for name in tail_inputs}
-                spool.append(outputs | {LOGITS: batch.outputs[LOGITS]})
+                outputs |= {LOGITS: batch.outputs[LOGITS]}
+                finite.look([batch.items[i] for i in batch.readable.tolist()], outputs)
+                spool.append(outputs)
                 rows.append(batch.start + batch.readable)
                 predicted.append(batch.outputs[LOGITS].argmax(1))
                 digests.extend(d for d in (batch.digests[i] for i in batch.readable) if d is not None)
@@ -113,6 +120,7 @@ def extract_features(
     count = sum(map(len, rows))
     if count == 0:
         raise SourceError(f"none of the {total} images can be read{example}", where=str(source.root))
+    finite.require()
     require_enough(count, source)
     return ReferenceFeatures(
         features,
@@ -121,6 +129,44 @@ def extract_features(
         total - count,
         tuple(digests),
     )
+
+
+class _FiniteCheck:
+    """Looks for values that are not finite, which no density can be fitted to and no clean input should lead to.
+
+    Args:
+        source: The reference.
+        layers: What to call each output, in the order of depth, the logits last.
+    """
+
+    def __init__(self, source: Source, layers: Mapping[str, str]) -> None:
+        self._source, self._layers = source, layers
+        self._images, self._seen, self._example = 0, 0, ""
+
+    def look(self, items: Sequence[Item], outputs: Mapping[str, NDArray[Any]]) -> None:
+        """Look at one run: outputs ``(n, ...)`` of ``n`` items."""
+        bad = {key: ~np.isfinite(outputs[key]).reshape(len(items), -1).all(1) for key in self._layers}
+        affected = np.logical_or.reduce(list(bad.values()))
+        self._seen += len(items)
+        self._images += int(affected.sum())
+        if affected.any() and not self._example:
+            row = int(affected.argmax())
+            first = next(name for key, name in self._layers.items() if bad[key][row])
+            self._example = f"{items[row].id}, first in {first}"
+
+    def require(self) -> None:
+        """Refuse a reference with such an image: nothing could be said of an input that is like it.
+
+        Raises:
+            ModelError: If there was one.
+        """
+        if self._images:
+            raise ModelError(
+                f"the network's values are not finite on {self._images} of {self._seen} clean images, for example "
+                f"{self._example}",
+                where=str(self._source.root),
+                hint="Check --preprocess and these images; a network that overflows on clean images cannot be judged",
+            )
 
 
 def tail_key(tensor: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from scanner.choose_preprocess import TriedCandidate, rank_candidates, require_above_chance
+from scanner.choose_preprocess import Labels, TriedCandidate, agreement, rank_candidates, require_above_chance
 from scanner.errors import PreprocessError
 from scanner.inputs.preprocess import PreprocessSpec
 
@@ -36,3 +37,13 @@ def test_chance_is_refused() -> None:
     with pytest.raises(PreprocessError, match="better than chance"):
         require_above_chance(tried("a", 0.12, -2.0), 10, Path("ref"))
     require_above_chance(tried("a", 0.3, -2.0), 10, Path("ref"))
+
+
+def test_logits_that_are_not_finite_are_never_right() -> None:
+    """NaN would count as class 0, and a candidate that breaks the network could win by it."""
+    labels = Labels(("a", "b"), np.arange(2))
+    known, logits = np.array([0, 1, 0, 1]), np.eye(2)[[0, 1, 0, 1]]
+    assert agreement(logits, known, labels, 2) == pytest.approx((1.0, -np.log1p(np.exp(-1.0))))
+    logits[2] = np.nan
+    assert agreement(logits, known, labels, 2) == (0.75, -np.inf)
+    assert agreement(np.full((4, 2), np.inf), known, labels, 2) == (0.0, -np.inf)
