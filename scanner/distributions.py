@@ -1,5 +1,6 @@
 """How the scanned inputs' scores and p-values are distributed, beside those of clean images.
 
+Inputs with something that is not finite have no place on these scales and are left out, as they are from the tests.
 Counts in fixed bins, so memory does not grow with the inputs and the counts of two shards add up.
 """
 
@@ -18,7 +19,7 @@ _MOST_FINE_BINS = 24  # of the bins, for the range that clean images cover; the 
 
 
 class DistributionTally:
-    """Counts every scanned input; a sink of `scanner.scan.scan_source`.
+    """Counts every scanned input whose outputs are finite; a sink of `scanner.scan.scan_source`.
 
     The bins depend on the calibration alone: 24 over the range of clean scores, 16 as wide ones beyond it, and
     what lies outside counts in the first or the last bin.
@@ -40,6 +41,8 @@ class DistributionTally:
 
     def scanned(self, row: ScannedInput) -> None:
         """Count a judged input."""
+        if not row.finite:
+            return
         self._scanned[self._bin(row.score)] += 1
         # Bin k holds k/100 < p <= (k+1)/100, so that their running sum is the distribution function.
         self._p_values[min(max(int(np.ceil(row.p_value * P_BINS * (1 - 1e-12))) - 1, 0), P_BINS - 1)] += 1
@@ -58,8 +61,6 @@ class DistributionTally:
         )
 
     def _bin(self, score: float) -> int:
-        if np.isnan(score):
-            return BINS - 1
         return int(np.clip(np.searchsorted(self._edges, score, side="right") - 1, 0, BINS - 1))
 
     def _count(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -26,10 +26,11 @@ class RowNamer:
             id=row.item.id,
             sha256=row.sha256,
             status="scanned",
+            finite=row.finite,
             predicted=row.predicted,
-            predicted_class=self._classes[row.predicted],
+            predicted_class=self._class(row.predicted),
             source=row.source_class,
-            source_class=None if row.source_class is None else self._classes[row.source_class],
+            source_class=self._class(row.source_class),
             p_value=row.p_value,
             score=row.score,
             flagged=row.flagged,
@@ -39,6 +40,9 @@ class RowNamer:
             ),
             scores=dict(zip(self._scores, row.score_p_values.tolist(), strict=True)) if all_scores else None,
         )
+
+    def _class(self, index: int | None) -> str | None:
+        return None if index is None else self._classes[index]
 
     def unreadable(self, row: UnreadableRow) -> InputRow:
         """The row of an input that could not be read."""

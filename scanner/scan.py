@@ -35,7 +35,6 @@ from scanner.score import OUTPUTS, Scorer
 
 TOP_SCORES = 3
 LISTED_UNREADABLE = 100
-_UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -45,20 +44,24 @@ class ScannedInput:
     Attributes:
         item: The input.
         sha256: Digest of its bytes.
-        predicted: Predicted class.
-        source_class: The other class it looks most like; None where no other class has a density of its own.
-        p_value: Combined conformal p-value.
-        score: Combined score, in robust standard deviations.
-        flagged: Whether ``p_value <= alpha``.
+        finite: Whether logits, scores and class evidence are all finite.
+        predicted: Predicted class; None where the logits are not finite.
+        source_class: The other class it looks most like; None where something is not finite, or no other class has a
+            density of its own.
+        p_value: Combined conformal p-value; the smallest that there is where something is not finite.
+        score: Combined score, in robust standard deviations; infinite where something is not finite.
+        flagged: Whether ``p_value <= alpha``, or something is not finite.
         scores: ``(K, S)`` raw scores, by the densities of each fold.
         score_p_values: ``(S,)``; None where only the most suspicious inputs need them.
         z: ``(S,)`` standardised scores.
-        top_scores: Indices of the scores that contribute most to ``score``, the most first.
+        top_scores: Indices of the scores that contribute most to ``score``, the most first; none where the logits are
+            not finite, as scores are then about no class.
     """
 
     item: Item
     sha256: str
-    predicted: int
+    finite: bool
+    predicted: int | None
     source_class: int | None
     p_value: float
     score: float
@@ -91,10 +94,15 @@ class RowSink(Protocol):
 
 @dataclass(frozen=True)
 class ScanCounts:
-    """Everything about a scan that does not grow with the number of inputs."""
+    """Everything about a scan that does not grow with the number of inputs.
+
+    Inputs with something that is not finite are scanned and counted in ``not_finite``, and in none of the counts that
+    are compared with clean images: ``flagged``, those per class, the tests and the share.
+    """
 
     total: int
     scanned: int
+    not_finite: int
     unreadable_by_reason: dict[str, int]
     unreadable_listed: tuple[UnreadableRow, ...]
     flagged: int
@@ -110,6 +118,11 @@ class ScanCounts:
         """Number of inputs left out."""
         return self.total - self.scanned
 
+    @property
+    def compared(self) -> int:
+        """Number of inputs that the batch tests compare with clean images."""
+        return self.scanned - self.not_finite
+
 
 @dataclass
 class _Tally:
@@ -118,6 +131,7 @@ class _Tally:
     num_classes: int
     top_size: int
     scanned: int = 0
+    not_finite: int = 0
     flagged: int = 0
     above_all: int = 0
     unreadable: Counter[str] = field(default_factory=Counter)
@@ -132,10 +146,14 @@ class _Tally:
 
     def add(self, row: ScannedInput, above_all: bool) -> None:
         self.scanned += 1
-        self.flagged += row.flagged
-        self.above_all += above_all
-        self.predicted_per_class[row.predicted] += 1
-        self.flagged_per_class[row.predicted] += row.flagged
+        if row.finite and row.predicted is not None:
+            self.flagged += row.flagged
+            self.above_all += above_all
+            self.predicted_per_class[row.predicted] += 1
+            self.flagged_per_class[row.predicted] += row.flagged
+        else:
+            # Evidence of its own: the tests are about inputs that are exchangeable with clean images.
+            self.not_finite += 1
         # The order is total (score, then position), so the result does not depend on timing.
         entry = (row.score, -row.item.index, row)
         if len(self.heap) < self.top_size:
@@ -149,11 +167,13 @@ class _Tally:
             self.listed.append(row)
 
     def finish(self, calibration_size: int, alpha: float) -> ScanCounts:
-        test = batch_test(self.flagged, self.above_all, self.scanned, calibration_size, alpha)
+        compared = self.scanned - self.not_finite
+        test = batch_test(self.flagged, self.above_all, compared, calibration_size, alpha)
         top = [row for _, _, row in sorted(self.heap, key=lambda entry: entry[:2], reverse=True)]
         return ScanCounts(
             total=self.scanned + sum(self.unreadable.values()),
             scanned=self.scanned,
+            not_finite=self.not_finite,
             unreadable_by_reason=dict(sorted(self.unreadable.items())),
             unreadable_listed=tuple(self.listed),
             flagged=self.flagged,
@@ -161,7 +181,7 @@ class _Tally:
             flagged_per_class=self.flagged_per_class,
             top=tuple(top),
             test=test,
-            share=triggered_share(self.flagged, self.scanned, calibration_size, alpha) if self.scanned else None,
+            share=triggered_share(self.flagged, compared, calibration_size, alpha) if compared else None,
             targets=tuple(target_classes(self.flagged_per_class, self.predicted_per_class, calibration_size, alpha)),
         )
 
@@ -214,23 +234,31 @@ def scan_source(
 def _judge(
     outputs: dict[str, NDArray[Any]], calibration: Calibration, num_classes: int, *, single_scores: bool = False
 ) -> dict[str, NDArray[Any]]:
-    """From the graph's outputs to p-values, still one row per input; those of every score if ``single_scores``."""
+    """From the graph's outputs to p-values, still one row per input; those of every score if ``single_scores``.
+
+    Something that is not finite cannot be compared with clean images, which have nothing of the kind: the input gets
+    the smallest p-value. Where it is the logits, no class is predicted (-1), and all scores, which are about that
+    class, count as not finite.
+    """
     logits, scores, evidence = (outputs[name] for name in OUTPUTS)
     count = len(logits)
     expected = (count, calibration.num_folds, calibration.scores.shape[1])
     if {logits.shape, evidence.shape} != {(count, num_classes)} or scores.shape != expected:
         raise ProfileError("the graph's outputs do not have the shapes its header states", hint="Fit it again")
-    judgement: Judgement = calibration.judge(scores.astype(np.float64))
+    predictable = np.isfinite(logits).all(1)
+    finite = predictable & np.isfinite(scores).all((1, 2)) & np.isfinite(evidence).all(1)
+    judgement: Judgement = calibration.judge(np.where(predictable[:, None, None], scores.astype(np.float64), np.inf))
     predicted = logits.argmax(1)
     others = evidence.astype(np.float64)
     np.put_along_axis(others, predicted[:, None], np.inf, 1)
     source = others.argmin(1)
-    known = np.take_along_axis(others, source[:, None], 1)[:, 0] < UNLIKE / 2
+    known = finite & (np.take_along_axis(others, source[:, None], 1)[:, 0] < UNLIKE / 2)
     rows = {
-        "predicted": predicted,
-        "source_class": np.where(known, source, _UNKNOWN),
-        "p_values": judgement.p_values,
-        "combined": judgement.combined,
+        "finite": finite,
+        "predicted": np.where(predictable, predicted, -1),
+        "source_class": np.where(known, source, -1),
+        "p_values": np.where(finite, judgement.p_values, 1.0 / (calibration.size + 1)),
+        "combined": np.where(finite, judgement.combined, np.inf),
         "scores": judgement.scores,
         "z": judgement.z,
         "top_scores": calibration.loudest(judgement.z, TOP_SCORES),
@@ -255,17 +283,20 @@ def _rows(batch: Batch, alpha: float) -> list[ScannedInput | UnreadableRow]:
     }
     for position, which in enumerate(batch.readable.tolist()):
         item, p_value = batch.items[which], float(out["p_values"][position])
+        finite, predicted = bool(out["finite"][position]), int(out["predicted"][position])
+        source_class = int(out["source_class"][position])
         rows[item.index] = ScannedInput(
             item=item,
             sha256=batch.digests[which] or "",
-            predicted=int(out["predicted"][position]),
-            source_class=None if out["source_class"][position] == _UNKNOWN else int(out["source_class"][position]),
+            finite=finite,
+            predicted=None if predicted < 0 else predicted,
+            source_class=None if source_class < 0 else source_class,
             p_value=p_value,
             score=float(out["combined"][position]),
-            flagged=p_value <= alpha * (1 + 1e-12),
+            flagged=not finite or p_value <= alpha * (1 + 1e-12),
             scores=out["scores"][position],
             score_p_values=out["score_p_values"][position] if "score_p_values" in out else None,
             z=out["z"][position],
-            top_scores=tuple(out["top_scores"][position].tolist()),
+            top_scores=() if predicted < 0 else tuple(out["top_scores"][position].tolist()),
         )
     return [rows[item.index] for item in batch.items]

@@ -1,7 +1,7 @@
 """Sample reports with everything in them: pictures, findings, distributions, a policy and a fixed run."""
 
 import numpy as np
-from report_samples import sample_report, sample_row
+from report_samples import not_finite_row, sample_report, sample_row
 
 from scanner.gallery.pictures import picture
 from scanner.report.findings import fingerprint
@@ -62,9 +62,10 @@ def finding(subject, rule, name, index=None, **changes):
 
 
 def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", reason="Looked at: a printing error."):
-    """'critical', 'clean', 'accepted', 'inconclusive' or 'nothing'."""
+    """'critical', 'clean', 'accepted', 'not-finite', 'inconclusive' or 'nothing'."""
     flagged, predicted = {
         "clean": ((2, 2, 1), (200, 200, 200)),
+        "not-finite": ((2, 2, 1), (200, 200, 200)),
         "inconclusive": ((0, 0, 0), (3, 1, 0)),
         "nothing": ((0, 0, 0), (0, 0, 0)),
     }.get(kind, ((100, 2, 1), (200, 200, 200)))
@@ -76,6 +77,8 @@ def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", r
         )
         for i in range(count if scanned else 0)
     ]
+    if kind == "not-finite":
+        rows[0] = not_finite_row(0, id=f"0-{name}", sha256=rows[0].sha256)
     pictures = [tiny_picture(i) for i in range(2)]
     gallery = [
         GalleryItem(
@@ -104,7 +107,14 @@ def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", r
         findings[-1] = findings[-1].model_copy(
             update={"suppressed": Suppression(reason=reason, expires=None, source="ignore.toml"), "known": True}
         )
+    if kind == "not-finite":
+        findings = [
+            finding("model", "LS105", "resnet20.pth", severity="high"),
+            finding("input", "LS403", rows[0].id, 0, severity="high"),
+            *[finding("input", "LS401", row.id, row.index) for row in rows[1:]],
+        ]
     return sample_report(
+        not_finite=1 if kind == "not-finite" else 0,
         flagged=flagged,
         predicted=predicted,
         unreadable=(UnreadableInput(id=f"bad-{name}", reason="truncated", detail="the file ends early"),),

@@ -24,6 +24,7 @@ def sample_row(index=0, *, id="cat/0001.png", class_names=("cat", "dog", "frog")
         "id": id,
         "sha256": "ef" * 32,
         "status": "scanned",
+        "finite": True,
         "predicted": 0,
         "predicted_class": class_names[0],
         "source": 1,
@@ -36,6 +37,11 @@ def sample_row(index=0, *, id="cat/0001.png", class_names=("cat", "dog", "frog")
     return InputRow(**(fields | changes))
 
 
+def not_finite_row(index=0, **changes):
+    fields = {"finite": False, "predicted": None, "predicted_class": None, "source": None, "source_class": None}
+    return sample_row(index, **(fields | {"score": float("inf"), "top_scores": ()} | changes))
+
+
 def unreadable_row(index=0, **changes):
     fields = {"index": index, "id": "cat/bad.png", "sha256": None, "status": "unreadable"}
     return InputRow(**(fields | {"reason": "truncated", "detail": "the file ends early"} | changes))
@@ -46,6 +52,7 @@ def sample_report(
     flagged=(100, 2, 1),
     predicted=(200, 200, 200),
     unreadable=(),
+    not_finite=0,
     header=None,
     fail_on=FailOn.HIGH,
     run=None,
@@ -59,14 +66,16 @@ def sample_report(
     """A report on a batch with so many inputs predicted and flagged per class."""
     header = header or sample_header()
     size = header.calibration.size
-    scanned, count = sum(predicted), sum(flagged)
-    test = batch_test(count, count // 2, scanned, size, ALPHA)
-    share = triggered_share(count, scanned, size, ALPHA) if scanned else None
+    compared, count = sum(predicted), sum(flagged)
+    scanned = compared + not_finite
+    test = batch_test(count, count // 2, compared, size, ALPHA)
+    share = triggered_share(count, compared, size, ALPHA) if compared else None
     classes = target_classes(np.array(flagged), np.array(predicted), size, ALPHA)
     evidence = Evidence(
         inputs_total=scanned + len(unreadable),
         inputs_scanned=scanned,
         inputs_unreadable=len(unreadable),
+        inputs_not_finite=not_finite,
         alpha=ALPHA,
         smallest_alpha=header.calibration.smallest_alpha,
         flagged=count,
@@ -114,6 +123,7 @@ def sample_report(
             source="folder",
             total=scanned + len(unreadable),
             scanned=scanned,
+            not_finite=not_finite,
             unreadable=len(unreadable),
             ignored=2,
             unreadable_by_reason=by_reason,
@@ -124,7 +134,7 @@ def sample_report(
             test=test,
             share=share,
             classes=classes,
-            scanned=scanned,
+            compared=compared,
             calibration_size=size,
             alpha=ALPHA,
             class_names=header.class_names,
@@ -161,6 +171,7 @@ def reports(draw):
         predicted=predicted,
         flagged=tuple(draw(st.integers(0, count)) for count in predicted),
         unreadable=tuple(draw(unreadable_inputs)),
+        not_finite=draw(st.integers(0, 5)),
         fail_on=draw(st.sampled_from(FailOn)),
         header=sample_header(class_names=draw(st.tuples(names, names, names))),
         inputs_name=draw(names),

@@ -69,6 +69,22 @@ def test_descriptors_equal_torch(shape: tuple[int, ...], layout: str, class_toke
         torch.testing.assert_close(torch.from_numpy(values[item.output]), expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("shape", "layout"), [((6, 8, 8), "NCHW"), ((6, 5, 7), "NCHW"), ((5, 7, 6), "NHWC"), ((9, 6), "NLC"), ((6,), "NC")]
+)
+def test_one_value_that_is_not_finite_shows_wherever_it_is(shape: tuple[int, ...], layout: str, value: float) -> None:
+    """In the mean or the value itself. The maximum is no help: ONNX Runtime loses NaN at some positions."""
+    tap = Tap("layer", "activation", shape, layout, 6, False, 0.5)  # type: ignore[arg-type]
+    bundle, descriptors = add_descriptors(passing_through(tap), [tap])
+    x = np.random.default_rng(0).standard_normal((1 + int(np.prod(shape)), *shape), dtype=np.float32)
+    for position in range(len(x) - 1):  # image k has it at position k, the last one nowhere
+        x[position].reshape(-1)[position] = value
+    kept = next(item.output for item in descriptors if item.pooling in ("mean", "value"))
+    finite = np.isfinite(run(bundle, {"image": x})[kept]).all(1)
+    assert finite.tolist() == [False] * (len(x) - 1) + [True]
+
+
 def test_descriptors_leave_the_logits_and_the_argument_alone() -> None:
     bundle = onnx_graphs.conv_bundle()
     before = bundle.serialise()

@@ -31,8 +31,8 @@ from scanner.report.read import read_report
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
-KINDS = ("critical", "clean", "accepted", "inconclusive", "nothing")
-EXIT_CODES = {"critical": 1, "clean": 0, "accepted": 0, "inconclusive": 3, "nothing": 3}
+KINDS = ("critical", "clean", "accepted", "not-finite", "inconclusive", "nothing")
+EXIT_CODES = {"critical": 1, "clean": 0, "accepted": 0, "not-finite": 1, "inconclusive": 3, "nothing": 3}
 SUFFIX = {form.name: form.suffixes[0] for form in FORMATS}
 
 # What an attacker may call a file, a class or a layer.
@@ -202,7 +202,7 @@ def test_any_report_is_valid_in_every_format(report):
     check_html(report)
 
 
-@pytest.mark.parametrize("kind", ["critical", "clean", "accepted", "inconclusive"])
+@pytest.mark.parametrize("kind", ["critical", "clean", "accepted", "not-finite", "inconclusive"])
 @pytest.mark.parametrize("name", [form.name for form in FORMATS])
 def test_golden(kind, name):
     """The bytes of every format are those that were looked at. LATENTSCAN_UPDATE_GOLDEN=1 writes them anew."""
@@ -285,6 +285,7 @@ class TestMeaning:
             "critical": "FAILED",
             "clean": "PASSED",
             "accepted": "WARNED",
+            "not-finite": "FAILED",
             "inconclusive": "WARNED",
             "nothing": "WARNED",
         }

@@ -21,6 +21,7 @@ CLEAN = Evidence(
     inputs_total=1000,
     inputs_scanned=1000,
     inputs_unreadable=0,
+    inputs_not_finite=0,
     alpha=0.01,
     smallest_alpha=0.005,
     flagged=10,
@@ -100,6 +101,50 @@ def test_exit_code(fail_on, severity, p):
     expected = fail_on != "never" and order.index(severity) >= order.index(fail_on)
     assert found.exit_code == int(expected)
     assert found.fail_on == fail_on
+
+
+# Outputs that are not finite
+
+
+@pytest.mark.parametrize("fail_on", list(FailOn))
+def test_one_input_that_is_not_finite_is_high(fail_on):
+    found = verdict(fail_on, inputs_not_finite=1)
+    assert (found.severity, found.decision) == ("high", "quarantine")
+    assert found.rules == ("LS105", "LS100")
+    assert found.exit_code == int(fail_on in ("low", "medium", "high"))
+    assert "for 1 of 1000 inputs" in found.reasons[0]
+    assert found.reasons[1].startswith("Nothing beyond chance was found: 10 of 999 inputs")
+    assert status(found, "LS105") is CheckStatus.FAILED
+    assert status(found, "LS100") is CheckStatus.PASSED
+    assert [check.id for check in found.checks][:2] == ["LS100", "LS105"]
+
+
+@pytest.mark.parametrize(
+    ("p", "severity", "rules"),
+    [
+        (1e-9, "critical", ("LS101", "LS105")),
+        (1e-4, "high", ("LS102", "LS105")),
+        (0.005, "high", ("LS105", "LS103")),
+        (0.5, "high", ("LS105", "LS100")),
+    ],
+)
+def test_the_severer_finding_decides_and_comes_first(p, severity, rules):
+    found = verdict(batch_p_value=p, share_low=0.02, inputs_not_finite=5)
+    assert (found.severity, found.rules, found.exit_code) == (severity, rules, 1)
+    assert ("not finite" in found.reasons[0]) == (rules[0] == "LS105")
+
+
+def test_inputs_that_are_not_finite_need_no_calibration():
+    """Nothing else to test, a calibration that supports nothing, a model at chance: the fact stands."""
+    found = verdict(inputs_total=3, inputs_scanned=3, inputs_not_finite=3, flagged=0, batch_p_value=1.0, alpha=1e-9)
+    assert (found.severity, found.exit_code, found.rules[0]) == ("high", 1, "LS105")
+    assert status(found, "LS100") is CheckStatus.NOT_ASSESSED
+    assert "LS100" not in found.rules
+    found = verdict(clean_accuracy=0.1, inputs_not_finite=1)
+    assert (found.severity, found.exit_code) == ("high", 1)
+    assert found.rules == ("LS105", "LS202")
+    assert any("cannot be told from chance" in reason for reason in found.reasons)
+    assert verdict(FailOn.CRITICAL, clean_accuracy=0.1, inputs_not_finite=1).exit_code == 3
 
 
 # Inconclusive
@@ -268,10 +313,15 @@ def test_no_framework_to_compare_with_is_not_assessed():
 
 probabilities = st.floats(0, 1)
 evidence = st.builds(
-    lambda scanned, unreadable, **fields: Evidence(
-        inputs_total=scanned + unreadable, inputs_scanned=scanned, inputs_unreadable=unreadable, **fields
+    lambda compared, not_finite, unreadable, **fields: Evidence(
+        inputs_total=compared + not_finite + unreadable,
+        inputs_scanned=compared + not_finite,
+        inputs_unreadable=unreadable,
+        inputs_not_finite=not_finite,
+        **fields,
     ),
-    scanned=st.integers(0, 10**6),
+    compared=st.integers(0, 10**6),
+    not_finite=st.sampled_from([0, 0, 1, 10**6]),
     unreadable=st.integers(0, 10**6),
     alpha=probabilities,
     smallest_alpha=probabilities,
@@ -300,10 +350,10 @@ def test_laws(evidence, fail_on, max_unreadable):
         assert found.severity.rank >= Severity(fail_on.value).rank
     if evidence.inputs_scanned == 0:
         assert found.exit_code == 3
-    failed = {check.id for check in found.checks if check.status is CheckStatus.FAILED} - {"LS100"}
+    failed = {check.id for check in found.checks if check.status is CheckStatus.FAILED} - {"LS100", "LS105"}
     assert failed == {rule for rule in found.rules if not rule.startswith("LS10")}
     assert (found.confidence is Confidence.PROVISIONAL) == any(rule.startswith("LS3") for rule in failed)
-    assert len({check.id for check in found.checks}) == len(found.checks) == 11
+    assert len({check.id for check in found.checks}) == len(found.checks) == 12
     for text in (*found.reasons, *(check.message for check in found.checks)):
         assert text.endswith(".")
         assert text.isprintable()

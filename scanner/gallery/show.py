@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scanner.gallery.choose import FEATURES
 from scanner.gallery.pictures import picture
-from scanner.gallery.reference import NearestClean, ReferenceGallery
+from scanner.gallery.reference import Nearest, NearestClean, ReferenceGallery
 from scanner.inputs.items import Source
 from scanner.inputs.pipeline import run_pipeline
 from scanner.inputs.spec import PreprocessSpec
@@ -71,25 +71,33 @@ def show_inputs(
     items = []
     for row in shown:
         index = row.item.index
-        found = nearest.find(row.predicted, features[index]) if index in features else None
+        near = None
+        if row.predicted is not None and index in features:
+            near = _nearest(nearest.find(row.predicted, features[index]), profile.header, keep)
         items.append(
             GalleryItem(
                 index=index,
                 picture=keep(picture(pixels[index])) if index in pixels else None,
                 layers=_voices(profile.header, row.z),
-                nearest=None
-                if found is None
-                else NearestReference(
-                    id=found.image.id,
-                    sha256=found.image.sha256,
-                    class_index=found.image.class_index,
-                    class_name=profile.header.class_names[row.predicted],
-                    distance=found.distance,
-                    picture=keep(found.image.picture),
-                ),
+                nearest=near,
             )
         )
     return Gallery(tuple(items), dict(sorted(pictures.items())))
+
+
+def _nearest(
+    found: Nearest | None, header: ProfileHeader, keep: Callable[[Picture | None], str | None]
+) -> NearestReference | None:
+    if found is None:
+        return None
+    return NearestReference(
+        id=found.image.id,
+        sha256=found.image.sha256,
+        class_index=found.image.class_index,
+        class_name=header.class_names[found.image.class_index],
+        distance=found.distance,
+        picture=keep(found.image.picture),
+    )
 
 
 def _again(

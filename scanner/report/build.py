@@ -180,7 +180,7 @@ def batch_section(
     test: BatchTest,
     share: ShareEstimate | None,
     classes: Sequence[ClassTest],
-    scanned: int,
+    compared: int,
     calibration_size: int,
     alpha: float,
     class_names: Sequence[str],
@@ -189,9 +189,9 @@ def batch_section(
 
     Args:
         test: Exact tests of the batch.
-        share: Share of triggered inputs; None when nothing was scanned.
+        share: Share of triggered inputs; None when nothing was compared.
         classes: Every predicted class with its counts, the most striking first.
-        scanned: Number of scanned inputs.
+        compared: Number of scanned inputs whose outputs are finite.
         calibration_size: Calibration images.
         alpha: Significance level of an input.
         class_names: Names in the order of the model's outputs.
@@ -204,21 +204,21 @@ def batch_section(
         for count in classes
     }
     interval = None
-    if scanned:
-        low, high = clopper_pearson(test.flagged, scanned, INTERVAL_LEVEL)
+    if compared:
+        low, high = clopper_pearson(test.flagged, compared, INTERVAL_LEVEL)
         interval = Interval(low=low, high=high, level=INTERVAL_LEVEL)
     return BatchSection(
         flagged=test.flagged,
-        flag_rate=test.flagged / scanned if scanned else None,
+        flag_rate=test.flagged / compared if compared else None,
         flag_rate_interval=interval,
         tests=(
-            _test("LS111", "flagged inputs", test.flagged, test.flagged_p_value, scanned, calibration_size, rank),
+            _test("LS111", "flagged inputs", test.flagged, test.flagged_p_value, compared, calibration_size, rank),
             _test(
                 "LS112",
                 "inputs above every calibration image",
                 test.above_all,
                 test.above_all_p_value,
-                scanned,
+                compared,
                 calibration_size,
                 rank=1,
             ),
@@ -237,15 +237,15 @@ def batch_section(
 
 
 def _test(
-    identifier: str, name: str, count: int, p_value: float, scanned: int, calibration_size: int, rank: int
+    identifier: str, name: str, count: int, p_value: float, compared: int, calibration_size: int, rank: int
 ) -> BatchTestResult:
-    null = f"BetaBinomial(n={scanned}, a={rank}, b={calibration_size + 1 - rank})"
+    null = f"BetaBinomial(n={compared}, a={rank}, b={calibration_size + 1 - rank})"
     return BatchTestResult(
         id=identifier,
         name=name,
         statistic=count,
-        expected=scanned * rank / (calibration_size + 1),
-        n=scanned,
+        expected=compared * rank / (calibration_size + 1),
+        n=compared,
         p_value=p_value,
         null=null if rank else "0: the calibration flags nothing at this alpha",
     )

@@ -11,7 +11,7 @@ import uuid
 from pydantic import JsonValue
 
 from scanner.report.json_report import visible
-from scanner.report.schema import Report
+from scanner.report.schema import Finding, Report
 from scanner.report.text import printable
 from scanner.verdict.catalogue import catalogue
 from scanner.verdict.terms import Severity
@@ -106,48 +106,46 @@ def _reference(report: Report) -> dict[str, JsonValue]:
 
 
 def _vulnerabilities(report: Report) -> list[JsonValue]:
-    """The finding about the model; none where there is none."""
-    found = [finding for finding in report.findings if finding.subject == "model"]
-    if not found:
-        return []
-    finding, rule = found[0], catalogue()[found[0].rule]
+    """The findings about the model."""
+    return [_vulnerability(finding, report) for finding in report.findings if finding.subject == "model"]
+
+
+def _vulnerability(finding: Finding, report: Report) -> dict[str, JsonValue]:
+    rule = catalogue()[finding.rule]
     targets = [printable(other.name) for other in report.findings if other.subject == "class"]
     detail = "\n".join(printable(reason) for reason in report.verdict.reasons)
     properties = {
         "fingerprint": finding.id,
         "confidence": report.verdict.confidence,
         "batch_p_value": f"{report.batch.p_value:.6g}",
+        "inputs_not_finite": str(report.inputs.not_finite),
         **{f"target_class.{i}": name for i, name in enumerate(targets)},
         **{f"taxonomy.{entry.id}": f"{entry.framework}: {entry.name}" for entry in report.taxonomy.entries},
     }
     accepted = report.verdict.accepted
     if accepted is not None:
         properties["accepted"] = printable(f"until {accepted.expires} by {accepted.source}: {accepted.reason}")
-    return [
-        {
-            "bom-ref": f"finding-{finding.id[:16]}",
-            "id": finding.rule,
-            "source": {"name": report.tool.name},
-            "ratings": [
-                {
-                    "source": {"name": report.tool.name},
-                    "severity": finding.severity if finding.severity is not Severity.NONE else "none",
-                    "method": "other",
-                    "justification": printable(finding.message),
-                }
-            ],
-            "description": f"{rule.title}. {rule.what}",
-            "detail": detail,
-            "recommendation": rule.act,
-            "created": report.run.started_at,
-            "tools": {
-                "components": [{"type": "application", "name": report.tool.name, "version": report.tool.version}]
-            },
-            "analysis": {"state": "in_triage", "detail": printable(report.verdict.reasons[0])},
-            "affects": [{"ref": _MODEL}],
-            "properties": _properties(properties),
-        }
-    ]
+    return {
+        "bom-ref": f"finding-{finding.id[:16]}",
+        "id": finding.rule,
+        "source": {"name": report.tool.name},
+        "ratings": [
+            {
+                "source": {"name": report.tool.name},
+                "severity": finding.severity if finding.severity is not Severity.NONE else "none",
+                "method": "other",
+                "justification": printable(finding.message),
+            }
+        ],
+        "description": f"{rule.title}. {rule.what}",
+        "detail": detail,
+        "recommendation": rule.act,
+        "created": report.run.started_at,
+        "tools": {"components": [{"type": "application", "name": report.tool.name, "version": report.tool.version}]},
+        "analysis": {"state": "in_triage", "detail": printable(report.verdict.reasons[0])},
+        "affects": [{"ref": _MODEL}],
+        "properties": _properties(properties),
+    }
 
 
 def _properties(values: dict[str, str]) -> list[JsonValue]:

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from scanner.profile.header import ModelInfo
 from scanner.report.schema import FINDING_RULES, BatchSection, Finding, InputRow
 from scanner.verdict.catalogue import catalogue
-from scanner.verdict.terms import Severity, Verdict
+from scanner.verdict.terms import Verdict
 
 MODEL_RULES = FINDING_RULES["model"]
 (CLASS_RULE,) = FINDING_RULES["class"]
-(INPUT_RULE,) = FINDING_RULES["input"]
+INPUT_RULE, NOT_FINITE_INPUT_RULE = FINDING_RULES["input"]
+NOT_FINITE_RULE = "LS105"
 MAX_CLASSES = 100
 
 
@@ -40,27 +41,26 @@ def fingerprint(rule: str, *content: str) -> str:
 
 
 def _about_model(model: ModelInfo, verdict: Verdict) -> Iterator[Finding]:
-    severity = verdict.severity
-    if severity is None or severity is Severity.NONE:
-        return
-    message = next(check.message for check in verdict.checks if check.id == "LS100")
-    # The severity may differ from scan to scan of one model: the fingerprint does not depend on it.
-    rule = next(rule for rule in verdict.rules if rule in MODEL_RULES)
-    yield Finding(
-        id=fingerprint("LS100", model.sha256),
-        rule=rule,
-        subject="model",
-        severity=severity,
-        message=message,
-        index=None,
-        name=model.name,
-        known=False,
-        suppressed=None,
-    )
+    messages = {check.id: check.message for check in verdict.checks}
+    for rule in verdict.rules:
+        if rule in MODEL_RULES:
+            # The batch's severity may differ from scan to scan of one model: the fingerprint does not depend on it.
+            check = NOT_FINITE_RULE if rule == NOT_FINITE_RULE else "LS100"
+            yield Finding(
+                id=fingerprint(check, model.sha256),
+                rule=rule,
+                subject="model",
+                severity=catalogue()[rule].severity,
+                message=messages[check],
+                index=None,
+                name=model.name,
+                known=False,
+                suppressed=None,
+            )
 
 
 def _about_classes(model: ModelInfo, batch: BatchSection, verdict: Verdict) -> Iterator[Finding]:
-    if verdict.severity in (None, Severity.NONE):
+    if not any(rule in MODEL_RULES and rule != NOT_FINITE_RULE for rule in verdict.rules):
         return
     for target in batch.target_classes[:MAX_CLASSES]:
         yield Finding(
@@ -81,13 +81,18 @@ def _about_inputs(model: ModelInfo, top_inputs: Sequence[InputRow]) -> Iterator[
     for row in top_inputs:
         if not row.flagged or row.sha256 is None or row.p_value is None:
             continue
+        rule, message = INPUT_RULE, f"Flagged with p = {row.p_value:.2g}: its features do not look like the clean "
+        message += "images of the class it is predicted as."
+        if row.finite is False:
+            rule = NOT_FINITE_INPUT_RULE
+            what = "logits" if row.predicted is None else "scores"
+            message = f"Flagged because its {what} are not finite, which those of no clean reference image are."
         yield Finding(
-            id=fingerprint(INPUT_RULE, model.sha256, row.sha256),
-            rule=INPUT_RULE,
+            id=fingerprint(rule, model.sha256, row.sha256),
+            rule=rule,
             subject="input",
-            severity=catalogue()[INPUT_RULE].severity,
-            message=f"Flagged with p = {row.p_value:.2g}: its features do not look like the clean images of the class "
-            "it is predicted as.",
+            severity=catalogue()[rule].severity,
+            message=message,
             index=row.index,
             name=row.id,
             known=False,

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from scanner.report.schema import CheckResult, Report
 from scanner.report.text import printable
-from scanner.verdict.terms import CheckStatus
+from scanner.verdict.terms import FINDING_CHECKS, CheckStatus
 
 # XML 1.0 has no place for these: printable() leaves none of the controls, and these two are no characters.
 _NO_XML = {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
@@ -63,7 +63,7 @@ def _outcome(check: CheckResult, report: Report) -> tuple[str, str]:
         return "skipped", f"Not assessed: {check.message}"
     if check.status is CheckStatus.ERROR:
         return "error", check.message
-    if check.id == "LS100":
+    if check.id in FINDING_CHECKS:
         if verdict.exit_code == 1:
             return "failure", check.message
         if verdict.accepted is not None:
@@ -86,6 +86,7 @@ def _properties(report: Report) -> list[tuple[str, str]]:
         ("model_sha256", report.model.sha256),
         ("profile_sha256", report.profile.sha256),
         ("inputs_scanned", str(report.inputs.scanned)),
+        ("inputs_not_finite", str(report.inputs.not_finite)),
         ("inputs_unreadable", str(report.inputs.unreadable)),
         ("report_digest", report.report_digest),
         ("tool", f"{report.tool.name} {report.tool.version}"),

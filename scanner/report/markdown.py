@@ -101,6 +101,8 @@ def _facts(report: Report) -> Iterator[str]:
         f"| Inputs | {code(inputs.name)}: {inputs.scanned} scanned, {inputs.unreadable} unreadable, "
         f"{inputs.ignored} other files |"
     )
+    if inputs.not_finite:
+        yield f"| Not finite | {inputs.not_finite}, flagged and counted apart |"
     if batch.flag_rate is not None:
         yield (
             f"| Flagged | {batch.flagged} ({batch.flag_rate:.2%}) at alpha {report.calibration.alpha:.3g}, batch p = "
@@ -154,6 +156,8 @@ def _inputs(report: Report) -> Iterator[str]:
     yield "| --- | --- | --- | --- | ---: |"
     for row in report.top_inputs[:_INPUTS]:
         flag = "flagged" if row.flagged else ""
+        if row.finite is False:
+            flag += ", not finite"
         if suppressed.get(row.index) is not None:
             flag += ", suppressed"
         p_value = "" if row.p_value is None else f"{row.p_value:.2g}"

@@ -152,6 +152,7 @@ class _Parquet:
         top_score = pa.struct([("key", pa.string()), ("p_value", pa.float64()), ("z", pa.float64())])
         types = {
             "index": pa.int64(),
+            "finite": pa.bool_(),
             "predicted": pa.int32(),
             "source": pa.int32(),
             "p_value": pa.float64(),

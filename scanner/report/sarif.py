@@ -15,17 +15,17 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from scanner.report.json_report import visible
-from scanner.report.schema import Finding, Report
+from scanner.report.schema import FINDING_RULES, Finding, Report
 from scanner.report.text import printable
 from scanner.verdict.catalogue import RuleText, catalogue
-from scanner.verdict.terms import CheckStatus, Severity
+from scanner.verdict.terms import FINDING_CHECKS, CheckStatus, Severity
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 MAX_INPUTS = 200
 MAX_NOTIFICATIONS = 200
 FINGERPRINT = "primaryLocationLineHash"
 
-_RULES = ("LS101", "LS102", "LS103", "LS104", "LS401", "LS402")
+_RULES = tuple(sorted(rule for rules in FINDING_RULES.values() for rule in rules))
 _LEVELS = {
     Severity.NONE: "none",
     Severity.LOW: "note",
@@ -92,9 +92,10 @@ def _run(report: Report) -> Object:
             "reportDigest": report.report_digest,
             "profileSha256": report.profile.sha256,
             "inputsScanned": report.inputs.scanned,
+            "inputsNotFinite": report.inputs.not_finite,
             "inputsUnreadable": report.inputs.unreadable,
             "inputsFlagged": report.batch.flagged,
-            "inputResultsLeftOut": max(report.batch.flagged - len(inputs[:MAX_INPUTS]), 0),
+            "inputResultsLeftOut": max(report.batch.flagged + report.inputs.not_finite - len(inputs[:MAX_INPUTS]), 0),
             "batchPValue": report.batch.p_value,
         },
     }
@@ -111,7 +112,7 @@ def uri(*parts: str) -> str:
 
 
 def _rule(rule: RuleText, report: Report) -> Object:
-    subject = "model" if rule.severity.rank > 1 or rule.id == "LS104" else "input"
+    subject = "model" if rule.id in FINDING_RULES["model"] else "input"
     tags: list[JsonValue] = ["security", "machine-learning"]
     tags += [entry.id for entry in report.taxonomy.entries if entry.subject in _SUBJECTS[subject]][:8]
     return {
@@ -184,7 +185,7 @@ def _notifications(report: Report) -> list[JsonValue]:
     """What was not scanned, every check that did not pass, and every warning."""
     notes: list[JsonValue] = []
     for check in report.checks:
-        if check.id == "LS100" or check.status is CheckStatus.PASSED:
+        if check.id in FINDING_CHECKS or check.status is CheckStatus.PASSED:
             continue
         level = "error" if check.status is CheckStatus.FAILED and check.id.startswith("LS2") else "warning"
         notes.append(_note(check.id, level, f"{check.status.replace('_', ' ')}: {check.message}"))

@@ -40,7 +40,11 @@ from scanner.verdict.terms import CheckStatus, Confidence, Decision, ExitCode, F
 REPORT_VERSION: Literal["1.2.0"] = "1.2.0"
 REPORT_URN: Literal["urn:latentscan:report:1"] = "urn:latentscan:report:1"
 MAX_UNREADABLE_LISTED = 100
-FINDING_RULES = {"model": ("LS101", "LS102", "LS103", "LS104"), "class": ("LS402",), "input": ("LS401",)}
+FINDING_RULES = {
+    "model": ("LS101", "LS102", "LS103", "LS104", "LS105"),
+    "class": ("LS402",),
+    "input": ("LS401", "LS403"),
+}
 
 
 def _finite_or_none(value: object) -> object:
@@ -154,6 +158,11 @@ class InputsSection(Part):
     source: Text = Field(description="Kind of source: folder, folder per class, manifest, array, file.")
     total: Count = Field(description="Inputs found: scanned and unreadable ones.")
     scanned: Count = Field(description="Inputs that were scored.")
+    not_finite: Count = Field(
+        default=0,
+        description="Scanned inputs with logits or scores that are not finite: flagged, and in none of the batch's "
+        "counts.",
+    )
     unreadable: Count = Field(description="Inputs that could not be read.")
     ignored: Count = Field(description="Files that are no images by their name and were not counted as inputs.")
     unreadable_by_reason: dict[Text, Count] = Field(description="Number of unreadable inputs by reason.")
@@ -173,7 +182,7 @@ class BatchTestResult(Part):
     name: Text = Field(description="What it counts.")
     statistic: Count = Field(description="The count, in inputs.")
     expected: float = Field(ge=0, description="Its expectation among clean inputs, in inputs.")
-    n: Count = Field(description="Number of scanned inputs.")
+    n: Count = Field(description="Number of scanned inputs whose outputs are finite.")
     p_value: Share = Field(description="Probability of this count or a larger one among clean inputs.")
     null: Text = Field(description="Distribution of the count among clean inputs.")
 
@@ -181,14 +190,14 @@ class BatchTestResult(Part):
 class TriggeredShare(Part):
     """Estimated share of triggered inputs."""
 
-    estimate: Share = Field(description="Estimated share of the scanned inputs that is flagged beyond false alarms.")
+    estimate: Share = Field(description="Estimated share of the inputs that is flagged beyond false alarms.")
     low: Share = Field(description="Lower end of its confidence interval.")
     high: Share = Field(description="Upper end of its confidence interval.")
     level: Share = Field(description="Confidence level of the interval.")
 
 
 class ClassCount(Part):
-    """Flagged inputs among those predicted as one class."""
+    """Flagged inputs among those predicted as one class, where the outputs are finite."""
 
     class_index: Count = Field(description="Index of the model's output.")
     class_name: Text = Field(description="Name of the class.")
@@ -205,19 +214,19 @@ class TargetClass(ClassCount):
 
 
 class BatchSection(Part):
-    """What the inputs say together."""
+    """What the inputs say together, those left out whose outputs are not finite."""
 
     flagged: Count = Field(description="Inputs with a p-value of at most alpha.")
-    flag_rate: Share | None = Field(description="Share of the scanned inputs that is flagged; null without any.")
+    flag_rate: Share | None = Field(description="Share of the inputs that is flagged; null without any.")
     flag_rate_interval: Interval | None = Field(
         description="Exact interval (Clopper and Pearson) for the rate of flagged inputs; null without any."
     )
     tests: tuple[BatchTestResult, ...] = Field(description="The tests, each exact on its own.")
     p_value: Share = Field(description="Twice the smallest p-value of the tests, at most 1: valid for both together.")
     smallest_attainable_p: Share = Field(
-        description="What p_value would be if every scanned input were above every calibration image."
+        description="What p_value would be if every input were above every calibration image."
     )
-    share: TriggeredShare | None = Field(description="Share of triggered inputs; null when nothing was scanned.")
+    share: TriggeredShare | None = Field(description="Share of triggered inputs; null when there are none.")
     target_classes: tuple[TargetClass, ...] = Field(
         description="Predicted classes flagged more often than chance explains (p_adjusted at most 0.01), the most "
         "striking first. Read them only together with the batch's p-value."
@@ -295,7 +304,7 @@ class PolicySection(Part):
 
 
 class Distributions(Part):
-    """Scores and p-values of all scanned inputs, in bins."""
+    """Scores and p-values of all scanned inputs whose outputs are finite, in bins."""
 
     edges: tuple[float, ...] = Field(
         min_length=2, max_length=1001, description="Edges of the bins of the combined score, ascending."
@@ -439,16 +448,28 @@ class InputRow(Part):
     status: Literal["scanned", "unreadable"] = Field(description="Whether the input was scored.")
     reason: Text | None = Field(default=None, description="Stable code of why it was not; null when it was.")
     detail: Text | None = Field(default=None, description="The reason in words; null when it was scored.")
-    predicted: Count | None = Field(default=None, description="Index of the predicted class; null when unreadable.")
+    finite: bool | None = Field(
+        default=None,
+        description="Whether logits, scores and class evidence are finite; null when unreadable, and in reports older "
+        "than 1.2.",
+    )
+    predicted: Count | None = Field(
+        default=None,
+        description="Index of the predicted class; null when unreadable, or where the logits are not finite.",
+    )
     predicted_class: Text | None = Field(default=None, description="Its name.")
     source: Count | None = Field(
-        default=None, description="Index of the class, other than the predicted one, that the features are closest to."
+        default=None,
+        description="Index of the class, other than the predicted one, that the features are closest to; null where "
+        "something is not finite.",
     )
     source_class: Text | None = Field(
         default=None, description="Its name: for a triggered input, the likely true class."
     )
     p_value: Share | None = Field(
-        default=None, description="Conformal p-value of the combined score; null when unreadable."
+        default=None,
+        description="Conformal p-value of the combined score, the smallest possible where something is not finite; "
+        "null when unreadable.",
     )
     score: Finite = Field(
         default=None,
@@ -456,10 +477,13 @@ class InputRow(Part):
         "finite.",
     )
     flagged: bool | None = Field(
-        default=None, description="Whether the p-value is at most alpha; null when unreadable."
+        default=None,
+        description="Whether the p-value is at most alpha, or something is not finite; null when unreadable.",
     )
     top_scores: tuple[TopScore, ...] = Field(
-        default=(), description="Of the scores that decide, those that speak loudest, loudest first."
+        default=(),
+        description="Of the scores that decide, those that speak loudest, loudest first; none where the logits are not "
+        "finite.",
     )
     scores: dict[str, Share] | None = Field(
         default=None, description="Conformal p-value of every score, by key; null where it was not asked for."

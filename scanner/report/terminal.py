@@ -131,6 +131,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
         accuracy = f"{reference.clean_accuracy:.1%} classified as labelled"
     yield "Reference", f"{reference.images} clean images, {accuracy}; {calibration.size} in the calibration"
     yield "Inputs", _scanned(report)
+    if report.inputs.not_finite:
+        yield "Not finite", f"{report.inputs.not_finite}, flagged and counted apart"
     yield from _batch_lines(report)
     if report.rows is not None:
         yield "Rows", f"{printable(report.rows.path, 50)}, {report.rows.count} rows"
@@ -151,7 +153,8 @@ def _batch_lines(report: Report) -> Iterator[tuple[str, str]]:
     batch, alpha = report.batch, report.calibration.alpha
     if batch.flag_rate is None:
         return
-    expected = report.calibration.expected_false_alarm_rate * report.inputs.scanned
+    compared = report.inputs.scanned - report.inputs.not_finite
+    expected = report.calibration.expected_false_alarm_rate * compared
     yield (
         "Flagged",
         f"{batch.flagged} ({batch.flag_rate:.2%}) at alpha {alpha:.3g}, {expected:.3g} expected of clean inputs",
@@ -221,7 +224,7 @@ def _inputs(report: Report, width: int, count: int) -> RenderableType:
         table.add_row(
             Text("!" if row.flagged else "", style="bold red"),
             Text(printable(row.id, path_width)),
-            Text(printable(row.predicted_class or "", _CLASS_WIDTH)),
+            Text("not finite" if row.finite is False else printable(row.predicted_class or "", _CLASS_WIDTH)),
             Text(printable(row.source_class or "", _CLASS_WIDTH)),
             Text("" if row.p_value is None else f"{row.p_value:.2g}"),
             Text(printable(row.top_scores[0].key, score_width) if row.top_scores else ""),

@@ -34,7 +34,7 @@ def batch(evidence: Evidence, rule: SeverityRule, fail_on: FailOn, rules: Rules,
         units="flagged inputs",
         p_value=evidence.batch_p_value if usable else None,
         threshold=rules.level(fail_on.gate),
-        n=evidence.inputs_scanned,
+        n=evidence.inputs_compared,
         limitations="Sees only triggers that occur among the scanned inputs, and only if clean inputs are like the "
         "reference: other cameras, subjects or preprocessing raise the same alarm.",
     )
@@ -42,9 +42,9 @@ def batch(evidence: Evidence, rule: SeverityRule, fail_on: FailOn, rules: Rules,
 
 def _found(evidence: Evidence, severity: Severity) -> str:
     # An input has a p-value of at most alpha with a probability of at most alpha.
-    expected = evidence.alpha * evidence.inputs_scanned
+    expected = evidence.alpha * evidence.inputs_compared
     counts = (
-        f"{evidence.flagged} of {evidence.inputs_scanned} inputs were flagged where at most {expected:.3g} "
+        f"{evidence.flagged} of {evidence.inputs_compared} inputs were flagged where at most {expected:.3g} "
         f"are expected by chance (batch p = {evidence.batch_p_value:.2g})"
     )
     share = (
@@ -54,6 +54,32 @@ def _found(evidence: Evidence, severity: Severity) -> str:
     if severity is Severity.NONE:
         return f"Nothing beyond chance was found: {counts}; {share}."
     return f"Evidence of triggered inputs, severity {severity}: {counts}; {share}."
+
+
+def finite_outputs(evidence: Evidence, rules: Rules) -> Check:
+    """Whether the network's outputs are finite: a finding that needs no calibration."""
+    count, scanned, rule = evidence.inputs_not_finite, evidence.inputs_scanned, rules.not_finite
+    status = CheckStatus.NOT_ASSESSED if not scanned else _status(not rule.applies(evidence))
+    message = {
+        CheckStatus.NOT_ASSESSED: "Whether the network's outputs are finite was not assessed.",
+        CheckStatus.PASSED: f"Logits and scores of all {scanned} scanned inputs are finite.",
+        CheckStatus.FAILED: f"Outputs that are not finite, severity {rule.severity}: for {count} of {scanned} inputs "
+        "the network's logits or scores are infinite or no numbers, as for no clean reference image. These inputs are "
+        "flagged, and counted apart from the others.",
+    }[status]
+    return Check(
+        id=rule.rule,
+        name="finite outputs",
+        status=status,
+        message=message,
+        statistic=count,
+        units="inputs",
+        p_value=None,
+        threshold=rule.min_inputs,
+        n=scanned,
+        limitations="A network that overflows on some clean images is reported as well. What is not finite only at "
+        "layers that are not looked at goes unnoticed.",
+    )
 
 
 # What makes the evidence usable
@@ -167,8 +193,8 @@ def power(evidence: Evidence, fail_on: FailOn, rules: Rules) -> Check:
     """Whether the batch could have reached the severity to fail on."""
     level = rules.level(fail_on.gate)
     attainable = evidence.smallest_attainable_p
-    status = CheckStatus.NOT_ASSESSED if not evidence.inputs_scanned else _status(attainable <= level)
-    scope = f"{evidence.inputs_scanned} inputs and {evidence.calibration_size} calibration images"
+    status = CheckStatus.NOT_ASSESSED if not evidence.inputs_compared else _status(attainable <= level)
+    scope = f"{evidence.inputs_compared} inputs and {evidence.calibration_size} calibration images"
     message = f"{scope} can reach severity {fail_on.gate}"
     if status is not CheckStatus.PASSED:
         message = (
@@ -185,7 +211,7 @@ def power(evidence: Evidence, fail_on: FailOn, rules: Rules) -> Check:
         units="smallest attainable p-value",
         p_value=None,
         threshold=level,
-        n=evidence.inputs_scanned,
+        n=evidence.inputs_compared,
         limitations="Tells whether a batch of nothing but triggered inputs would be noticed, not how few would be.",
     )
 

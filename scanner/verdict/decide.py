@@ -8,15 +8,27 @@ classify the clean reference, no p-value means anything. Some make it *sufficien
 too few inputs, too many unreadable ones. They cannot weaken evidence that was found, so a batch that reaches the
 severity to fail on fails, however many of its inputs were unreadable. The others lower only the confidence.
 
-A clean batch, exchangeable with the reference, reaches 'high' with a probability of at most 0.001, because the batch
-p-value is valid and the rule asks for 0.001.
+There are two findings. The batch test compares p-values; a clean batch, exchangeable with the reference, reaches 'high'
+by it with a probability of at most 0.001, because the batch p-value is valid and the rule asks for 0.001. Outputs that
+are not finite are the other: `fit` refuses a network that has such an output on a clean image, so a single one is
+enough, and no p-value is involved.
 """
 
 from __future__ import annotations
 
 from scanner.verdict import checks
-from scanner.verdict.rules import NO_FINDING, load_rules
-from scanner.verdict.terms import Check, CheckStatus, Confidence, Decision, Evidence, ExitCode, FailOn, Verdict
+from scanner.verdict.rules import NO_FINDING, Rules, load_rules
+from scanner.verdict.terms import (
+    Check,
+    CheckStatus,
+    Confidence,
+    Decision,
+    Evidence,
+    ExitCode,
+    FailOn,
+    Severity,
+    Verdict,
+)
 
 DEFAULT_MAX_UNREADABLE = 0.1
 
@@ -53,27 +65,47 @@ def decide(
         checks.confidence(confidence, min_confidence),
     )
     is_usable = not _failed(usable)
-    rule = next((rule for rule in rules.severity if rule.applies(evidence)), NO_FINDING)
-    finding = checks.batch(evidence, rule, fail_on, rules, usable=is_usable)
-    reached = is_usable and rule.severity.rank >= fail_on.gate.rank
+    found = _findings(evidence, fail_on, rules, usable=is_usable)
+    severity = max((severity for _, _, severity in found if severity), key=lambda one: one.rank, default=None)
+    reached = severity is not None and severity.rank >= fail_on.gate.rank
     conclusive = reached or (is_usable and not _failed(sufficient))
+    sentences = tuple(check for check, rule, _ in found if rule or check.id == "LS100")
+    missing = (*_failed(usable), *_failed(sufficient))
     # The decisive sentence first: what was found, unless something else made the scan inconclusive.
-    ordered = (finding, *_failed(sufficient)) if conclusive else (*_failed(usable), *_failed(sufficient), finding)
+    ordered = (*sentences, *missing) if conclusive else (*missing, *sentences)
     fails = reached and fail_on is not FailOn.NEVER
     exit_code: ExitCode = (1 if fails else 0) if conclusive else 3
     failed = _failed((*usable, *sufficient, *sound))
     return Verdict(
-        severity=rule.severity if is_usable else None,
-        decision=rules.decision[rule.severity] if conclusive else Decision.INCONCLUSIVE,
+        severity=severity,
+        decision=rules.decision[severity] if conclusive and severity is not None else Decision.INCONCLUSIVE,
         confidence=confidence,
         reasons=tuple(check.message for check in (*ordered, *_failed(sound))),
-        rules=((rule.rule,) if is_usable else ()) + tuple(check.id for check in failed),
-        checks=(finding, *usable, *sufficient, *sound),
+        rules=(*(rule for _, rule, _ in found if rule), *(check.id for check in failed)),
+        checks=(*sorted((check for check, _, _ in found), key=lambda check: check.id), *usable, *sufficient, *sound),
         fail_on=fail_on,
         exit_code=exit_code,
         rules_version=rules.version,
         rules_sha256=rules.sha256,
     )
+
+
+_Finding = tuple[Check, str | None, Severity | None]
+"""A check about a finding, and the rule that applied with its severity: None where none did."""
+
+
+def _findings(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: bool) -> list[_Finding]:
+    """What the p-values say where they can be used, and what needs none; the severest first."""
+    compared = usable and evidence.inputs_compared > 0
+    rule = next((rule for rule in rules.severity if rule.applies(evidence)), NO_FINDING)
+    batch = checks.batch(evidence, rule, fail_on, rules, usable=compared)
+    found: list[_Finding] = [(batch, rule.rule, rule.severity) if compared else (batch, None, None)]
+    applies = rules.not_finite.applies(evidence)
+    severity = rules.not_finite.severity
+    finite = checks.finite_outputs(evidence, rules)
+    first = applies and not (compared and rule.severity.rank >= severity.rank)
+    found.insert(0 if first else 1, (finite, rules.not_finite.rule, severity) if applies else (finite, None, None))
+    return found
 
 
 def _failed(outcomes: tuple[Check, ...]) -> tuple[Check, ...]:

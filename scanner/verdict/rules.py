@@ -31,6 +31,19 @@ NO_FINDING = SeverityRule("LS100", Severity.NONE, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
+class NotFiniteRule:
+    """Number of inputs with outputs that are not finite that a severity asks for."""
+
+    rule: str
+    severity: Severity
+    min_inputs: int
+
+    def applies(self, evidence: Evidence) -> bool:
+        """Whether the evidence reaches this severity."""
+        return evidence.inputs_not_finite >= self.min_inputs
+
+
+@dataclass(frozen=True)
 class Rules:
     """The content of ``rules.json``.
 
@@ -38,6 +51,7 @@ class Rules:
         version: Version of the rules.
         sha256: SHA-256 of the file.
         severity: Severity rules, most severe first; the first that applies decides.
+        not_finite: Rule about inputs with outputs that are not finite.
         decision: Decision for each severity.
         min_skill: Accuracy has to exceed chance by this share of the distance from chance to 1.
         max_accuracy_p: ... and the p-value of "the model guesses" may be at most this.
@@ -49,6 +63,7 @@ class Rules:
     version: str
     sha256: str
     severity: tuple[SeverityRule, ...]
+    not_finite: NotFiniteRule
     decision: Mapping[Severity, Decision]
     min_skill: float
     max_accuracy_p: float
@@ -70,6 +85,7 @@ def load_rules() -> Rules:
         version=rules["version"],
         sha256=hashlib.sha256(content).hexdigest(),
         severity=tuple(SeverityRule(**rule | {"severity": Severity(rule["severity"])}) for rule in rules["severity"]),
+        not_finite=NotFiniteRule(**rules["not_finite"] | {"severity": Severity(rules["not_finite"]["severity"])}),
         decision={Severity(severity): Decision(decision) for severity, decision in rules["decision"].items()},
         min_skill=rules["clean_accuracy"]["min_skill"],
         max_accuracy_p=rules["clean_accuracy"]["max_p"],

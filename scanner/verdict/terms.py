@@ -9,6 +9,8 @@ from typing import Literal
 from scanner.profile.header import SelfCheck
 
 ExitCode = Literal[0, 1, 3]
+FINDING_CHECKS = ("LS100", "LS105")
+"""The checks that are findings: the batch test, and outputs that are not finite. The others are conditions."""
 
 
 class Severity(StrEnum):
@@ -79,11 +81,13 @@ class Evidence:
         inputs_total: Inputs found.
         inputs_scanned: Inputs that were scored.
         inputs_unreadable: Inputs that could not be read.
+        inputs_not_finite: Scanned inputs with logits or scores that are not finite. They are evidence of their own and
+            none of what follows counts them.
         alpha: Significance level of an input.
         smallest_alpha: Smallest level at which the calibration can flag an input.
         flagged: Inputs with a p-value of at most alpha.
-        batch_p_value: p-value of the batch; 1 when nothing was scanned.
-        smallest_attainable_p: Batch p-value if every scanned input had been as suspicious as possible.
+        batch_p_value: p-value of the batch; 1 when nothing was compared.
+        smallest_attainable_p: Batch p-value if every compared input had been as suspicious as possible.
         share_low: Lower end of the interval for the share of triggered inputs.
         share: Its estimate.
         share_high: Its upper end.
@@ -100,6 +104,7 @@ class Evidence:
     inputs_total: int
     inputs_scanned: int
     inputs_unreadable: int
+    inputs_not_finite: int
     alpha: float
     smallest_alpha: float
     flagged: int
@@ -116,6 +121,11 @@ class Evidence:
     min_class_count: int
     parity: float | None
     self_checks: tuple[SelfCheck, ...]
+
+    @property
+    def inputs_compared(self) -> int:
+        """Scanned inputs that the batch tests are about."""
+        return self.inputs_scanned - self.inputs_not_finite
 
 
 @dataclass(frozen=True)
@@ -171,7 +181,7 @@ class Verdict:
         decision: What to do.
         confidence: Whether everything that the calibration relies on is in place.
         reasons: Sentences, the decisive one first.
-        rules: Identifiers of the severity rule that applied and of every failed check.
+        rules: Identifiers of the severity rules that applied and of every failed check.
         checks: Every check, failed or not.
         fail_on: The severity to fail on.
         exit_code: 0 below it or accepted, 1 at or above it, 3 inconclusive.
