@@ -41,11 +41,15 @@ def assign_classes(
     ``CLEAR_GAIN`` on the remaining ones.
 
     Args:
-        labels: ``(N,)`` int64 in [0, L).
+        labels: ``(N,)`` int64 in [0, L), at least one.
         predicted: ``(N,)`` int64 predicted outputs.
         given: ``(L,)`` output of each label as its name or position says.
-        num_outputs: Number of network outputs, at least L.
+        num_outputs: Number of network outputs. Where L is larger, the given order is kept.
+
+    Raises:
+        ValueError: The arrays do not fit together, or hold labels or outputs that do not exist.
     """
+    _check(labels, predicted, given, num_outputs)
     as_given = Assignment(given, float((given[labels] == predicted).mean()), False)
     counts = np.bincount(labels, minlength=len(given))
     if counts.min() < MIN_IMAGES_PER_CLASS or len(given) > num_outputs:
@@ -58,6 +62,20 @@ def assign_classes(
         return as_given
     outputs = _solve(labels, predicted, len(given), num_outputs)
     return Assignment(outputs, float((outputs[labels] == predicted).mean()), True)
+
+
+def _check(labels: NDArray[np.int64], predicted: NDArray[np.int64], given: NDArray[np.int64], num_outputs: int) -> None:
+    if labels.ndim != 1 or labels.shape != predicted.shape or not len(labels):
+        raise ValueError(f"needs one prediction for each of at least one label, got {predicted.shape}, {labels.shape}")
+    if given.ndim != 1 or not len(given):
+        raise ValueError(f"needs the output of each of at least one label, got shape {given.shape}")
+    for name, values, bound in (
+        ("labels", labels, len(given)),
+        ("predicted", predicted, num_outputs),
+        ("given", given, num_outputs),
+    ):
+        if values.min() < 0 or values.max() >= bound:
+            raise ValueError(f"{name} must lie in [0, {bound}), got {values.min()} to {values.max()}")
 
 
 def _alternate(labels: NDArray[np.int64]) -> NDArray[np.bool_]:

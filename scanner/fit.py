@@ -38,7 +38,7 @@ from scanner.graph.head import merge_head
 from scanner.graph.pool import add_descriptors, add_pixel_input
 from scanner.graph.session import GraphSession
 from scanner.graph.taps import Tap, choose_taps
-from scanner.graph.weights import Tail, choose_weights, cut_tail, expose, weight_tensors
+from scanner.graph.weights import Tail, choose_weights, cut_tail, expose, require_finite, weight_tensors
 from scanner.inputs.decode import decode
 from scanner.inputs.items import Source
 from scanner.inputs.preprocess import NORMALISATIONS, PreprocessSpec, from_onnx_metadata, from_sidecar, parse_flag
@@ -177,11 +177,12 @@ def choose_tail(
     """The part of the network that gets a posterior, or None without the Bayesian detector.
 
     Raises:
-        UsageError: If the choice of layers means nothing.
+        UsageError: If the choice of layers means nothing, or their weights are not finite.
     """
     if options is None:
         return None
     tail = cut_tail(graph, choose_weights(graph.proto, candidates, options.layers))
+    require_finite(tail)
     total = len(weight_tensors(graph.proto))
     progress.say(f"bayesian: a posterior over {len(tail.weights)} of {total} weight tensors ({options.layers})")
     return tail

@@ -1,4 +1,8 @@
-"""What the network's own output says: log-softmax, confidence and entropy (the paper's DNN row)."""
+"""What the network's own output says: log-softmax, confidence and entropy (the paper's DNN row).
+
+Every function takes logits ``(N, C)`` with ``C >= 1`` and raises ``ValueError`` for another shape. A row with a logit
+that is not finite gives NaN.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,10 @@ from numpy.typing import NDArray
 
 def log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log-probabilities ``(N, C)`` of logits ``(N, C)``, in nats."""
-    shifted = logits - logits.max(1, keepdims=True)
+    if logits.ndim != 2 or not logits.shape[1]:
+        raise ValueError(f"logits must be (N, C) with at least one class, got shape {logits.shape}")
+    kept = np.where(np.isfinite(logits).all(1, keepdims=True), logits, np.nan)
+    shifted = kept - kept.max(1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)), np.float64)
 
 

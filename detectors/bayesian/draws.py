@@ -24,7 +24,14 @@ def draw_weights(means: Sequence[Weights], stds: Sequence[Weights], seed: int, d
         stds: Posterior standard deviations, in the same shapes.
         seed: Seed of all draws, 0 to 2^63 - 1.
         draw: Number of the draw, from 0.
+
+    Raises:
+        ValueError: Means and deviations differ in number or shape, or seed or draw is out of range.
     """
+    if [mean.shape for mean in means] != [std.shape for std in stds]:
+        raise ValueError("means and stds must have the same shapes, got " + _shapes(means, stds))
+    if not (0 <= seed < 2**63 and 0 <= draw < 2**63):
+        raise ValueError(f"seed and draw must lie in [0, 2^63), got {seed} and {draw}")
     generator = np.random.Generator(np.random.Philox(key=(seed << 64) | draw))
     drawn = []
     for mean, std in zip(means, stds, strict=True):
@@ -33,6 +40,10 @@ def draw_weights(means: Sequence[Weights], stds: Sequence[Weights], seed: int, d
         noise += mean
         drawn.append(noise)
     return drawn
+
+
+def _shapes(means: Sequence[Weights], stds: Sequence[Weights]) -> str:
+    return f"{[mean.shape for mean in means][:4]} and {[std.shape for std in stds][:4]}"
 
 
 def draws_digest(means: Sequence[Weights], stds: Sequence[Weights], seed: int) -> str:

@@ -19,7 +19,12 @@ def inverse_softplus(std: torch.Tensor) -> torch.Tensor:
 
     Args:
         std: Positive values.
+
+    Raises:
+        ValueError: Some are not.
     """
+    if not bool((std > 0).all()):
+        raise ValueError(f"standard deviations must be positive, got {float(std.min()):g} at least")
     return std + torch.log(-torch.expm1(-std))
 
 
@@ -37,7 +42,13 @@ def kl_divergence(
         std: Posterior standard deviations, of the same shape.
         prior_mean: Prior means, of the same shape.
         prior_std: Prior standard deviations, of the same shape.
+
+    Raises:
+        ValueError: The shapes differ.
     """
+    shapes = [tuple(part.shape) for part in (mean, std, prior_mean, prior_std)]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"means and deviations must have one shape, got {shapes}")
     variance_ratio = (std / prior_std) ** 2
     distance = ((mean - prior_mean) / prior_std) ** 2
     return 0.5 * (variance_ratio + distance - 1.0 - variance_ratio.log()).sum()

@@ -6,6 +6,7 @@ in proportion to the weight's magnitude.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +31,10 @@ class MopedSettings:
     prior_std: float | None = None
 
     def __post_init__(self) -> None:
-        if not (self.delta > 0 and self.floor > 0 and (self.prior_std is None or self.prior_std > 0)):
-            raise ValueError("delta, floor and prior_std must be positive")
+        widths = {"delta": self.delta, "floor": self.floor, "prior_std": self.prior_std}
+        for name, width in widths.items():
+            if width is not None and not 0 < width < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {width}")
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,14 @@ def moped(weight: torch.Tensor, settings: MopedSettings) -> WeightPosterior:
     """Posterior and prior of a trained weight tensor.
 
     Args:
-        weight: Maximum-likelihood weights, any shape.
+        weight: Maximum-likelihood weights, any shape with at least one value.
         settings: Their widths.
+
+    Raises:
+        ValueError: There are no weights, or some are not finite.
     """
+    if not weight.numel() or not bool(torch.isfinite(weight).all()):
+        raise ValueError(f"needs finite weights, at least one, got shape {tuple(weight.shape)}")
     value = weight.detach()
     spread = value.std(correction=0).item()
     std = (settings.delta * value.abs()).clamp(min=max(settings.floor * spread, TINY))

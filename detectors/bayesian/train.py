@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,16 @@ class TrainSettings:
     accuracy_passes: int = 8
     accuracy_images: int = 512
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "accuracy_passes", "accuracy_images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.epochs < 0:
+            raise ValueError(f"epochs must not be negative, got {self.epochs}")
+        for name in ("learning_rate", "rho_learning_rate", "clip_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ def fine_tune(
     Args:
         module: A converted network; maps the fetched inputs to logits ``(B, C)``.
         fetch: Gives a batch's inputs.
-        labels: ``(N,)`` int64, class of each image.
+        labels: ``(N,)`` int64, class of each image, at least one.
         settings: How to train.
         state: Where an interrupted run stopped, to go on exactly from there.
         finished: Called after each epoch with what happened and the state to resume from, but not after an epoch
@@ -131,8 +142,13 @@ def fine_tune(
 
     Raises:
         AccuracyDroppedError: If clean accuracy falls too far.
+        ValueError: There is nothing to train, or nothing to train on.
     """
+    if labels.ndim != 1 or not len(labels) or labels.dtype != torch.int64:
+        raise ValueError(f"needs labels (N,) int64, at least one, got {tuple(labels.shape)} {labels.dtype}")
     layers = [layer for _, layer in flipout_layers(module)]
+    if not layers:
+        raise ValueError("needs a network with at least one Flipout layer, got none")
     generator = torch.Generator(labels.device).manual_seed(settings.seed)
     with _only_posteriors_train(module):
         optimiser = torch.optim.Adam(

@@ -28,16 +28,27 @@ class DrawStatistics:
     Args:
         count: Number of inputs ``N``.
         num_classes: Number of classes ``C``.
+
+    Raises:
+        ValueError: There is no input or no class.
     """
 
     def __init__(self, count: int, num_classes: int) -> None:
+        if count < 1 or num_classes < 1:
+            raise ValueError(f"needs at least one input and one class, got {count} and {num_classes}")
         self.draws = 0
         self._probabilities = np.zeros((count, num_classes))
         self._entropies = np.zeros(count)
         self._votes = np.zeros((count, num_classes), np.int64)
 
     def add(self, logits: NDArray[np.floating]) -> None:
-        """Add one draw's logits ``(N, C)``."""
+        """Add one draw's logits ``(N, C)``. Inputs whose logits are not finite get NaN for scores.
+
+        Raises:
+            ValueError: They have another shape.
+        """
+        if logits.shape != self._probabilities.shape:
+            raise ValueError(f"logits must be {self._probabilities.shape}, got {logits.shape}")
         log_p = log_softmax(np.asarray(logits, np.float64))
         p = np.exp(log_p)
         self.draws += 1
@@ -47,13 +58,22 @@ class DrawStatistics:
         self._votes[np.arange(len(p)), np.asarray(logits).argmax(1)] += 1
 
     def mean_probabilities(self) -> NDArray[np.float64]:
-        """The predictive distribution ``(N, C)``."""
+        """The predictive distribution ``(N, C)``.
+
+        Raises:
+            ValueError: No draw was added.
+        """
+        if not self.draws:
+            raise ValueError("needs at least one weight draw, got none")
         return self._probabilities / self.draws
 
     def scores(self) -> dict[BayesianKind, NDArray[np.float64]]:
         """All four scores ``(N,)``; higher is more uncertain.
 
         Entropy is concave, so ``bald`` is never negative; a difference of rounding is reported as 0.
+
+        Raises:
+            ValueError: No draw was added.
         """
         mean = self.mean_probabilities()
         predictive = -(mean * np.log(np.maximum(mean, np.finfo(np.float64).tiny))).sum(1)
@@ -62,5 +82,5 @@ class DrawStatistics:
             "bald": np.maximum(predictive - expected, 0.0),
             "predictive-entropy": predictive,
             "expected-entropy": np.minimum(expected, predictive),
-            "variation-ratio": 1.0 - self._votes.max(1) / self.draws,
+            "variation-ratio": np.where(np.isfinite(expected), 1.0 - self._votes.max(1) / self.draws, np.nan),
         }

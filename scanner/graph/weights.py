@@ -263,3 +263,18 @@ def weight_values(tail: Tail) -> list[NDArray[np.float32]]:
         np.frombuffer(tail.bundle.weights, "<f4", element_count(weight.shape), offset).reshape(weight.shape)
         for weight, offset in zip(tail.weights, tail.offsets, strict=True)
     ]
+
+
+def require_finite(tail: Tail) -> None:
+    """Refuse weights that no Gaussian can be centred on.
+
+    Raises:
+        UsageError: If one is empty or not finite.
+    """
+    for weight, values in zip(tail.weights, weight_values(tail), strict=True):
+        if not values.size or not bool(np.isfinite(values).all()):
+            raise UsageError(
+                f"the weight {weight.name!r} is empty or has values that are not finite",
+                where="--bayesian",
+                hint="Fit without --bayesian",
+            )
