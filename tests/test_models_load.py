@@ -286,7 +286,16 @@ GOOD = Loaded(
     layout="NCHW",
     num_classes=4,
     candidates=[
-        TapMessage(name="r1", tensor="r1", shape=(16, 6, 6), layout="NCHW", channels=16, class_token=False, depth=0.3)
+        TapMessage(
+            name="r1",
+            tensor="r1",
+            shape=(16, 6, 6),
+            layout="NCHW",
+            channels=16,
+            class_token=False,
+            depth=0.3,
+            element=1,
+        )
     ],
     parity=None,
     notes=[],
@@ -322,7 +331,9 @@ def test_a_good_result_is_taken(tmp_path: Path, onnx_path: Path) -> None:
         {"candidates": [GOOD.candidates[0].model_copy(update={"tensor": "nowhere"})]},
         {"candidates": [GOOD.candidates[0].model_copy(update={"channels": 7})]},
         {"candidates": [GOOD.candidates[0].model_copy(update={"shape": ()})]},
+        {"candidates": [GOOD.candidates[0].model_copy(update={"element": 9})]},
         {"candidates": [*GOOD.candidates, *GOOD.candidates]},
+        {"candidates": []},
         {"architecture": 3},
     ],
 )

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scanner.errors import PreprocessError
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.shapes import BATCH, declared_type
-from scanner.graph.taps import Tap
+from scanner.graph.taps import Layout, Tap
 
 if TYPE_CHECKING:
     from scanner.inputs.preprocess import PreprocessSpec
@@ -67,9 +67,13 @@ def add_descriptors(bundle: GraphBundle, taps: Sequence[Tap]) -> tuple[GraphBund
     graph = proto.graph
     descriptors: list[Descriptor] = []
     for number, tap in enumerate(taps):
+        tensor = tap.tensor
+        if tap.element != TensorProto.FLOAT:
+            tensor = f"{_PREFIX}/{number}/float32"
+            graph.node.append(helper.make_node("Cast", [tap.tensor], [tensor], name=tensor, to=TensorProto.FLOAT))
         for pooling in _poolings(tap):
             output = f"{_PREFIX}/{number}/{pooling}"
-            graph.node.extend(_pool(graph, tap, pooling, output))
+            graph.node.extend(_pool(graph, tensor, tap.layout, pooling, output))
             graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, [BATCH, tap.channels]))
             descriptors.append(Descriptor(tap, pooling, output, tap.channels))
     return GraphBundle(proto, bundle.weights), tuple(descriptors)
@@ -81,19 +85,21 @@ def _poolings(tap: Tap) -> tuple[Pooling, ...]:
     return ("mean", "max", "token") if tap.class_token else ("mean", "max")
 
 
-def _pool(graph: onnx.GraphProto, tap: Tap, pooling: Pooling, output: str) -> Iterator[onnx.NodeProto]:
+def _pool(
+    graph: onnx.GraphProto, tensor: str, layout: Layout, pooling: Pooling, output: str
+) -> Iterator[onnx.NodeProto]:
     if pooling == "value":
-        yield helper.make_node("Flatten", [tap.tensor], [output], name=output, axis=1)
+        yield helper.make_node("Flatten", [tensor], [output], name=output, axis=1)
     elif pooling == "token":
         first = _constant(graph, f"{output}/index", np.asarray(0, dtype=np.int64))
-        yield helper.make_node("Gather", [tap.tensor, first], [output], name=output, axis=1)
-    elif tap.layout == "NCHW":
+        yield helper.make_node("Gather", [tensor, first], [output], name=output, axis=1)
+    elif layout == "NCHW":
         pooled = f"{output}/pooled"
-        yield helper.make_node(_NODES[tap.layout, pooling], [tap.tensor], [pooled], name=pooled)
+        yield helper.make_node(_NODES[layout, pooling], [tensor], [pooled], name=pooled)
         yield helper.make_node("Flatten", [pooled], [output], name=output, axis=1)
     else:
-        axes = _constant(graph, f"{output}/axes", np.asarray(_POSITION_AXES[tap.layout], dtype=np.int64))
-        yield helper.make_node(_NODES[tap.layout, pooling], [tap.tensor, axes], [output], name=output, keepdims=0)
+        axes = _constant(graph, f"{output}/axes", np.asarray(_POSITION_AXES[layout], dtype=np.int64))
+        yield helper.make_node(_NODES[layout, pooling], [tensor, axes], [output], name=output, keepdims=0)
 
 
 def add_pixel_input(bundle: GraphBundle, spec: PreprocessSpec) -> GraphBundle:

@@ -17,6 +17,7 @@ from itertools import accumulate
 from typing import Literal
 
 import onnx
+from onnx import TensorProto
 
 from scanner.errors import UsageError
 from scanner.graph.cut import Segment, segments
@@ -40,6 +41,9 @@ WEIGHTY = frozenset(
         "FusedMatMul",
         "MatMulInteger",
         "QLinearMatMul",
+        "QGemm",
+        "MatMulIntegerToFloat",
+        "DynamicQuantizeMatMul",
         "MatMulNBits",
         "Einsum",
         "Attention",
@@ -57,6 +61,23 @@ WEIGHTY = frozenset(
 """Operators with weights or attention. Control flow counts as such: what it does is not looked into."""
 
 
+TAPPABLE = frozenset(
+    {
+        TensorProto.FLOAT,
+        TensorProto.FLOAT16,
+        TensorProto.BFLOAT16,
+        TensorProto.DOUBLE,
+        TensorProto.INT8,
+        TensorProto.UINT8,
+    }
+)
+"""Element types of tensors that are read, all but float32 by a cast.
+
+The integers are those of quantised networks: a tensor has one scale and one zero point, so the integers are an affine
+image of the activations they stand for, which densities do not notice.
+"""
+
+
 @dataclass(frozen=True)
 class Tap:
     """A place in the network where activations are read.
@@ -69,6 +90,7 @@ class Tap:
         channels: Size of the channel axis.
         class_token: Whether position 0 is a class token rather than a patch of the image.
         depth: Share of the network's weighted operators up to here, in (0, 1).
+        element: Its element type, one of :data:`TAPPABLE`.
     """
 
     name: str
@@ -78,6 +100,7 @@ class Tap:
     channels: int
     class_token: bool
     depth: float
+    element: int = TensorProto.FLOAT
 
     @property
     def positions(self) -> int:
@@ -91,7 +114,7 @@ class Tap:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """A cut tensor of known shape (without the batch); ``axis`` is its channel axis, batch included."""
 
     tensor: str
@@ -99,12 +122,14 @@ class _Place:
     shape: tuple[int, ...]
     axis: int | None
 
-    def loses_resolution_to(self, later: _Place) -> bool:
+    def loses_resolution_to(self, later: Place) -> bool:
+        """Whether the later tensor has fewer positions."""
         if self.axis is None or later.axis is None:
             return math.prod(later.shape) < math.prod(self.shape)
         return later.positions(later.axis) < self.positions(self.axis)
 
     def positions(self, axis: int) -> int:
+        """Number of places, if ``axis`` holds the channels."""
         return math.prod(self.shape) // self.shape[axis - 1]
 
 
@@ -120,8 +145,8 @@ def candidate_taps(model: onnx.ModelProto) -> tuple[Tap, ...]:
     """
     graph = model.graph
     parts = segments(graph, graph.input[0].name, graph.output[0].name)
-    places = _places(model, parts)
-    heavy = [sum(node.op_type in WEIGHTY for node in part.nodes) for part in parts]
+    places = places_of(model, parts)
+    heavy = [weighted(part) for part in parts]
     depth = dict(zip((part.end for part in parts), accumulate(heavy), strict=True))
     return tuple(
         tap for place in _worth_tapping(parts, heavy, places) if (tap := _tap(place, depth[place.tensor] / sum(heavy)))
@@ -135,11 +160,21 @@ def unmeasured_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
         ModelError: As :func:`candidate_taps`.
     """
     parts = segments(model.graph, model.graph.input[0].name, model.graph.output[0].name)
-    places = _places(model, parts)
+    places = places_of(model, parts)
     return tuple(part.end for part in parts if part.end not in places)
 
 
-def _places(model: onnx.ModelProto, parts: Sequence[Segment]) -> dict[str, _Place]:
+def weighted(part: Segment) -> int:
+    """Number of operators with weights or attention."""
+    return sum(node.op_type in WEIGHTY for node in part.nodes)
+
+
+def places_of(model: onnx.ModelProto, parts: Sequence[Segment]) -> dict[str, Place]:
+    """The cut tensors whose element type and shape are known, by name.
+
+    Raises:
+        ModelError: The graph's shapes contradict each other.
+    """
     types = tensor_types(model)
     axes = channel_axes(model.graph, static_shapes(types))
     image = types[model.graph.input[0].name].shape
@@ -150,14 +185,14 @@ def _places(model: onnx.ModelProto, parts: Sequence[Segment]) -> dict[str, _Plac
         if kind is not None and kind.shape is not None and fully_known(kind, batch):
             shape = tuple(size for size in kind.shape[1:] if isinstance(size, int))
             axis = 1 if len(shape) == 1 else axes.get(part.end) or by_shape(shape)
-            places[part.end] = _Place(part.end, kind.element, shape, axis)
+            places[part.end] = Place(part.end, kind.element, shape, axis)
     return places
 
 
-def _worth_tapping(parts: Sequence[Segment], heavy: Sequence[int], places: Mapping[str, _Place]) -> Iterator[_Place]:
+def _worth_tapping(parts: Sequence[Segment], heavy: Sequence[int], places: Mapping[str, Place]) -> Iterator[Place]:
     """The last usable cut tensor between weights and the next weights or the next loss of resolution."""
     last_heavy = max((index for index, count in enumerate(heavy) if count), default=-1)
-    pending: _Place | None = None
+    pending: Place | None = None
     computed = False  # since the last weights, nothing has been lost
     for index in range(last_heavy + 1):  # what follows the last weights is the logits in another form
         place = places.get(parts[index].end)
@@ -170,8 +205,8 @@ def _worth_tapping(parts: Sequence[Segment], heavy: Sequence[int], places: Mappi
             pending = place
 
 
-def _layout(place: _Place) -> Layout | None:
-    if place.element != onnx.TensorProto.FLOAT or place.axis is None or place.shape[place.axis - 1] < 2:
+def _layout(place: Place) -> Layout | None:
+    if place.element not in TAPPABLE or place.axis is None or place.shape[place.axis - 1] < 2:
         return None
     return _LAYOUTS.get((len(place.shape), place.axis))
 
@@ -179,7 +214,7 @@ def _layout(place: _Place) -> Layout | None:
 _LAYOUTS: Mapping[tuple[int, int], Layout] = {(3, 1): "NCHW", (3, 3): "NHWC", (2, 2): "NLC", (1, 1): "NC"}
 
 
-def _tap(place: _Place, depth: float) -> Tap | None:
+def _tap(place: Place, depth: float) -> Tap | None:
     layout = _layout(place)
     if layout is None or place.axis is None:
         return None
@@ -191,6 +226,7 @@ def _tap(place: _Place, depth: float) -> Tap | None:
         channels=place.shape[place.axis - 1],
         class_token=layout == "NLC" and _is_square(place.shape[0] - 1) and not _is_square(place.shape[0]),
         depth=depth,
+        element=place.element,
     )
 
 

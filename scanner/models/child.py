@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -84,6 +85,7 @@ def _load_onnx(job: Job) -> Loaded:
         probe=_probe(job),
         threads=job.threads,
     )
+    _require_taps(parsed.candidates, parsed.bundle)
     _write(parsed.bundle)
     return Loaded(
         architecture="onnx",
@@ -108,6 +110,7 @@ def _load_program(job: Job) -> Loaded:
     folder.mkdir()
     program.export(folder / messages.GRAPH_FILE)
     parsed = read_onnx(folder / messages.GRAPH_FILE, folder=folder, num_classes=job.num_classes, threads=job.threads)
+    _require_taps(parsed.candidates, parsed.bundle)
     _write(parsed.bundle)
     return Loaded(
         architecture=program.architecture,
@@ -145,6 +148,7 @@ def _load_checkpoint(job: Job) -> Loaded:
         shape = (_PROBE_IMAGES, *network.input_shape)
         probe = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     exported = export_network(network.module, network.input_shape, probe, threads=job.threads)
+    _require_taps(exported.candidates, exported.bundle)
     _write(exported.bundle)
     return Loaded(
         architecture=network.architecture,
@@ -171,6 +175,18 @@ def _write(bundle: GraphBundle) -> None:
     Path(messages.WEIGHTS_FILE).write_bytes(weights)
 
 
+def _require_taps(candidates: Sequence[Tap], bundle: GraphBundle) -> None:
+    """Refuse a network in which nothing can be observed, with the reason.
+
+    Raises:
+        ModelError: If there is no candidate.
+    """
+    if not candidates:
+        from scanner.graph.untappable import require_taps
+
+        require_taps(bundle.proto)
+
+
 def _message(tap: Tap) -> TapMessage:
     return TapMessage(
         name=tap.name,
@@ -180,6 +196,7 @@ def _message(tap: Tap) -> TapMessage:
         channels=tap.channels,
         class_token=tap.class_token,
         depth=tap.depth,
+        element=tap.element,
     )
 
 

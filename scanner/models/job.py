@@ -65,6 +65,7 @@ class TapMessage(_Message):
     channels: Size
     class_token: bool
     depth: Annotated[float, Field(ge=0, le=1)]
+    element: Annotated[int, Field(ge=1, le=100)]
 
 
 class Loaded(_Message):
@@ -75,7 +76,7 @@ class Loaded(_Message):
     input_shape: tuple[Annotated[int, Field(ge=1, le=3)], Pixels, Pixels]
     layout: Literal["NCHW", "NHWC"]
     num_classes: Annotated[int, Field(ge=2, le=10_000_000)]
-    candidates: Annotated[list[TapMessage], Field(max_length=100_000)]
+    candidates: Annotated[list[TapMessage], Field(min_length=1, max_length=100_000)]
     parity: Annotated[float, Field(ge=0)] | None
     notes: Annotated[list[Text], Field(max_length=1000)]
     metadata: Annotated[dict[Text, Text], Field(max_length=64)]

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from scanner.errors import LatentscanError, ModelError, UnsafeModelError, UsageError
 from scanner.graph.bundle import IMAGE, LOGITS, GraphBundle, external_range, is_external
 from scanner.graph.shapes import BATCH, declared_type
-from scanner.graph.taps import Tap
+from scanner.graph.taps import TAPPABLE, Tap
 from scanner.isolation.lockdown import Layer
 from scanner.leftovers import scratch_folder
 from scanner.models import job as messages
@@ -255,6 +255,7 @@ def _check(bundle: GraphBundle, result: Loaded, taps: tuple[Tap, ...], where: st
     if (
         declared != [(IMAGE, (BATCH, *image)), (LOGITS, (BATCH, result.num_classes))]
         or any(tap.tensor not in computed or math.prod(tap.shape) % tap.channels for tap in taps)
+        or any(tap.element not in TAPPABLE for tap in taps)
         or len({tap.name for tap in taps}) != len(taps)
     ):
         raise ModelError("loading the model gave a graph that does not fit its description", where=where)

@@ -23,8 +23,8 @@ from scanner.graph.shapes import BATCH
 from scanner.graph.taps import Tap, candidate_taps
 from scanner.models.onnx_constants import weights_as_initialisers
 from scanner.models.onnx_opset import at_opset
-from scanner.models.onnx_rules import KNOWN_DOMAINS, MAX_NODES, REEXPORT, UNBOUNDED, WITHOUT_LOOPS
-from scanner.models.onnx_signature import free_batch, image_input, rename, select_logits
+from scanner.models.onnx_rules import BY_BATCH, KNOWN_DOMAINS, MAX_NODES, REEXPORT, UNBOUNDED, WITHOUT_LOOPS
+from scanner.models.onnx_signature import FLOATS, element_name, free_batch, image_input, rename, select_logits
 from scanner.models.onnx_walk import all_nodes, expanded_nodes, one_line, printable
 from scanner.models.onnx_weights import with_weights
 
@@ -148,6 +148,12 @@ def _check_operators(proto: onnx.ModelProto) -> None:
         )
     if unbounded := sorted({node.op_type for node in all_nodes(proto.graph)} & UNBOUNDED):
         raise ModelError(f"the graph uses {', '.join(unbounded)}, which may run without an end", hint=WITHOUT_LOOPS)
+    if by_batch := sorted({node.op_type for node in all_nodes(proto.graph)} & BY_BATCH):
+        raise ModelError(
+            f"the network is quantised dynamically: {', '.join(by_batch)} scales a whole batch by its range, so an "
+            "image's scores would depend on the images beside it",
+            hint="Scan the float32 network, or one quantised statically",
+        )
     if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
         raise ModelError("the model does not state its opset")
 
@@ -170,7 +176,10 @@ def _check_runs(
     Returns:
         The number of classes.
     """
-    session = open_tensors(bundle, [LOGITS], threads=threads)
+    try:
+        session = open_tensors(bundle, [LOGITS], threads=threads)
+    except ModelError as error:
+        raise _other_than_float32(bundle, error) or error from error
     try:
         together = session.run({IMAGE: images})[LOGITS]
         alone = np.concatenate([session.run({IMAGE: image[None]})[LOGITS] for image in images])
@@ -190,6 +199,13 @@ def _check_runs(
     if expected.shape[0] < count or not _close(expected[:count], together[:count]):
         raise ModelError(f"the graph computes something else once brought to opset {OPSET}", hint=REEXPORT)
     return int(together.shape[1])
+
+
+def _other_than_float32(bundle: GraphBundle, error: ModelError) -> ModelError | None:
+    """The same error with its likely cause: ONNX Runtime has few operators for other floating-point types."""
+    weights = {tensor.data_type for tensor in bundle.proto.graph.initializer}
+    others = ", ".join(sorted(element_name(element) for element in weights & FLOATS - {onnx.TensorProto.FLOAT}))
+    return ModelError(f"the network computes in {others}: {error.what}", hint=REEXPORT) if others else None
 
 
 def _close(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:

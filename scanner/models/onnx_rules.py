@@ -10,6 +10,9 @@ KNOWN_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 UNBOUNDED: Final = frozenset({"Loop", "Scan", "SequenceMap"})
 """Operators whose number of steps the graph computes: one of them can run for ever on one image."""
 
+BY_BATCH: Final = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"})
+"""Operators that scale a whole batch by its range, so that an image's values depend on the others in it."""
+
 MAX_NODES: Final = 200_000
 MAX_DEPTH: Final = 16
 """Levels of graphs within graphs. Exporters reach three."""

@@ -12,21 +12,26 @@ from scanner.graph.bundle import is_external
 from scanner.graph.cut import consumed
 from scanner.graph.shapes import BATCH, Dimension, declared_type
 from scanner.models.onnx_rules import REEXPORT
-from scanner.models.onnx_walk import printable, subgraphs
+from scanner.models.onnx_walk import all_nodes, printable, subgraphs
 
 _CHANNELS = (1, 3)
+FLOATS = frozenset(
+    {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
+)
 
 
 def image_input(
     graph: onnx.GraphProto, input_size: tuple[int, int] | None
 ) -> tuple[onnx.ValueInfoProto, Literal["NCHW", "NHWC"], tuple[int, int, int], int | None]:
-    """Leave one input, the image, with a fixed height and width.
+    """Leave one input, the image, as float32 with a fixed height and width.
+
+    A network of another floating-point type gets its image by a cast.
 
     Returns:
         The input, its layout, its (C, H, W), and the batch size if the graph fixes it.
 
     Raises:
-        ModelError: The graph does not take one float32 image of 1 or 3 channels.
+        ModelError: The graph does not take one image of 1 or 3 channels, of a floating-point type.
         UsageError: The size is needed, or contradicts the graph.
     """
     stored = {tensor.name for tensor in graph.initializer}
@@ -37,9 +42,11 @@ def image_input(
     kind = declared_type(image)
     if kind.shape is None or len(kind.shape) != 4:
         raise ModelError(f"the input is not an image (N, C, H, W) or (N, H, W, C): {kind.shape}")
-    if kind.element != onnx.TensorProto.FLOAT:
-        name = onnx.TensorProto.DataType.Name(kind.element).lower()
-        raise ModelError(f"the input has element type {name}; float32 is supported", hint=REEXPORT)
+    if kind.element not in FLOATS:
+        raise ModelError(
+            f"the input has element type {element_name(kind.element)}; floating-point types are supported",
+            hint=REEXPORT,
+        )
     layout: Literal["NCHW", "NHWC"] = "NCHW" if kind.shape[1] in _CHANNELS else "NHWC"
     axes = (1, 2, 3) if layout == "NCHW" else (3, 1, 2)
     channels, *size = (kind.shape[axis] for axis in axes)
@@ -49,9 +56,34 @@ def image_input(
     for axis, value in zip(axes, (channels, height, width), strict=True):
         image.type.tensor_type.shape.dim[axis].dim_value = value
     batch = kind.shape[0]
+    if kind.element != onnx.TensorProto.FLOAT:
+        _cast_from_float(graph, image, kind.element)
     del graph.input[:]  # older files list their initialisers as inputs, too
     graph.input.append(image)
     return graph.input[0], layout, (channels, height, width), batch if isinstance(batch, int) else None
+
+
+def _cast_from_float(graph: onnx.GraphProto, image: onnx.ValueInfoProto, element: int) -> None:
+    """Make the input float32, and what read it read a cast of it."""
+    own = unused(graph, f"{image.name}_cast")
+    rename(graph, {image.name: own})
+    image.name, inner = unused(graph, f"{own}_float32"), image.name
+    image.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    graph.node.insert(0, onnx.helper.make_node("Cast", [image.name], [inner], name=f"{inner}/node", to=element))
+
+
+def unused(graph: onnx.GraphProto, name: str) -> str:
+    """The name, with underscores until nothing in the graph has it."""
+    taken = {tensor for node in all_nodes(graph) for tensor in (*node.input, *node.output)}
+    taken |= {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+    while name in taken:
+        name += "_"
+    return name
+
+
+def element_name(element: int) -> str:
+    """An element type as a word."""
+    return str(onnx.TensorProto.DataType.Name(element)).lower()
 
 
 def _fixed_size(declared: Iterable[Dimension], wanted: tuple[int, int] | None) -> tuple[int, int]:
@@ -68,7 +100,7 @@ def _fixed_size(declared: Iterable[Dimension], wanted: tuple[int, int] | None) -
 
 
 def select_logits(graph: onnx.GraphProto) -> list[str]:
-    """Leave the logits as the only output: of rank 2, and before a final softmax.
+    """Leave the logits as the only output: of rank 2, float32, and before a final softmax.
 
     Returns:
         Notes on what was left out.
@@ -94,6 +126,14 @@ def select_logits(graph: onnx.GraphProto) -> list[str]:
         notes.append(f"took the input of the final {skipped} for the logits")
     if logits not in producers:
         raise ModelError("the output is not computed from the image")
+    element = types[fitting[0]].element
+    if element in FLOATS and element != onnx.TensorProto.FLOAT:
+        name = unused(graph, f"{logits}_float32")
+        graph.node.append(
+            onnx.helper.make_node("Cast", [logits], [name], name=f"{name}/node", to=onnx.TensorProto.FLOAT)
+        )
+        notes.append(f"read logits of element type {element_name(element)} as float32")
+        logits = name
     output = onnx.helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, [BATCH, None])
     del graph.output[:]
     graph.output.append(output)
