@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -194,7 +195,38 @@ def test_presets_are_the_published_numbers() -> None:
         "cifar10",
         "cifar100",
         "raw255",
+        "caffe-rgb",
+        "caffe",
+        "unit-bgr",
+        "imagenet-bgr",
+        "imagenet-inception-bgr",
+        "cifar10-bgr",
+        "cifar100-bgr",
+        "raw255-bgr",
     }
+
+
+def test_caffe_is_bgr_in_grey_levels_without_the_mean() -> None:
+    """BVLC's reference networks subtract 104, 117 and 123 from blue, green and red, and divide by nothing."""
+    spec = parse_flag("caffe:crop", 3, SQUARE)
+    assert (spec.channel_order, spec.scale, spec.mean, spec.std) == ("BGR", 1.0, (104.0, 117.0, 123.0), (1.0,) * 3)
+    assert (spec.resize, spec.crop) == (256, True)
+    pixels = np.full((1, *SQUARE, 3), (123, 117, 104), np.uint8)
+    assert not normalise(pixels, spec, "NCHW").any()
+
+
+def test_bgr_is_the_same_normalisation_of_swapped_channels() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
+    names = [name for name in NORMALISATIONS if f"{name}-bgr" in NORMALISATIONS]
+    assert len(names) == 6
+    for name, swapped in [*((name, f"{name}-bgr") for name in names), ("caffe-rgb", "caffe")]:
+        as_rgb = normalise(pixels, parse_flag(name, 3, (5, 7)), "NCHW")
+        np.testing.assert_array_equal(normalise(pixels, parse_flag(swapped, 3, (5, 7)), "NCHW"), as_rgb[:, ::-1])
+
+
+def test_a_grey_network_has_no_order_of_colours() -> None:
+    assert parse_flag("imagenet-bgr", 1, SQUARE) == parse_flag("imagenet", 1, SQUARE)
+    assert not [name for name, _ in candidates(1, SQUARE, []) if "bgr" in name or "caffe" in name]
 
 
 def test_grey_takes_the_mean_of_the_colours() -> None:
@@ -206,13 +238,14 @@ def test_grey_takes_the_mean_of_the_colours() -> None:
 def test_no_resize_is_tried_when_all_images_fit() -> None:
     found = candidates(3, (32, 32), [(32, 32)] * 4)
     assert {spec.resize for _, spec in found} == {None}
-    assert [name for name, _ in found] == ["unit", "imagenet", "imagenet-inception", "cifar10", "cifar100", "raw255"]
+    in_rgb = ["unit", "imagenet", "imagenet-inception", "cifar10", "cifar100", "raw255"]
+    assert {name for name, _ in found} == {*in_rgb, *(f"{name}-bgr" for name in in_rgb), "caffe", "caffe-rgb"}
 
 
 @pytest.mark.parametrize("image_sizes", [[], [(224, 224), (224, 225)]])
 def test_candidates_are_the_cross_product(image_sizes: list[tuple[int, int]]) -> None:
     found = dict(candidates(3, SQUARE, image_sizes))
-    assert len(found) == 6 * 3
+    assert len(found) == 14 * 3
     assert {(spec.resize, spec.crop) for spec in found.values()} == {(256, True), (224, True), (SQUARE, False)}
     assert len({spec.sha256 for spec in found.values()}) == len(found)
 
@@ -548,17 +581,17 @@ def test_unusable_metadata_is_an_error(metadata: dict[str, str]) -> None:
 def test_normalise_is_torchvisions() -> None:
     torch = pytest.importorskip("torch")
     transforms = pytest.importorskip("torchvision.transforms")
-    import numpy as np
-
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
     for name in NORMALISATIONS:
         spec = parse_flag(name, 3, (5, 7))
         tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() * np.float32(spec.scale)
+        if spec.channel_order == "BGR":
+            tensor = tensor.flip(1)
         expected = transforms.Normalize(spec.mean, spec.std)(tensor).numpy()
         np.testing.assert_allclose(normalise(pixels, spec, "NCHW"), expected, rtol=1e-5, atol=1e-5)
         np.testing.assert_array_equal(
             normalise(pixels, spec, "NHWC"), normalise(pixels, spec, "NCHW").transpose(0, 2, 3, 1)
         )
-        swapped = normalise(pixels, replace(spec, channel_order="BGR"), "NCHW")
-        np.testing.assert_array_equal(swapped, normalise(pixels[..., ::-1], spec, "NCHW"))
+        other = replace(spec, channel_order="RGB" if spec.channel_order == "BGR" else "BGR")
+        np.testing.assert_array_equal(normalise(pixels, other, "NCHW"), normalise(pixels[..., ::-1], spec, "NCHW"))
     assert set(INTERPOLATIONS) == {"nearest", "bilinear", "bicubic", "lanczos"}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from scanner.errors import PreprocessError
-from scanner.inputs.spec import MAX_SIZE, PreprocessSpec
+from scanner.inputs.spec import MAX_SIZE, ChannelOrder, PreprocessSpec
 
 CROP_SHARE: Final = 0.875
 """Side of the centre crop over the shorter side of the resized image: 224 of 256."""
@@ -23,29 +23,48 @@ class Normalisation:
         mean: For red, green, blue.
         std: For red, green, blue.
         tried_for: Channel counts of networks on which it is tried.
+        channel_order: Order in which the network takes the colours.
     """
 
     scale: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     tried_for: tuple[int, ...] = (1, 3)
+    channel_order: ChannelOrder = "RGB"
 
-    def for_channels(self, channels: int) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
-        """Scale, mean and std for 1 or 3 channels; grey takes the average of the colours."""
+    def for_channels(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...], ChannelOrder]:
+        """Mean, std and order for 1 or 3 channels, in the network's order; grey takes the average of the colours."""
         if channels == 3:
-            return self.scale, self.mean, self.std
-        return self.scale, (round(sum(self.mean) / 3, 6),), (round(sum(self.std) / 3, 6),)
+            return self._ordered(self.mean), self._ordered(self.std), self.channel_order
+        return (round(sum(self.mean) / 3, 6),), (round(sum(self.std) / 3, 6),), "RGB"
 
+    def in_bgr(self) -> Normalisation:
+        """The same on blue, green, red, as networks take it that were trained on what OpenCV reads."""
+        return replace(self, tried_for=(3,), channel_order="BGR")
+
+    def _ordered(self, values: tuple[float, float, float]) -> tuple[float, float, float]:
+        return values if self.channel_order == "RGB" else values[::-1]
+
+
+_IN_RGB: Final = {
+    "unit": Normalisation(1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "imagenet": Normalisation(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "imagenet-inception": Normalisation(1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "mnist": Normalisation(1 / 255, (0.1307, 0.1307, 0.1307), (0.3081, 0.3081, 0.3081), (1,)),
+    "cifar10": Normalisation(1 / 255, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), (3,)),
+    "cifar100": Normalisation(1 / 255, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), (3,)),
+    "raw255": Normalisation(1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    # ImageNet's mean colour alone is subtracted, in grey levels.
+    "caffe-rgb": Normalisation(1.0, (123.0, 117.0, 104.0), (1.0, 1.0, 1.0), (3,)),
+}
 
 NORMALISATIONS: Final[Mapping[str, Normalisation]] = MappingProxyType(
-    {
-        "unit": Normalisation(1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        "imagenet": Normalisation(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        "imagenet-inception": Normalisation(1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-        "mnist": Normalisation(1 / 255, (0.1307, 0.1307, 0.1307), (0.3081, 0.3081, 0.3081), (1,)),
-        "cifar10": Normalisation(1 / 255, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), (3,)),
-        "cifar100": Normalisation(1 / 255, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), (3,)),
-        "raw255": Normalisation(1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    _IN_RGB
+    | {"caffe": _IN_RGB["caffe-rgb"].in_bgr()}
+    | {
+        f"{name}-bgr": known.in_bgr()
+        for name, known in _IN_RGB.items()
+        if 3 in known.tried_for and not name.startswith("caffe")
     }
 )
 
@@ -59,6 +78,8 @@ def named_presets() -> Mapping[str, Normalisation]:
 
 def preset(text: str, channels: int, size: tuple[int, int]) -> PreprocessSpec | None:
     """The preprocessing called ``NAME`` or ``NAME:RECIPE``, or None if there is no such name.
+
+    Names ending in ``-bgr``, and ``caffe``, are for networks that take blue first.
 
     The recipes, all bilinear:
 
@@ -116,11 +137,12 @@ def _recipes(size: tuple[int, int]) -> tuple[str, ...]:
 
 
 def _spec(name: str, channels: int, size: tuple[int, int], recipe: str | None) -> PreprocessSpec:
-    scale, mean, std = NORMALISATIONS[name].for_channels(channels)
+    known = NORMALISATIONS[name]
+    mean, std, order = known.for_channels(channels)
     resize: int | tuple[int, int] | None = {
         None: None,
         "crop": round(size[0] / CROP_SHARE),
         "shortest": size[0],
         "stretch": size,
     }[recipe]
-    return PreprocessSpec(size, channels, resize, "bilinear", isinstance(resize, int), scale, mean, std)
+    return PreprocessSpec(size, channels, resize, "bilinear", isinstance(resize, int), known.scale, mean, std, order)
