@@ -92,7 +92,7 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
 
 def test_mixed_layout_is_an_error_with_labels(tmp_path: Path) -> None:
     touch(tmp_path, "cat/a.png", "loose.png")
-    with pytest.raises(SourceError, match=r"mixes class folders with loose images such as 'loose\.png'"):
+    with pytest.raises(SourceError, match=r"mixes class folders such as 'cat/' with loose images such as 'loose\.png'"):
         open_source(tmp_path)
 
 

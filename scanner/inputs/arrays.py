@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scanner.errors import SourceError
 from scanner.inputs.files import open_regular
 from scanner.inputs.items import MAX_LABEL, MAX_PIXELS, EncodedLabels, Item, NumberedItems, UnreadableInput
+from scanner.inputs.layout import describe_labels
 from scanner.inputs.npy import Header, Rows, damaged, open_member, open_npy
 
 IMAGE_KEYS: Final = ("images", "x")
@@ -24,7 +25,7 @@ _PROBES: Final = 16
 # Rounding in a resize or a division leaves values this far outside of [0, 1].
 _TOLERANCE: Final = 1e-5
 
-Layout = Literal["HW", "HWC", "CHW"]
+Axes = Literal["HW", "HWC", "CHW"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class ArraySource:
     items: NumberedItems
     class_names: tuple[str, ...] | None
     rows: Rows
-    layout: Layout
+    axes: Axes
+    layout: str
     kind: str = "array"
     ignored: int = 0
 
@@ -47,7 +49,7 @@ class ArraySource:
         """
         row = self.rows.row(item.index)
         pixels = row if row.dtype == np.uint8 else _quantise(row)
-        return np.ascontiguousarray(pixels.transpose(1, 2, 0) if self.layout == "CHW" else pixels)
+        return np.ascontiguousarray(pixels.transpose(1, 2, 0) if self.axes == "CHW" else pixels)
 
 
 def open_array(path: Path, *, labels: bool) -> ArraySource:
@@ -68,12 +70,15 @@ def open_array(path: Path, *, labels: bool) -> ArraySource:
         rows = open_npy(descriptor, path)
     else:
         rows, known = _open_npz(descriptor, path, labels)
-    layout = _layout(rows.header, path)
+    axes = _axes(rows.header, path)
     count = rows.header.shape[0]
     if known is not None and len(known.codes) != count:
         raise SourceError(f"has {count} images and {len(known.codes)} labels", where=str(path))
+    described = describe_labels("an array file", known, used=labels)
+    if known is not None and not known.tell_apart:
+        known = None
     names = None if known is None else known.names
-    source = ArraySource(path, NumberedItems(path.name, count, known), names, rows, layout)
+    source = ArraySource(path, NumberedItems(path.name, count, known), names, rows, axes, described)
     _probe_range(source)
     return source
 
@@ -135,7 +140,7 @@ def _read_labels(rows: Rows, path: Path) -> EncodedLabels:
     return EncodedLabels(ordered.names, ordered.codes[codes])
 
 
-def _layout(header: Header, path: Path) -> Layout:
+def _axes(header: Header, path: Path) -> Axes:
     shape, dtype = header.shape, header.dtype
     if dtype != np.uint8 and not (dtype.kind == "f" and dtype.itemsize in (4, 8)):
         raise SourceError(f"has images of type {dtype}", where=str(path), hint="Store uint8, or float32 in [0, 1]")
@@ -145,8 +150,8 @@ def _layout(header: Header, path: Path) -> Layout:
             where=str(path),
             hint="Store (N, H, W), (N, H, W, C) or (N, C, H, W)",
         )
-    layout = _channel_axis(shape)
-    if layout is None:
+    axes = _channel_axis(shape)
+    if axes is None:
         raise SourceError(
             f"has shape {shape}, which does not tell the axis of the 1 or 3 channels",
             where=str(path),
@@ -154,10 +159,10 @@ def _layout(header: Header, path: Path) -> Layout:
         )
     if int(np.prod(shape[1:], dtype=object)) > 3 * MAX_PIXELS:
         raise SourceError(f"has images of more than {MAX_PIXELS} pixels", where=str(path))
-    return layout
+    return axes
 
 
-def _channel_axis(shape: tuple[int, ...]) -> Layout | None:
+def _channel_axis(shape: tuple[int, ...]) -> Axes | None:
     if len(shape) == 3:
         # (3, H, W) and (H, W, 3) are rather one colour image than a stack of grey ones.
         return None if shape[0] == 3 or shape[2] in (1, 3) else "HW"

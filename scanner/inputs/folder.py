@@ -10,13 +10,13 @@ from typing import Final
 
 from scanner.errors import SourceError
 from scanner.inputs.files import FolderReader
-from scanner.inputs.items import EncodedLabels, Item, NamedItems, printable
+from scanner.inputs.items import LABELS_UNUSED, EncodedLabels, Item, NamedItems, printable
+from scanner.inputs.layout import find_layout
 
 IMAGE_SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
 _CLUTTER: Final = frozenset({"thumbs.db", "desktop.ini"})
-_SPLITS: Final = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class FolderSource:
     class_names: tuple[str, ...] | None
     ignored: int
     reader: FolderReader
+    layout: str
 
     def read(self, item: Item) -> bytes:
         """Bytes of the file; see :meth:`scanner.inputs.items.Source.read`."""
@@ -36,48 +37,43 @@ class FolderSource:
 
 
 def open_folder(root: Path, *, labels: bool) -> FolderSource:
-    """List a folder. With ``labels``, folders at the top level are classes.
+    """List a folder. With ``labels``, folders are classes where their layout says so.
 
     Raises:
-        SourceError: If it cannot be listed, class folders and loose images are mixed, or the folders
-            are the parts of a data set rather than classes.
+        SourceError: If it cannot be listed, or with ``labels`` the layout does not tell what the classes
+            are; see :func:`scanner.inputs.layout.find_layout`.
     """
     paths: list[str] = []
+    closed: set[str] = set()
     ignored = 0
-    loose = None
-    nested = False
     try:
         for path, wanted, is_folder in _walk(root):
             if not wanted:
                 ignored += 1
                 continue
             paths.append(path)
-            if is_folder or "/" in path:
-                nested = True
-            else:
-                loose = path
+            if is_folder:
+                closed.add(path)
     except OSError as error:
         raise SourceError(f"cannot be listed ({error.strerror})", where=str(root)) from None
     paths.sort(key=os.fsencode)
     reader = FolderReader(root)
-    if not labels or not nested:
-        return FolderSource("folder", root, NamedItems(paths, None), None, ignored, reader)
-    if loose is not None:
-        raise SourceError(
-            f"mixes class folders with loose images such as {printable(loose)!r}",
-            where=str(root),
-            hint="Move every image into a class folder, or use it without labels",
-        )
-    classes = EncodedLabels.of([printable(path.partition("/")[0]) for path in paths])
-    _require_classes(classes.names, root)
-    return FolderSource("class-folders", root, NamedItems(paths, classes), classes.names, ignored, reader)
+    if not labels:
+        return FolderSource("folder", root, NamedItems(paths, None), None, ignored, reader, LABELS_UNUSED)
+    layout = find_layout(paths, closed, root)
+    if not layout.labelled:
+        return FolderSource("folder", root, NamedItems(paths, None), None, ignored, reader, layout.described)
+    classes = EncodedLabels.of([printable(layout.class_of(path)) for path in paths])
+    return FolderSource(
+        "class-folders", root, NamedItems(paths, classes), classes.names, ignored, reader, layout.described
+    )
 
 
 def open_file(path: Path) -> FolderSource:
     """A single image file as a source of one item. A link is followed: the user pointed at it."""
     target = Path(os.path.realpath(path))
     item = _OneFile(target.name, path.name)
-    return FolderSource("file", path, item, None, 0, FolderReader(target.parent))
+    return FolderSource("file", path, item, None, 0, FolderReader(target.parent), "one image")
 
 
 class _OneFile(NamedItems):
@@ -91,15 +87,6 @@ class _OneFile(NamedItems):
 
     def _id(self, index: int) -> str:
         return self._shown
-
-
-def _require_classes(names: tuple[str, ...], root: Path) -> None:
-    if len(names) > 1 and all(name.lower() in _SPLITS for name in names):
-        raise SourceError(
-            f"holds the parts of a data set ({', '.join(names)}), not classes",
-            where=str(root),
-            hint=f"Point at one part, for example {root / names[0]}",
-        )
 
 
 def _walk(root: Path) -> Iterator[tuple[str, bool, bool]]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_LABEL: Final = 256
+LABELS_UNUSED: Final = "labels are not used"
 MAX_PIXELS: Final = 50_000_000
 
 REASONS: Final = frozenset(
@@ -89,7 +90,11 @@ class Source(Protocol):
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """Labels found, in natural order, or None without labels. Then every item has one."""
+        """Two or more labels in natural order, of which every item has one; or None without labels."""
+
+    @property
+    def layout(self) -> str:
+        """What was found and where labels come from, or why there are none: part of a sentence."""
 
     @property
     def ignored(self) -> int:
@@ -121,6 +126,11 @@ class EncodedLabels:
         names = natural_order(labels)
         position = {name: code for code, name in enumerate(names)}
         return cls(names, np.fromiter((position[label] for label in labels), np.int32, len(labels)))
+
+    @property
+    def tell_apart(self) -> bool:
+        """Whether they are any supervision: a label that every image has says nothing about any of them."""
+        return len(self.names) > 1
 
 
 class LazyItems(Sequence[Item]):

@@ -16,6 +16,7 @@ from typing import Final, TextIO
 from scanner.errors import SourceError
 from scanner.inputs.files import FolderReader, open_regular
 from scanner.inputs.items import MAX_LABEL, EncodedLabels, Item, NamedItems, UnreadableInput
+from scanner.inputs.layout import describe_labels
 
 MAX_MANIFEST_BYTES: Final = 2**30
 _MAX_LINE: Final = 2**20
@@ -30,6 +31,7 @@ class ManifestSource:
     items: NamedItems
     class_names: tuple[str, ...] | None
     reader: FolderReader
+    layout: str
     kind: str = "manifest"
     ignored: int = 0
 
@@ -64,8 +66,11 @@ def open_manifest(path: Path, *, labels: bool) -> ManifestSource:
         raise SourceError(f"cannot be read ({error.strerror})", where=str(path)) from None
     paths = sorted(rows, key=os.fsencode)
     encoded = _labels([rows[name] for name in paths], path)
+    layout = describe_labels("a manifest", encoded, used=labels)
+    if encoded is not None and not encoded.tell_apart:
+        encoded = None
     return ManifestSource(
-        path, NamedItems(paths, encoded), encoded.names if encoded else None, FolderReader(path.parent)
+        path, NamedItems(paths, encoded), encoded.names if encoded else None, FolderReader(path.parent), layout
     )
 
 
