@@ -47,11 +47,12 @@ from scanner.versions import FIT_LIBRARIES, library_versions
 
 @dataclass(frozen=True)
 class ChosenPreprocess:
-    """The preprocessing in use, where it came from, and what else was tried (name and accuracy)."""
+    """The preprocessing in use, where it came from, what else was tried (name and accuracy), and doubts about it."""
 
     spec: PreprocessSpec
     source: str
     tried: tuple[tuple[str, float], ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class ReferenceSummary:
         per_class: Images of each class, by name.
         clean_accuracy: None without labels.
         labels: Label names with their outputs, or None without labels.
+        assignment: What the labels stand for, or None without labels.
     """
 
     kind: str

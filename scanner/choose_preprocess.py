@@ -7,182 +7,141 @@ best on labelled clean images.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from detectors.baselines.confidence import log_softmax
-from detectors.class_order import Assignment, assign_classes
-from scanner.errors import PreprocessError
+from scanner.build_profile import ChosenPreprocess
+from scanner.errors import ModelError, PreprocessError, UsageError
+from scanner.graph.bundle import GraphBundle
 from scanner.graph.session import GraphSession
-from scanner.inputs.decode import decode
-from scanner.inputs.items import Item, Source, UnreadableInput
-from scanner.inputs.normalise import normalise
-from scanner.inputs.preprocess import PreprocessSpec, candidates
+from scanner.inputs.items import Source
+from scanner.inputs.preprocess import NORMALISATIONS, from_onnx_metadata, from_sidecar, parse_flag
+from scanner.inputs.sizes import sample_sizes
 from scanner.models.load import LoadedModel
+from scanner.options import FitOptions
+from scanner.progress import Progress
+from scanner.reference_labels import Labels
+from scanner.search_preprocess import Search, TrialModel, TriedCandidate, search_preprocess
 
-# Networks on small images are cheap to try, and their candidates close to one another.
-TRIAL_IMAGES, TRIAL_IMAGES_SMALL = 400, 2000
-SMALL_PIXELS = 64 * 64
-MIN_SKILL = 0.05
+SMALL_IMAGE = 160
+SHOWN_RIVALS = 3
 
-
-@dataclass(frozen=True)
-class Labels:
-    """Labels of the reference in terms of network outputs.
-
-    Attributes:
-        names: ``L`` label names in natural order.
-        given: ``(L,)`` output that each label stands for by name or position.
-    """
-
-    names: tuple[str, ...]
-    given: NDArray[np.int64]
-
-    def of(self, items: Sequence[Item]) -> NDArray[np.int64]:
-        """Label index of every item, ``(N,)``."""
-        index = {name: i for i, name in enumerate(self.names)}
-        return np.array([index[item.label] for item in items if item.label is not None], np.int64)
+LoadAt = Callable[[tuple[int, int]], LoadedModel]
+OpenSession = Callable[[GraphBundle], GraphSession]
 
 
-@dataclass(frozen=True)
-class TriedCandidate:
-    """A preprocessing candidate with what the model made of it."""
-
-    name: str
-    spec: PreprocessSpec
-    accuracy: float
-    log_likelihood: float
-    images: int
-
-
-def reference_labels(source: Source, num_classes: int) -> Labels | None:
-    """Map label names to outputs: integers by value, names by natural order; None without labels."""
-    names = source.class_names
-    if not names:
-        return None
-    if all(name.isdecimal() and int(name) < num_classes for name in names):
-        return Labels(names, np.array([int(name) for name in names], np.int64))
-    if len(names) > num_classes:
-        raise PreprocessError(
-            f"the reference has {len(names)} classes, the model {num_classes} outputs",
-            where=str(source.root),
-            hint="Point --clean at images of the model's classes",
-        )
-    return Labels(names, np.arange(len(names), dtype=np.int64))
-
-
-def trial_items(source: Source, count: int, seed: int) -> list[Item]:
-    """About ``count`` items, spread evenly over the labels."""
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(source.items))
-    by_label: dict[str | None, list[int]] = {}
-    for index in order.tolist():
-        by_label.setdefault(source.items[index].label, []).append(index)
-    quota = max(1, count // max(1, len(by_label)))
-    chosen = sorted(index for members in by_label.values() for index in members[:quota])
-    return [source.items[index] for index in chosen]
-
-
-def try_candidates(
+def choose_preprocess(
     model: LoadedModel,
-    session: GraphSession,
     source: Source,
-    labels: Labels,
-    image_sizes: Sequence[tuple[int, int]],
-    seed: int,
-) -> list[TriedCandidate]:
-    """Evaluate every candidate on a labelled sample, in the order of :func:`candidates`."""
+    labels: Labels | None,
+    options: FitOptions,
+    load_at: LoadAt,
+    open_session: OpenSession,
+    progress: Progress,
+) -> tuple[LoadedModel, ChosenPreprocess]:
+    """Flag, then sidecar, then metadata, then the best candidate on labelled images.
+
+    Args:
+        model: The model at its own input size.
+        source: The reference.
+        labels: Its labels, if any.
+        options: Options of `fit`.
+        load_at: Loads the model at another height and width.
+        open_session: Makes a graph ready to run.
+        progress: Where the choice is announced.
+
+    Returns:
+        The model at the input size that was chosen, and the preprocessing.
+
+    Raises:
+        PreprocessError: If nothing says how to preprocess and there are no labels to find out.
+    """
     channels, height, width = model.input_shape
-    items = trial_items(source, TRIAL_IMAGES_SMALL if height * width <= SMALL_PIXELS else TRIAL_IMAGES, seed)
-    label_index = labels.of(items)
-    tried = []
-    pixels: dict[PreprocessSpec, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = {}
-    for name, spec in candidates(channels, (height, width), image_sizes):
-        geometry = spec.geometry()
-        if geometry not in pixels:
-            pixels[geometry] = _decode_all(source, items, geometry)
-        images, readable = pixels[geometry]
-        if not readable.any():
-            raise PreprocessError("none of the sampled images can be read", where=str(source.root))
-        logits = _run(session, normalise(images, spec, model.layout))
-        accuracy, log_likelihood = agreement(logits, label_index[readable], labels, model.num_classes)
-        tried.append(TriedCandidate(name, spec, accuracy, log_likelihood, len(logits)))
-    return tried
+    size = (height, width)
+    if options.preprocess is not None:
+        return model, ChosenPreprocess(parse_flag(options.preprocess, channels, size), "flag --preprocess")
+    if (sidecar := from_sidecar(options.model, channels, size)) is not None:
+        progress.say(f"preprocessing: from {sidecar[1]}")
+        return model, ChosenPreprocess(sidecar[0], f"file {sidecar[1]}")
+    if (spec := from_onnx_metadata(model.metadata, channels, size)) is not None:
+        progress.say("preprocessing: from the model's metadata")
+        return model, ChosenPreprocess(spec, "ONNX metadata")
+    if labels is None:
+        raise PreprocessError(
+            f"nothing says how to preprocess images for {options.model.name}, and without labels of two or more "
+            f"classes it cannot be found out (found: {source.layout})",
+            where=str(options.clean),
+            hint=f"Give --preprocess with a file or one of {', '.join(NORMALISATIONS)}; or labels: "
+            "a folder for each class, CLEAN/<class>/<image>, or a manifest with file_name,label",
+        )
+    image_sizes = sample_sizes(source)
+    models = [model, *_at_native_size(model, image_sizes, options, load_at, progress)]
+    trials = [TrialModel(each, open_session(each.bundle)) for each in models]
+    search = search_preprocess(trials, source, labels, image_sizes, options.seed)
+    progress.say(f"preprocessing: {describe(search)}")
+    chosen = next(each for each in models if each.input_shape[1:] == search.best.spec.size)
+    return chosen, ChosenPreprocess(search.best.spec, describe(search), ranking(search), search_warnings(search))
 
 
-def agreement(
-    logits: NDArray[np.float64], known: NDArray[np.int64], labels: Labels, num_classes: int
-) -> tuple[float, float]:
-    """Accuracy and mean log-likelihood of labels ``(N,)`` under logits ``(N, C)``.
-
-    Logits that are not finite predict no class, and are never right.
-    """
-    finite = np.isfinite(logits).all(1)
-    if not finite.any():
-        return 0.0, -math.inf
-    assignment = assign_classes(known[finite], logits[finite].argmax(1), labels.given, num_classes)
-    likelihood = _likelihood(logits, assignment, known) if finite.all() else -math.inf
-    return assignment.accuracy * float(finite.mean()), likelihood
-
-
-def rank_candidates(tried: Sequence[TriedCandidate]) -> list[TriedCandidate]:
-    """Best candidate first.
-
-    Accuracy decides where it can. Candidates within two standard errors of the best accuracy are
-    equal as far as the sample can tell, and among them the labels' mean log-likelihood decides: it
-    uses every image, and a network is best calibrated on the inputs it was trained with.
-    """
-    best = max(candidate.accuracy for candidate in tried)
-    images = tried[0].images
-    margin = 2.0 * (max(best * (1.0 - best), 1.0 / images) / images) ** 0.5
-    return sorted(
-        tried,
-        key=lambda c: (c.accuracy < best - margin, -c.log_likelihood if c.accuracy >= best - margin else -c.accuracy),
+def describe(search: Search) -> str:
+    """The choice and its margin over the runner-up, in one line."""
+    best, other = search.best, search.runner_up
+    p_value = search.p_value(other)
+    said = "within noise, " if other in search.within_noise else ""
+    return (
+        f"{best.title}, best of {search.tried} candidates on {best.images} labelled images with {best.accuracy:.1%}; "
+        f"{_margin(best, other)} {other.title} ({said}McNemar p = {p_value:.2g})"
     )
 
 
-def require_above_chance(best: TriedCandidate, num_labels: int, where: Path) -> None:
-    """Refuse a search that found nothing.
+def search_warnings(search: Search) -> tuple[str, ...]:
+    """What a person should know about a search that was not clear, in sentences."""
+    rivals = search.within_noise
+    if not rivals:
+        return ()
+    shown = ", ".join(f"{c.title} {c.accuracy:.1%}" for c in rivals[:SHOWN_RIVALS])
+    more = f" and {len(rivals) - SHOWN_RIVALS} more" if len(rivals) > SHOWN_RIVALS else ""
+    best, p_value = search.best, search.p_value(rivals[0])
+    return (
+        f"The preprocessing was searched for, and accuracy cannot tell {best.title} ({best.accuracy:.1%} of "
+        f"{best.images} labelled images) from {shown}{more}: the margin is within noise (McNemar p = {p_value:.2g}), "
+        "and the likelihood of the labels decided. Give --preprocess if it is known.",
+    )
 
-    Raises:
-        PreprocessError: If the best accuracy is near chance.
+
+def ranking(search: Search) -> tuple[tuple[str, float], ...]:
+    """Names and accuracies of all candidates: the leaders, best first, then those that were left out early."""
+    leaders = tuple((c.title, c.accuracy) for c in search.leaders)
+    return leaders + tuple((f"{c.title}, on {c.images} images alone", c.accuracy) for c in search.others)
+
+
+def _margin(best: TriedCandidate, other: TriedCandidate) -> str:
+    points = round(100.0 * (best.accuracy - other.accuracy), 1)
+    return "level with" if points == 0.0 else f"{abs(points):.1f} points {'above' if points > 0.0 else 'below'}"
+
+
+def _at_native_size(
+    model: LoadedModel,
+    image_sizes: Sequence[tuple[int, int]],
+    options: FitOptions,
+    load_at: LoadAt,
+    progress: Progress,
+) -> list[LoadedModel]:
+    """The model once more at the size of the images, where they are small and all of one size.
+
+    A network for 224x224 may have been trained anew on small images at their own size, and its
+    weights do not tell.
     """
-    chance = 1.0 / num_labels
-    if num_labels > 1 and best.accuracy <= chance + MIN_SKILL * (1.0 - chance):
-        raise PreprocessError(
-            f"no candidate preprocessing makes the model better than chance (best {best.accuracy:.1%})",
-            where=str(where),
-            hint="Give --preprocess, and check that the images and labels belong to this model",
-        )
-
-
-def _decode_all(
-    source: Source, items: Sequence[Item], spec: PreprocessSpec
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    images, readable = [], np.zeros(len(items), bool)
-    for index, item in enumerate(items):
-        try:
-            images.append(decode(source.read(item), spec))
-        except UnreadableInput:
-            continue
-        readable[index] = True
-    height, width = spec.size
-    empty = np.empty((0, height, width, spec.channels), np.uint8)
-    return (np.stack(images) if images else empty), readable
-
-
-def _run(session: GraphSession, inputs: NDArray[np.float32], batch_size: int = 16) -> NDArray[np.float64]:
-    parts = [
-        session.run({"image": inputs[start : start + batch_size]}, ["logits"])["logits"]
-        for start in range(0, len(inputs), batch_size)
-    ]
-    return np.concatenate(parts).astype(np.float64)
-
-
-def _likelihood(logits: NDArray[np.float64], assignment: Assignment, labels: NDArray[np.int64]) -> float:
-    return float(log_softmax(logits)[np.arange(len(labels)), assignment.outputs[labels]].mean())
+    native = image_sizes[0] if len(set(image_sizes)) == 1 else None
+    if (
+        native is None
+        or options.input_size is not None
+        or options.architecture is None
+        or max(native) > SMALL_IMAGE
+        or native == model.input_shape[1:]
+    ):
+        return []
+    try:
+        return [load_at(native)]
+    except (ModelError, UsageError):
+        progress.say(f"input size: the network does not run at the images' {native[0]}x{native[1]}")
+        return []

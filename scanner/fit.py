@@ -26,10 +26,10 @@ from detectors.deep_features.recipe import RECIPES, Recipe
 from detectors.deep_features.scores import SCORE_KINDS, ScoreKind
 from scanner.bayesian.fit_bayesian import LOWER_BOUND, BayesianFit, fit_bayesian
 from scanner.bayesian.fit_posterior import TailData
-from scanner.build_profile import ChosenPreprocess, ReferenceSummary, build_profile, class_names
-from scanner.choose_preprocess import Labels, rank_candidates, reference_labels, require_above_chance, try_candidates
+from scanner.build_profile import ReferenceSummary, build_profile, class_names
+from scanner.choose_preprocess import choose_preprocess
 from scanner.compiler_cache import temporary_compiler_cache
-from scanner.errors import ModelError, PreprocessError, UsageError
+from scanner.errors import ModelError, UsageError
 from scanner.fit_warnings import fit_warnings
 from scanner.fitting.self_check import Rescan, sample_rows, self_checks
 from scanner.gallery.choose import build_gallery, choose_rows
@@ -41,8 +41,7 @@ from scanner.graph.taps import Tap, choose_taps
 from scanner.graph.weights import Tail, choose_weights, cut_tail, expose, require_finite, weight_tensors
 from scanner.inputs.decode import decode
 from scanner.inputs.items import Source
-from scanner.inputs.preprocess import NORMALISATIONS, PreprocessSpec, from_onnx_metadata, from_sidecar, parse_flag
-from scanner.inputs.sizes import sample_sizes
+from scanner.inputs.preprocess import PreprocessSpec
 from scanner.inputs.source import open_source, require_images
 from scanner.leftovers import scratch_folder
 from scanner.models.identify import ModelFile, identify
@@ -52,9 +51,9 @@ from scanner.options import BayesianOptions, FitOptions
 from scanner.profile.content import Profile
 from scanner.profile.writer import write_profile
 from scanner.progress import Progress
+from scanner.reference_labels import Labels, reference_labels
 from scanner.reference_set import ReferenceFeatures, extract_features, require_enough, tail_key
 
-SMALL_IMAGE = 160
 SMALL_PIXELS = 64 * 64
 
 
@@ -79,12 +78,21 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
     source = open_source(options.clean, labels=options.labels)
     require_images(source)
     require_enough(len(source.items), source)
+    progress.say(f"reference: {source.layout}")
     say_trust(file, options.trust, progress)
     model = _load(file, options, options.input_size)
     for note in (*model.notes, *absences(model.isolation)):
         progress.say(note)
     labels = reference_labels(source, model.num_classes) if options.labels else None
-    model, preprocess = choose_preprocess(model, source, labels, options, progress)
+    model, preprocess = choose_preprocess(
+        model,
+        source,
+        labels,
+        options,
+        lambda size: _load(file, options, size),
+        lambda graph: _session(graph, options),
+        progress,
+    )
     taps = choose_taps(model.candidates, layers=options.layers)
     taps = taps[-1:] if recipe.taps == "deepest" else taps
     progress.say(f"taps: {', '.join(tap.name for tap in taps)}")
@@ -154,6 +162,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
         options.seed,
         [
             *trust_warnings(model),
+            *preprocess.warnings,
             *fit_warnings(
                 summary,
                 calibration,
@@ -240,86 +249,6 @@ def choose_recipe(options: FitOptions) -> Recipe:
 def batch_size(spec: PreprocessSpec) -> int:
     """Images per run: enough to keep a core busy on small images, little memory on large ones."""
     return 64 if spec.size[0] * spec.size[1] <= SMALL_PIXELS else 8
-
-
-def choose_preprocess(
-    model: LoadedModel, source: Source, labels: Labels | None, options: FitOptions, progress: Progress
-) -> tuple[LoadedModel, ChosenPreprocess]:
-    """Flag, then sidecar, then metadata, then the best candidate on labelled images.
-
-    Args:
-        model: The model at its own input size.
-        source: The reference.
-        labels: Its labels, if any.
-        options: Options of `fit`.
-        progress: Where the choice is announced.
-
-    Raises:
-        PreprocessError: If nothing says how to preprocess and there are no labels to find out.
-    """
-    channels, height, width = model.input_shape
-    size = (height, width)
-    if options.preprocess is not None:
-        return model, ChosenPreprocess(parse_flag(options.preprocess, channels, size), "flag --preprocess")
-    if (sidecar := from_sidecar(options.model, channels, size)) is not None:
-        progress.say(f"preprocessing: from {sidecar[1]}")
-        return model, ChosenPreprocess(sidecar[0], f"file {sidecar[1]}")
-    if (spec := from_onnx_metadata(model.metadata, channels, size)) is not None:
-        progress.say("preprocessing: from the model's metadata")
-        return model, ChosenPreprocess(spec, "ONNX metadata")
-    if labels is None:
-        raise PreprocessError(
-            "nothing says how to preprocess images, and without labels it cannot be found out",
-            where=str(options.model),
-            hint=f"Give --preprocess with a file or one of {', '.join(NORMALISATIONS)}",
-        )
-    return _best_candidate(model, source, labels, options, progress)
-
-
-def _best_candidate(
-    model: LoadedModel, source: Source, labels: Labels, options: FitOptions, progress: Progress
-) -> tuple[LoadedModel, ChosenPreprocess]:
-    image_sizes = sample_sizes(source)
-    models = [model, *_at_native_size(model, image_sizes, options, progress)]
-    tried = []
-    for candidate in models:
-        session = _session(candidate.bundle, options)
-        tried += try_candidates(candidate, session, source, labels, image_sizes, options.seed)
-    tried = rank_candidates(tried)
-    best = tried[0]
-    require_above_chance(best, len(labels.names), options.clean)
-    shown = ", ".join(f"{c.name} {c.accuracy:.1%}" for c in tried[:4])
-    progress.say(
-        f"preprocessing: {best.name} at {best.spec.size[0]}x{best.spec.size[1]}, "
-        f"best of {len(tried)} on labelled images ({shown}, ...)"
-    )
-    ranking = tuple((f"{c.name} at {c.spec.size[0]}x{c.spec.size[1]}", c.accuracy) for c in tried)
-    chosen = next(m for m in models if m.input_shape[1:] == best.spec.size)
-    return chosen, ChosenPreprocess(best.spec, f"best candidate on labelled images: {best.name}", ranking)
-
-
-def _at_native_size(
-    model: LoadedModel, image_sizes: Sequence[tuple[int, int]], options: FitOptions, progress: Progress
-) -> list[LoadedModel]:
-    """The model once more at the size of the images, where they are small and all of one size.
-
-    A network for 224x224 may have been trained anew on small images at their own size, and its
-    weights do not tell.
-    """
-    native = image_sizes[0] if len(set(image_sizes)) == 1 else None
-    if (
-        native is None
-        or options.input_size is not None
-        or options.architecture is None
-        or max(native) > SMALL_IMAGE
-        or native == model.input_shape[1:]
-    ):
-        return []
-    try:
-        return [_load(model.file, options, native)]
-    except (ModelError, UsageError):
-        progress.say(f"input size: the network does not run at the images' {native[0]}x{native[1]}")
-        return []
 
 
 def _load(file: ModelFile, options: FitOptions, size: tuple[int, int] | None) -> LoadedModel:

@@ -6,8 +6,8 @@ from detectors.calibration.judge import Calibration
 from detectors.deep_features.detector import DeepFeatures
 from detectors.deep_features.grouping import MIN_CLASS_IMAGES
 from scanner.build_profile import ReferenceSummary
-from scanner.choose_preprocess import MIN_SKILL
 from scanner.profile.header import BayesianInfo
+from scanner.search_preprocess import MIN_SKILL
 
 FEW_PER_CLASS = 10
 FEW_FOR_ALPHA = 99

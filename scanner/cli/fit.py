@@ -37,7 +37,8 @@ def fit(
         bool, typer.Option("--trust-code", help="Allow --arch file.py:callable, which runs that file.")
     ] = False,
     preprocess: Annotated[
-        str | None, typer.Option(help="Preprocessing: a preset (unit, imagenet, cifar10, ...) or a JSON file.")
+        str | None,
+        typer.Option(help="Preprocessing: a preset (imagenet, caffe, imagenet-bgr:crop, ...) or a JSON file."),
     ] = None,
     input_size: Annotated[str | None, typer.Option(help="Network input, as 224 or 224x320 (height x width).")] = None,
     num_classes: Annotated[
