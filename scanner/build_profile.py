@@ -68,6 +68,8 @@ class ReferenceSummary:
         clean_accuracy: None without labels.
         labels: Label names with their outputs, or None without labels.
         assignment: What the labels stand for, or None without labels.
+        mean_confidence: Mean probability that the network gives to what it predicts.
+        overconfidence: By how much it is surer than right at least, on average; None without labels.
     """
 
     kind: str
@@ -78,6 +80,8 @@ class ReferenceSummary:
     clean_accuracy: float | None
     labels: tuple[str, ...] | None
     assignment: Assignment | None
+    mean_confidence: float | None = None
+    overconfidence: float | None = None
 
 
 def class_names(num_classes: int, labels: Sequence[str] | None, outputs: NDArray[np.int64] | None) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.baselines.confidence import overconfidence
 from detectors.calibration.judge import Calibration
 from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan, plan_calibration
 from detectors.class_order import Assignment, assign_classes
@@ -347,4 +348,6 @@ def _summary(
         None if assignment is None else assignment.accuracy,
         None if labels is None else labels.names,
         assignment,
+        float(reference.confidence.mean()),
+        None if labels is None else overconfidence(reference.confidence, reference.predicted == classes),
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import log10
+
+from detectors.calibration.binomial import binomial_tail
 from detectors.calibration.judge import Calibration
 from detectors.deep_features.detector import DeepFeatures
 from detectors.deep_features.grouping import MIN_CLASS_IMAGES
@@ -12,6 +15,8 @@ from scanner.search_preprocess import MIN_SKILL
 FEW_PER_CLASS = 10
 FEW_FOR_ALPHA = 99
 ACCURACY_DROP = 0.02
+FAR_BELOW_P = 0.05
+OVERCONFIDENT = 0.17
 
 
 def fit_warnings(
@@ -55,13 +60,7 @@ def fit_warnings(
             f"{missing} of the model's {num_classes} classes have no reference image: inputs predicted as one of them "
             "are judged by the nearest class that has."
         )
-    chance = 1.0 / len(reference.per_class)
-    useless = chance + MIN_SKILL * (1.0 - chance)
-    if reference.clean_accuracy is not None and len(reference.per_class) > 1 and reference.clean_accuracy <= useless:
-        warnings.append(
-            f"Clean accuracy is {reference.clean_accuracy:.1%}, near chance: preprocessing, labels or model do not "
-            "belong together, and no verdict will be given."
-        )
+    warnings += _accuracy_warnings(reference, num_classes)
     if calibration.size < FEW_FOR_ALPHA:
         warnings.append(
             f"{calibration.size} calibration images support no alpha below "
@@ -76,6 +75,50 @@ def fit_warnings(
     if reference.unreadable:
         warnings.append(f"{reference.unreadable} reference images could not be read and were left out.")
     return warnings
+
+
+def usual_accuracy(num_classes: int) -> float:
+    """What a network with so many outputs reaches at the least, as a rule: 70% for 10, 60% for 100, 50% for 1,000.
+
+    A rule of thumb, with the reasons for it in docs/method.md.
+    """
+    return max(0.0, 0.8 - 0.1 * log10(num_classes))
+
+
+def _accuracy_warnings(reference: ReferenceSummary, num_classes: int) -> list[str]:
+    """Signs that preprocessing, labels and model do not belong together."""
+    accuracy, images = reference.clean_accuracy, reference.images
+    if accuracy is None:
+        return []
+    if accuracy <= _hardly_above(1.0 / len(reference.per_class)):
+        return [
+            f"Clean accuracy is {accuracy:.1%}, near chance: preprocessing, labels or model do not "
+            "belong together, and no verdict will be given."
+        ]
+    most_frequent = max(reference.per_class.values()) / images
+    if accuracy <= _hardly_above(most_frequent):
+        return [
+            f"Clean accuracy is {accuracy:.1%}, and {most_frequent:.1%} of the reference have one and the same label: "
+            "whether preprocessing, labels and model belong together cannot be told from that."
+        ]
+    warnings = []
+    usual, wrong = usual_accuracy(num_classes), images - round(accuracy * images)
+    if accuracy < usual and binomial_tail(wrong, images, 1.0 - usual) <= FAR_BELOW_P:
+        warnings.append(
+            f"Clean accuracy is {accuracy:.1%}, far below what a network with {num_classes} outputs usually reaches "
+            f"(at least {usual:.0%}): if this one is better, preprocessing or labels are wrong, and scores mean little."
+        )
+    if reference.overconfidence is not None and reference.overconfidence > OVERCONFIDENT:
+        warnings.append(
+            f"The model gives its predictions {reference.mean_confidence:.1%} on average, and {accuracy:.1%} of them "
+            "are right: a model is that much surer than right where preprocessing or labels are wrong."
+        )
+    return warnings
+
+
+def _hardly_above(chance: float) -> float:
+    """An accuracy up to which a network knows next to nothing."""
+    return chance + MIN_SKILL * (1.0 - chance)
 
 
 def _posterior_warnings(bayesian: BayesianInfo) -> list[str]:

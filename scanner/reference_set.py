@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.baselines.confidence import confidence
 from scanner.errors import InconclusiveError, ModelError, SourceError
 from scanner.feature_spool import FeatureSpool, SpooledFeatures
 from scanner.graph.pool import Descriptor
@@ -38,6 +39,7 @@ class ReferenceFeatures:
         rows: ``(N,)`` int64, index of each image in the source.
         unreadable: Number of images that could not be read.
         digests: SHA-256 digest of each image's file.
+        confidence: ``(N,)`` probability that the network gives to the class it predicts.
     """
 
     spooled: SpooledFeatures
@@ -45,6 +47,7 @@ class ReferenceFeatures:
     rows: NDArray[np.int64]
     unreadable: int
     digests: tuple[str, ...]
+    confidence: NDArray[np.float64]
 
     @property
     def digest(self) -> str:
@@ -97,6 +100,7 @@ def extract_features(
     )
     rows: list[NDArray[np.int64]] = []
     predicted: list[NDArray[np.int64]] = []
+    sure: list[NDArray[np.float64]] = []
     digests: list[str] = []
     example = ""
     with FeatureSpool(folder, dims) as spool:
@@ -111,6 +115,7 @@ def extract_features(
                 spool.append(outputs)
                 rows.append(batch.start + batch.readable)
                 predicted.append(batch.outputs[LOGITS].argmax(1))
+                sure.append(confidence(batch.outputs[LOGITS].astype(np.float64)))
                 digests.extend(d for d in (batch.digests[i] for i in batch.readable) if d is not None)
             if batch.unreadable and not example:
                 item, reason, _ = batch.unreadable[0]
@@ -128,6 +133,7 @@ def extract_features(
         np.concatenate(rows),
         total - count,
         tuple(digests),
+        np.concatenate(sure),
     )
 
 

@@ -28,3 +28,14 @@ def entropy(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 def confidence(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Largest softmax probability ``(N,)``."""
     return np.asarray(np.exp(log_softmax(logits).max(1)), np.float64)
+
+
+def overconfidence(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
+    """Lower 95% limit of how much surer a network is than it is right, on average over ``N`` images.
+
+    Args:
+        confidences: ``(N,)`` probability of the predicted class.
+        correct: ``(N,)`` bool, whether it is the right one.
+    """
+    excess = confidences - correct
+    return float(excess.mean() - 1.645 * excess.std() / len(excess) ** 0.5)
