@@ -17,6 +17,7 @@ from scanner.profile.header import (
     ProfileHeader,
     ReferenceInfo,
     ScoreInfo,
+    SelfCheck,
     TapInfo,
     ToolInfo,
 )
@@ -50,7 +51,9 @@ def sample_header(**changes):
             ScoreInfo(key="layer1:max:likelihood", descriptor="layer1:max", kind="likelihood", combined=True),
             ScoreInfo(key="layer1:max:reconstruction", descriptor="layer1:max", kind="reconstruction", combined=False),
         ),
-        "detector": DetectorInfo(family="tied", parameters={"retained_variance": 0.995, "shrinkage": "ledoit-wolf"}),
+        "detector": DetectorInfo(
+            family="tied", parameters={"retained_variance": 0.995, "shrinkage": "ledoit-wolf"}, own_densities=3
+        ),
         "reference": ReferenceInfo(
             source="class-folders",
             images=300,
@@ -60,8 +63,24 @@ def sample_header(**changes):
             clean_accuracy=0.86,
             digest="cd" * 32,
         ),
-        "calibration": CalibrationInfo(method="cross-fit", folds=5, size=300, smallest_alpha=1 / 301),
+        "calibration": CalibrationInfo(method="cross-conformal", folds=5, size=300, smallest_alpha=1 / 301),
         "parity": ParityInfo(relative=2.5e-6, provider="CPUExecutionProvider"),
+        "self_checks": (
+            SelfCheck(
+                name="scores agree",
+                message="the graph's scores differ from those of the densities by up to 0.002 robust standard deviations",
+                statistic=0.002,
+                threshold=0.05,
+                n=128,
+            ),
+            SelfCheck(
+                name="reference rescanned",
+                message="1 of 128 images of the reference are flagged when they are scanned, at most 7 may be",
+                statistic=1,
+                threshold=7,
+                n=128,
+            ),
+        ),
         "seed": 0,
         "warnings": (),
     }
@@ -73,13 +92,13 @@ def sample_profile(**changes):
         header=sample_header(**changes),
         graph=b"\x08\x0a an ONNX model",
         weights=np.arange(1000, dtype=np.uint8),
-        detector={
+        calibration={
+            "combined": np.sqrt(np.arange(300.0)),
             "/layer1/Relu:max/mean": np.linspace(-1, 1, 16),
             "layer1:max:precision": np.eye(3) / 3,
             "constant": np.float64(1.5) * np.ones(()),
             "nothing": np.zeros((0, 4)),
         },
-        calibration={"combined": np.sqrt(np.arange(300.0))},
     )
 
 
@@ -88,6 +107,8 @@ names = st.text(st.characters(codec=None), min_size=1, max_size=20)
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 counts = st.integers(0, 2**53)
 shares = st.floats(0, 1)
+sizes = st.floats(0, 1e300)
+self_checks = st.builds(SelfCheck, name=names, message=st.text(), statistic=sizes, threshold=sizes, n=counts)
 
 
 @st.composite
@@ -114,7 +135,9 @@ def headers(draw):
             assignment=draw(st.permutations(range(num_classes)))[:labels],
         ),
         detector=DetectorInfo(
-            family=draw(names), parameters={"value": draw(st.floats(allow_nan=False, allow_infinity=False))}
+            family=draw(names),
+            parameters={"value": draw(st.floats(allow_nan=False, allow_infinity=False))},
+            own_densities=draw(counts),
         ),
         reference=ReferenceInfo(
             source=draw(names),
@@ -127,6 +150,7 @@ def headers(draw):
         ),
         calibration=CalibrationInfo(method="split", folds=None, size=draw(st.integers(1, 10**9)), smallest_alpha=0.01),
         parity=ParityInfo(relative=draw(st.none() | st.floats(0, 1e6)), provider=draw(names)),
+        self_checks=draw(st.lists(self_checks, max_size=3)),
         seed=draw(counts),
         warnings=draw(st.lists(st.text(), max_size=3)),
     )
@@ -144,6 +168,5 @@ def profiles(draw):
         header=draw(headers()),
         graph=draw(st.binary(max_size=100)),
         weights=np.frombuffer(draw(st.binary(max_size=100)), np.uint8),
-        detector=draw(st.dictionaries(names, float_arrays(), max_size=12)),
         calibration=draw(st.dictionaries(names, float_arrays(allow_nan=False), max_size=12)),
     )

@@ -91,6 +91,7 @@ def sample_report(
         labelled=header.reference.labelled,
         min_class_count=header.smallest_class,
         parity=header.parity.relative,
+        self_checks=header.self_checks,
     )
     by_reason = {}
     for failed in unreadable:

@@ -1,6 +1,7 @@
 """The profile survives a round trip, and a hostile file does not get anywhere."""
 
 import hashlib
+import json
 import os
 import resource
 import subprocess
@@ -21,7 +22,7 @@ from profile_samples import names, profiles, sample_header, sample_profile
 from scanner.errors import OutputError, ProfileError
 from scanner.profile import header as header_module
 from scanner.profile.content import Profile, quote, unquote
-from scanner.profile.header import ModelInfo, Part, ProfileHeader
+from scanner.profile.header import ModelInfo, Part, ProfileHeader, canonical_json
 from scanner.profile.reader import read_profile
 from scanner.profile.writer import write_profile
 
@@ -31,7 +32,7 @@ def reference_digest(path):
     found = {}
     with h5py.File(path) as file:
         file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    digest = hashlib.sha256(b"latentscan profile 1\n")
+    digest = hashlib.sha256(b"latentscan profile 2\n")
     for name in sorted(found):
         values = np.asarray(found[name])
         digest.update(f"{name}\n{values.dtype}\n{','.join(str(side) for side in values.shape)}\n".encode())
@@ -70,11 +71,11 @@ def test_round_trip(tmp_path_factory, profile):
     assert back.header == profile.header
     assert back.graph == profile.graph
     np.testing.assert_array_equal(back.weights, profile.weights)
-    for ours, theirs in ((profile.detector, back.detector), (profile.calibration, back.calibration)):
-        assert ours.keys() == theirs.keys()
-        for name in ours:
-            assert ours[name].shape == theirs[name].shape
-            assert ours[name].tobytes() == theirs[name].tobytes()
+    ours, theirs = profile.calibration, back.calibration
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert ours[name].shape == theirs[name].shape
+        assert ours[name].tobytes() == theirs[name].tobytes()
     assert back.digest == profile.digest == reference_digest(path)
 
 
@@ -95,7 +96,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path):
 
 def test_the_digest_is_pinned():
     """A change of this value breaks every profile in use: raise the format's version with it."""
-    assert sample_profile().digest == "16529b661e1f462c1469335eb5151648dbbd9ac1d18ced44a11c12787f3c4326"
+    assert sample_profile().digest == "48a3ff40b603f7563cd08158066a6be7f89ba21cf2dd6f1a74f12151b62dc284"
 
 
 def test_the_digest_covers_everything():
@@ -104,20 +105,20 @@ def test_the_digest_covers_everything():
         "header": profile.header,
         "graph": profile.graph,
         "weights": profile.weights,
-        "detector": profile.detector,
         "calibration": profile.calibration,
     }
-    combined = profile.calibration["combined"]
+    combined, other = (profile.calibration[name] for name in ("combined", "layer1:max:precision"))
     changes = [
         {},
         {"header": sample_header(seed=1)},
         {"graph": profile.graph + b"\0"},
         {"weights": profile.weights[:-1]},
-        {"detector": {}},
+        {"calibration": {}},
         {"calibration": {"combined": combined.reshape(2, 150)}},
         {"calibration": {"combined": np.nextafter(combined, 1)}},
         {"calibration": {"combine": combined}},
-        {"detector": profile.calibration, "calibration": profile.detector},
+        {"calibration": profile.calibration | {"combined": other, "layer1:max:precision": combined}},
+        {"gallery": np.zeros(1, np.uint8)},
     ]
     digests = {Profile(**(parts | change)).digest for change in changes}
     assert len(digests) == len(changes)
@@ -130,8 +131,7 @@ def test_big_endian_and_strided_arrays_are_the_same_content(tmp_path):
         profile.header,
         profile.graph,
         np.repeat(profile.weights, 2)[::2],
-        profile.detector,
-        {"combined": combined.astype(">f8")},
+        profile.calibration | {"combined": np.repeat(combined.astype(">f8"), 3)[::3]},
     )
     assert other.digest == profile.digest
     write_profile(tmp_path / "p.h5", other)
@@ -144,7 +144,7 @@ def test_names_that_are_not_unicode(tmp_path):
     header = sample_header(model=ModelInfo(**model.model_dump()), class_names=(name, "\ud800", "frog"))
     assert header.model.name == r"caf\xe9.onnx"
     assert header.class_names[1] == r"\ud800"
-    write_profile(tmp_path / name, Profile(header, b"", np.zeros(0, np.uint8), {}, {}))
+    write_profile(tmp_path / name, Profile(header, b"", np.zeros(0, np.uint8), {}))
     assert read_profile(tmp_path / name).header == header
 
 
@@ -170,8 +170,11 @@ def test_reading_needs_no_heavy_library():
         ({"descriptors": [sample_header().descriptors[0].model_copy(update={"tap": "layer2"})]}, "unknown taps"),
         ({"scores": [sample_header().scores[0].model_copy(update={"descriptor": "x"})]}, "unknown descriptors"),
         ({"class_names": ("cat", "dog", "x" * 1025)}, "at most 1024"),
-        ({"detector": {"family": "tied", "parameters": {"x": float("nan")}}}, "NaN|nan"),
-        ({"detector": {"family": "tied", "parameters": {"x": "y" * 70_000}}}, "65536 bytes"),
+        ({"detector": {"family": "tied", "parameters": {"x": float("nan")}, "own_densities": 3}}, "NaN|nan"),
+        ({"detector": {"family": "tied", "parameters": {"x": "y" * 70_000}, "own_densities": 3}}, "65536 bytes"),
+        ({"detector": {"family": "tied", "parameters": {}}}, "own_densities"),
+        ({"calibration": {**sample_header().calibration.model_dump(), "method": "cross-fit"}}, "cross-conformal"),
+        ({"self_checks": ({**sample_header().self_checks[0].model_dump(), "statistic": float("inf")},)}, "finite"),
         ({"seed": -1}, "greater than or equal to 0"),
         ({"surprise": 1}, "not permitted"),
     ],
@@ -258,12 +261,34 @@ def test_hdf5_of_something_else(tmp_path):
 
 @pytest.mark.parametrize(
     ("version", "message"),
-    [("2.0", "profile format 2.0"), ("1.2", "profile format 1.2"), ("0.9", "format 0.9"), ("one", "no version")],
+    [
+        ("3.0", "profile format 3.0, this version reads 2.0"),
+        ("2.1", "profile format 2.1, this version reads 2.0"),
+        ("1.1", "profile format 1.1, this version reads 2.0"),
+        ("0.9", "format 0.9"),
+        ("one", "no version"),
+    ],
 )
 def test_other_versions(path, version, message):
     with h5py.File(path, "r+") as file:
         file.attrs["schema_version"] = np.bytes_(version)
     refused(path, message)
+
+
+@pytest.mark.parametrize(("version", "advice"), [("1.1", "Run 'modelscan fit' again"), ("2.1", "Upgrade latentscan")])
+def test_what_to_do_about_another_version(path, version, advice):
+    with h5py.File(path, "r+") as file:
+        file.attrs["schema_version"] = np.bytes_(version)
+    with pytest.raises(ProfileError) as caught:
+        read_profile(path)
+    assert caught.value.hint == advice
+
+
+def test_densities_are_in_the_graph_alone(path):
+    """Format 1 held them once more, beside the graph, where nothing read them."""
+    with h5py.File(path, "r+") as file:
+        file.create_group("detector")
+    refused(path, "does not hold what a profile holds")
 
 
 @pytest.mark.parametrize(
@@ -289,7 +314,7 @@ def test_missing_attributes(path, name):
 # Content that was changed
 
 
-@pytest.mark.parametrize("name", ["weights", "graph", "calibration/combined", "detector/constant"])
+@pytest.mark.parametrize("name", ["weights", "graph", "calibration/combined", "calibration/constant"])
 def test_changed_values(path, name):
     with h5py.File(path, "r+") as file:
         values = np.atleast_1d(file[name][()])
@@ -340,21 +365,14 @@ def test_strange_headers(path, change, message):
     refused(path, message)
 
 
-def older(path, *, attribute="1.0"):
-    """As a version wrote it that did not know the field 'bayesian' yet."""
-    text = sample_header(schema_version="1.0").to_json()
+def test_a_field_that_is_absent_keeps_the_digest(path, tmp_path):
+    """As a version wrote it that did not know the field 'bayesian': the digest is that of the text as it is stored."""
+    text = sample_header().to_json()
     assert b'"bayesian":null,' in text
-    with h5py.File(path, "r+") as file:
-        file.attrs["schema_version"] = np.bytes_(attribute)
     replace_header(path, text.replace(b'"bayesian":null,', b""))
-
-
-def test_an_older_minor_version_keeps_its_digest(path, tmp_path):
-    older(path)
     back = read_profile(path)
-    assert back.header.bayesian is None
-    assert back.header.schema_version == "1.0"
-    assert back.digest == reference_digest(path)
+    assert back.header == sample_header()
+    assert back.digest == reference_digest(path) != sample_profile().digest
     write_profile(tmp_path / "copy.h5", back)
     assert read_profile(tmp_path / "copy.h5").digest == back.digest == reference_digest(tmp_path / "copy.h5")
     with h5py.File(path, "r+") as file:
@@ -363,14 +381,18 @@ def test_an_older_minor_version_keeps_its_digest(path, tmp_path):
     refused(path, "altered or damaged")
 
 
-@pytest.mark.parametrize("attribute", ["1.0", "1.1"])
-def test_the_attribute_and_the_header_state_one_version(path, attribute):
-    if attribute == "1.1":
-        older(path, attribute="1.1")
-    else:
-        with h5py.File(path, "r+") as file:
-            file.attrs["schema_version"] = np.bytes_(attribute)
-    refused(path, rf"states profile format {attribute}, and its header")
+@pytest.mark.parametrize("stated", ["1.1", "2.1"])
+def test_the_attribute_and_the_header_state_one_version(path, stated):
+    replace_header(path, sample_header().to_json().replace(b'"schema_version":"2.0"', f'"schema_version":"{stated}"'.encode()))
+    refused(path, "schema_version")
+
+
+@pytest.mark.parametrize("field", ["self_checks", "calibration", "scores"])
+def test_a_header_lacks_nothing_that_decides(path, field):
+    values = json.loads(sample_header().to_json())
+    del values[field]
+    replace_header(path, canonical_json(values))
+    refused(path, field)
 
 
 def test_a_header_of_many_megabytes(path):
@@ -384,7 +406,7 @@ def test_nan_in_the_calibration(path, tmp_path):
     sign(path)
     refused(path, "NaN")
     profile = sample_profile()
-    bad = Profile(profile.header, profile.graph, profile.weights, {}, {"combined": np.array([np.nan])})
+    bad = Profile(profile.header, profile.graph, profile.weights, {"combined": np.array([np.nan])})
     with pytest.raises(ProfileError, match="NaN"):
         write_profile(tmp_path / "bad.h5", bad)
     assert not (tmp_path / "bad.h5").exists()
@@ -422,9 +444,9 @@ def soft_link(file, name):
     file[name] = h5py.SoftLink("/graph")
 
 
-@add("detector/layer")
+@add("calibration/layer")
 def soft_link_in_a_group(file, name):
-    file[name] = h5py.SoftLink("/detector/constant")
+    file[name] = h5py.SoftLink("/calibration/constant")
 
 
 @add("calibration")
@@ -432,7 +454,7 @@ def dangling_link(file, name):
     file[name] = h5py.SoftLink("/nowhere")
 
 
-@add("detector/self")
+@add("calibration/self")
 def cycle(file, name):
     file[name] = file["/"]
 
@@ -442,17 +464,17 @@ def a_group_for_a_dataset(file, name):
     file.create_group(name)
 
 
-@add("detector")
+@add("calibration")
 def a_dataset_for_a_group(file, name):
     file[name] = np.zeros(3)
 
 
-@add("detector/type")
+@add("calibration/type")
 def committed_type(file, name):
     file[name] = np.dtype("f8")
 
 
-@add("detector")
+@add("calibration")
 def deep_nesting(file, name):
     file.create_group(name + "/a" * 1000)
 
@@ -467,12 +489,12 @@ def missing_member(file, name):
     pass
 
 
-@add("detector/%2f")
+@add("calibration/%2f")
 def improper_name(file, name):
     file[name] = np.zeros(3)
 
 
-@add("detector/\N{SNOWMAN}")
+@add("calibration/\N{SNOWMAN}")
 def name_beyond_ascii(file, name):
     file[name] = np.zeros(3)
 
@@ -484,7 +506,7 @@ def virtual(file, name):
     file.create_virtual_dataset(name, layout)
 
 
-@add("detector/x")
+@add("calibration/x")
 def virtual_without_end(file, name):
     layout = h5py.VirtualLayout(shape=(100,), dtype=np.float64, maxshape=(None,))
     layout[: h5s.UNLIMITED] = h5py.VirtualSource("other.h5", "x", shape=(100,), maxshape=(None,))[: h5s.UNLIMITED]
@@ -506,7 +528,7 @@ def chunked(file, name):
     file.create_dataset(name, data=np.zeros(100, np.uint8), chunks=(10,))
 
 
-@add("detector/x")
+@add("calibration/x")
 def unknown_filter(file, name):
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_chunk((10,))
@@ -515,19 +537,19 @@ def unknown_filter(file, name):
     h5d.create(file.id, name.encode(), h5t.IEEE_F64LE, space, properties)
 
 
-@add("detector/x")
+@add("calibration/x")
 def compact(file, name):
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_layout(h5d.COMPACT)
     h5d.create(file.id, name.encode(), h5t.IEEE_F64LE, h5s.create_simple((10,)), properties)
 
 
-@add("detector/x")
+@add("calibration/x")
 def absurd_shape(file, name):
     file.create_dataset(name, (2**40, 2**10), np.float64)
 
 
-@add("detector/x")
+@add("calibration/x")
 def absurd_chunked_shape(file, name):
     file.create_dataset(name, (2**62,), np.float64, chunks=(1024,))
 
@@ -537,53 +559,53 @@ def two_dimensional_bytes(file, name):
     file[name] = np.zeros((3, 3), np.uint8)
 
 
-@add("detector/x")
+@add("calibration/x")
 def many_dimensions(file, name):
     file[name] = np.zeros((1,) * 5)
 
 
-@add("detector/x")
+@add("calibration/x")
 def no_shape(file, name):
     file[name] = h5py.Empty("f8")
 
 
-@add("detector/x")
+@add("calibration/x")
 def variable_strings(file, name):
     file.create_dataset(name, data=["a" * 1000], dtype=h5py.string_dtype())
 
 
-@add("detector/x")
+@add("calibration/x")
 def variable_arrays(file, name):
     file.create_dataset(name, (3,), dtype=h5py.vlen_dtype(np.float64))
 
 
-@add("detector/x")
+@add("calibration/x")
 def references(file, name):
     file.create_dataset(name, data=[file.ref], dtype=h5py.ref_dtype)
 
 
-@add("detector/x")
+@add("calibration/x")
 def compound(file, name):
     file[name] = np.zeros(3, [("a", "f8"), ("b", "f8")])
 
 
-@add("detector/x")
+@add("calibration/x")
 def opaque(file, name):
     file[name] = np.zeros(3, "V8")
 
 
-@add("detector/x")
+@add("calibration/x")
 def array_type(file, name):
     space = h5s.create_simple((2,))
     h5d.create(file.id, name.encode(), h5t.array_create(h5t.IEEE_F64LE, (1000, 1000)), space)
 
 
-@add("detector/x")
+@add("calibration/x")
 def single_precision(file, name):
     file[name] = np.zeros(3, np.float32)
 
 
-@add("detector/x")
+@add("calibration/x")
 def big_endian(file, name):
     file[name] = np.zeros(3, ">f8")
 
@@ -593,14 +615,14 @@ def signed_bytes(file, name):
     file[name] = np.zeros(3, np.int8)
 
 
-@add("detector/x")
+@add("calibration/x")
 def one_array_under_many_names(file, name):
     file[name] = np.zeros(100_000)
     for index in range(500):
         file[f"{name}{index}"] = file[name]
 
 
-@add("detector/x")
+@add("calibration/x")
 def too_many_members(file, name):
     file[name] = np.zeros(0)
     for index in range(20_001):
@@ -632,7 +654,7 @@ def test_no_other_file_is_opened(path, tmp_path, monkeypatch):
     with h5py.File(path, "r+") as file:
         del file["weights"]
         file["weights"] = h5py.ExternalLink("trap", "/weights")
-        file.create_dataset("detector/x", (2,), np.float64, external=[(str(tmp_path / "trap"), 0, 16)])
+        file.create_dataset("calibration/x", (2,), np.float64, external=[(str(tmp_path / "trap"), 0, 16)])
     refused(path, "profile")
     with h5py.File(path, "r+") as file:
         del file["weights"]
@@ -645,7 +667,7 @@ def test_no_other_file_is_opened(path, tmp_path, monkeypatch):
 
 def test_a_full_disk_leaves_nothing(tmp_path):
     profile = sample_profile()
-    big = Profile(profile.header, profile.graph, np.zeros(2_000_000, np.uint8), profile.detector, profile.calibration)
+    big = Profile(profile.header, profile.graph, np.zeros(2_000_000, np.uint8), profile.calibration)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     for room in (0, 100, 4096, 1_000_000, 2_000_000):
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
@@ -693,5 +715,5 @@ def test_a_device_cannot_hold_a_profile():
 def test_content_that_no_reader_accepts_is_not_written(tmp_path, arrays):
     profile = sample_profile()
     with pytest.raises(ProfileError):
-        write_profile(tmp_path / "p.h5", Profile(profile.header, profile.graph, profile.weights, arrays, {}))
+        write_profile(tmp_path / "p.h5", Profile(profile.header, profile.graph, profile.weights, arrays))
     assert list(tmp_path.iterdir()) == []
