@@ -68,7 +68,7 @@ def sample_header(**changes):
         "self_checks": (
             SelfCheck(
                 name="scores agree",
-                message="the graph's scores differ from those of the densities by up to 0.002 robust standard deviations",
+                message="the graph's scores differ by up to 0.002 robust standard deviations",
                 statistic=0.002,
                 threshold=0.05,
                 n=128,

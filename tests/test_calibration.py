@@ -13,8 +13,8 @@ from detectors.calibration.binomial import beta_binomial_tail, beta_quantile, bi
 from detectors.calibration.combine import soft_maximum
 from detectors.calibration.conformal import p_values, rank_limit, smallest_alpha
 from detectors.calibration.folds import stratified_folds
-from detectors.calibration.judge import calibrate
-from detectors.calibration.plan import plan_calibration
+from detectors.calibration.judge import Calibration, calibrate
+from detectors.calibration.plan import calibrate_by_plan, plan_calibration
 from detectors.calibration.standardise import fit_standardiser
 
 
@@ -24,9 +24,61 @@ class TestConformal:
         scores=st.lists(st.integers(-1, 21), min_size=1, max_size=20),
     )
     def test_definition(self, calibration: list[int], scores: list[int]) -> None:
-        ours = p_values(np.sort(np.array(calibration, float)), np.array(scores, float))
+        ours = p_values([np.sort(np.array(calibration, float))], np.array(scores, float)[:, None])
         expected = [(1 + sum(c >= s for c in calibration)) / (len(calibration) + 1) for s in scores]
-        np.testing.assert_allclose(ours, expected)
+        np.testing.assert_array_equal(ours, expected)
+
+    @given(data=st.data())
+    def test_cross_conformal_definition(self, data: st.DataObject) -> None:
+        """Vovk 2015, (6): every calibration image by the function that did not see it, beside the input by the same."""
+        sizes = data.draw(st.lists(st.integers(1, 8), min_size=1, max_size=5))
+        number = st.integers(0, 12)
+        folds = [data.draw(st.lists(number, min_size=size, max_size=size)) for size in sizes]
+        inputs = data.draw(st.lists(st.lists(number, min_size=len(sizes), max_size=len(sizes)), min_size=1, max_size=5))
+        ours = p_values([np.sort(np.array(fold, float)) for fold in folds], np.array(inputs, float))
+        for p, by_fold in zip(ours, inputs, strict=True):
+            not_stranger = 0
+            for fold, own in zip(folds, by_fold, strict=True):
+                for clean in fold:
+                    if clean >= own:
+                        not_stranger += 1
+            assert p == (not_stranger + 1) / (sum(sizes) + 1)
+
+    def test_folds_that_agree_are_one(self) -> None:
+        rng = np.random.default_rng(0)
+        clean, fresh = rng.normal(size=60), rng.normal(size=30)
+        together = p_values([np.sort(clean)], fresh[:, None])
+        apart = p_values([np.sort(part) for part in np.split(clean, [7, 30])], np.repeat(fresh[:, None], 3, axis=1))
+        np.testing.assert_array_equal(apart, together)
+
+    @pytest.mark.parametrize("shape", [(3,), (3, 1), (3, 3)])
+    def test_columns_are_folds(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match=r"scores \(N, 2\)"):
+            p_values([np.zeros(4), np.zeros(5)], np.zeros(shape))
+        with pytest.raises(ValueError, match="0 images"):
+            p_values([np.zeros(0)], np.zeros((3, 1)))
+
+    @pytest.mark.parametrize("alpha", [0.1, 0.2])
+    def test_twice_alpha_bounds_folds_that_disagree(self, alpha: float) -> None:
+        """Two functions that find the same inputs suspicious and order them against each other: close to the bound.
+
+        Both p-values are uniform, and their mean is at most alpha for nearly twice as many inputs.
+        """
+        rng = np.random.default_rng(0)
+        size, draws, tail = 4000, 2000, 1 - 1.8 * alpha
+
+        def by_fold(x: np.ndarray) -> np.ndarray:
+            return np.stack([x, np.where(x > tail, 1 + tail - x, x)], axis=-1)
+
+        flagged = 0
+        for _ in range(draws):
+            clean, fresh = by_fold(rng.random((2, size // 2))), by_fold(rng.random(1))
+            p = p_values([np.sort(clean[fold, :, fold]) for fold in (0, 1)], fresh)[0]
+            flagged += bool(p <= alpha * (1 + 1e-12))
+        bound = 2 * alpha + 2 * (1 - alpha) / (size + 2)
+        error = np.sqrt(bound * (1 - bound) / draws)
+        assert flagged / draws <= bound + 4 * error
+        assert flagged / draws > alpha + 4 * error, "folds that disagree cost nothing here: the case is no test"
 
     @given(n=st.integers(1, 5000), k=st.integers(1, 99))
     def test_rank_limit_counts_p_values_up_to_alpha(self, n: int, k: int) -> None:
@@ -34,7 +86,8 @@ class TestConformal:
         assert rank_limit(n, alpha) == k * (n + 1) // 100
 
     def test_not_a_number_is_the_most_suspicious(self) -> None:
-        assert p_values(np.arange(9.0), np.array([np.nan]))[0] == pytest.approx(0.1)
+        assert p_values([np.arange(9.0)], np.array([[np.nan]]))[0] == pytest.approx(0.1)
+        assert p_values([np.arange(4.0), np.arange(5.0)], np.array([[np.nan, np.inf]]))[0] == pytest.approx(0.1)
 
     def test_smallest_alpha(self) -> None:
         assert smallest_alpha(99) == pytest.approx(0.01)
@@ -45,7 +98,7 @@ class TestConformal:
         """Over many draws of calibration set and input, p is uniform on its grid (chi-squared)."""
         rng = np.random.default_rng(0)
         draws = rng.gamma(2.0, size=(20_000, 20))
-        p = np.array([p_values(np.sort(row[:19]), row[19:])[0] for row in draws])
+        p = np.array([p_values([np.sort(row[:19])], row[19:, None])[0] for row in draws])
         counts = np.bincount(np.round(p * 20).astype(int), minlength=21)[1:]
         assert stats.chisquare(counts).pvalue > 1e-4
 
@@ -124,7 +177,7 @@ class TestJudge:
         rng = np.random.default_rng(1)
         scores = rng.gamma(3.0, size=(n, 4))
         bounds = np.zeros(4)
-        return rng, calibrate(scores, fit_standardiser(scores, bounds), 2.0)
+        return rng, calibrate(scores, np.zeros(n, np.int64), fit_standardiser(scores, bounds), 2.0)
 
     def test_p_values_of_fresh_clean_inputs_are_uniform(self) -> None:
         """Averaged over calibration sets, the flag rate at alpha is alpha (within 4 standard errors)."""
@@ -133,23 +186,101 @@ class TestJudge:
         for _ in range(300):
             scores = rng.gamma(3.0, size=(199 + 100 + 50, 4))
             standardiser = fit_standardiser(scores[:100], np.zeros(4))
-            calibration = calibrate(scores[100:299], standardiser, 2.0)
-            rates.append((calibration.judge(scores[299:]).p_values <= 0.05).mean())
+            calibration = calibrate(scores[100:299], np.zeros(199, np.int64), standardiser, 2.0)
+            rates.append((calibration.judge(scores[299:, None]).p_values <= 0.05).mean())
         error = np.std(rates) / np.sqrt(len(rates))
         assert abs(np.mean(rates) - 0.05) < 4 * error
 
     def test_infinite_score_is_flagged(self) -> None:
         _, calibration = self.make()
-        judgement = calibration.judge(np.array([[1.0, np.nan, 1.0, 1.0], [1.0, 1.0, np.inf, 1.0]]))
+        judgement = calibration.judge(np.array([[[1.0, np.nan, 1.0, 1.0]], [[1.0, 1.0, np.inf, 1.0]]]))
         np.testing.assert_allclose(judgement.p_values, 1 / 200)
         np.testing.assert_allclose(judgement.score_p_values[[0, 1], [1, 2]], 1 / 200)
 
     def test_p_falls_as_any_score_rises(self) -> None:
         rng, calibration = self.make()
-        base = rng.gamma(3.0, size=(50, 4))
+        base = rng.gamma(3.0, size=(50, 1, 4))
         higher = base.copy()
-        higher[:, 2] *= 3
+        higher[:, :, 2] *= 3
         assert (calibration.judge(higher).p_values <= calibration.judge(base).p_values).all()
+
+    def crossed(self) -> tuple[np.ndarray, np.ndarray, Calibration]:
+        """Scores of three folds, two of them bounded, one that does not enter."""
+        rng = np.random.default_rng(4)
+        folds = rng.permutation(np.repeat([0, 1, 2], [20, 35, 7]))
+        scores = np.column_stack([rng.gamma(2.0, size=(62, 2)), rng.normal(size=(62, 2))])
+        standardiser = fit_standardiser(scores, np.array([0.0, -1.0, np.nan, np.nan]))
+        return scores, folds, calibrate(scores, folds, standardiser, 2.0, np.array([True, True, True, False]))
+
+    def test_folds_against_the_definition(self) -> None:
+        """Everything once more, image by image: standardised, combined, and compared within the fold alone."""
+        scores, folds, calibration = self.crossed()
+        fresh = np.random.default_rng(5).gamma(2.0, size=(9, 3, 4))
+        judged = calibration.judge(fresh)
+        s = calibration.standardiser
+
+        def combined(row: np.ndarray) -> float:
+            z = [(np.log(row[i] - s.bounds[i]) - s.locations[i]) / s.scales[i] for i in (0, 1)]
+            z.append((row[2] - s.locations[2]) / s.scales[2])
+            return float(np.log(np.exp(2.0 * np.array(z)).sum()) / 2.0)
+
+        for index, each in enumerate(fresh):
+            mine = [combined(row) for row in each]
+            reached = sum(combined(row) >= mine[fold] for row, fold in zip(scores, folds, strict=True))
+            assert judged.p_values[index] == (1 + reached) / 63
+            assert judged.combined[index] == pytest.approx(np.mean(mine), rel=1e-12)
+            for i in range(4):
+                reached = sum(row[i] >= each[fold, i] for row, fold in zip(scores, folds, strict=True))
+                assert judged.score_p_values[index, i] == (1 + reached) / 63
+        np.testing.assert_allclose(judged.z, s(fresh).mean(1))
+
+    def test_one_fold_that_overflows_is_seen(self) -> None:
+        """The images of the other folds are compared as ever; the fold's own reach nothing."""
+        _, _, calibration = self.crossed()
+        quiet = np.full((1, 3, 4), -50.0)
+        quiet[..., :2] = 1e-6
+        assert calibration.judge(quiet).p_values[0] == 1.0
+        for fold, size in enumerate((20, 35, 7)):
+            loud = quiet.copy()
+            loud[0, fold, 1] = np.nan
+            assert calibration.judge(loud).p_values[0] == (63 - size) / 63
+            assert np.isinf(calibration.judge(loud).combined[0])
+
+    def test_a_score_that_does_not_enter_changes_no_decision(self) -> None:
+        _, _, calibration = self.crossed()
+        fresh = np.random.default_rng(5).gamma(2.0, size=(9, 3, 4))
+        other = fresh.copy()
+        other[..., 3] = np.inf
+        np.testing.assert_array_equal(calibration.judge(other).p_values, calibration.judge(fresh).p_values)
+        np.testing.assert_array_equal(calibration.judge(other).score_p_values[:, 3], 1 / 63)
+
+    def test_sorted_within_each_fold(self) -> None:
+        scores, folds, calibration = self.crossed()
+        assert calibration.fold_sizes.tolist() == [20, 35, 7]
+        assert (calibration.size, calibration.num_folds) == (62, 3)
+        start = 0
+        for fold, size in enumerate((20, 35, 7)):
+            rows = slice(start, start + size)
+            np.testing.assert_array_equal(calibration.scores[rows], np.sort(scores[folds == fold], axis=0))
+            np.testing.assert_array_equal(
+                calibration.combined[rows], np.sort(calibration.combine(scores[folds == fold][:, None])[:, 0])
+            )
+            start += size
+
+    def test_what_cannot_be_calibrated(self) -> None:
+        scores, folds, calibration = self.crossed()
+        standardiser = calibration.standardiser
+        with pytest.raises(ValueError, match="fold 1 of 3 has no image"):
+            calibrate(scores, np.where(folds == 1, 0, folds), standardiser, 2.0)
+        with pytest.raises(ValueError, match=r"folds \(n,\) are needed"):
+            calibrate(scores, folds[:-1], standardiser, 2.0)
+        bad = scores.copy()
+        bad[3, 1], bad[3, 2], bad[9, 0] = np.nan, np.inf, np.nan
+        with pytest.raises(ValueError, match="2 clean images have scores that are not finite"):
+            calibrate(bad, folds, standardiser, 2.0)
+        for shape in [(5, 4), (5, 2, 4), (5, 3, 3)]:
+            with pytest.raises(ValueError, match=r"scores \(N, 3, 4\) are needed"):
+                calibration.judge(np.ones(shape))
 
 
 class TestBatch:
@@ -159,7 +290,7 @@ class TestBatch:
         n_cal, n, alpha = 199, 1000, 0.01
         rejected = naive = 0
         for _ in range(1500):
-            p = p_values(np.sort(rng.normal(size=n_cal)), rng.normal(size=n))
+            p = p_values([np.sort(rng.normal(size=n_cal))], rng.normal(size=(n, 1)))
             test = batch_test(int((p <= alpha).sum()), int((p <= 1 / (n_cal + 1)).sum()), n, n_cal, alpha)
             rejected += test.p_value <= 0.05
             naive += stats.binom.sf((p <= alpha).sum() - 1, n, alpha) <= 0.05
@@ -188,7 +319,7 @@ class TestBatch:
         for _ in range(300):
             triggered = rng.random(500) < share
             scores = np.where(triggered, 100.0, rng.normal(size=500))
-            p = p_values(np.sort(rng.normal(size=n_cal)), scores)
+            p = p_values([np.sort(rng.normal(size=n_cal))], scores[:, None])
             interval = triggered_share(int((p <= 0.01).sum()), 500, n_cal, 0.01)
             assert interval.low <= interval.estimate <= interval.high
             covered += interval.low <= share <= interval.high
@@ -213,8 +344,49 @@ class TestPlan:
 
     def test_large_reference_is_split_and_small_one_crossed(self) -> None:
         assert plan_calibration(np.arange(5000) % 10, 0).method == "split"
-        assert plan_calibration(np.arange(500) % 10, 0).method == "cross-fit"
-        assert plan_calibration(np.arange(5000) % 1000, 0).method == "cross-fit"
+        assert plan_calibration(np.arange(500) % 10, 0).method == "cross-conformal"
+        assert plan_calibration(np.arange(5000) % 1000, 0).method == "cross-conformal"
+
+    @pytest.mark.parametrize(("images", "classes"), [(2, 1), (3, 3), (4, 1), (57, 4), (2000, 10)])
+    def test_no_density_scores_what_it_fits(self, images: int, classes: int) -> None:
+        plan = plan_calibration(np.arange(images) % classes, 0)
+        for fit_on, scored in plan.parts():
+            assert len(fit_on) > 0
+            assert len(scored) > 0
+            assert not set(fit_on.tolist()) & set(scored.tolist())
+        every = np.concatenate([scored for _, scored in plan.parts()])
+        np.testing.assert_array_equal(np.sort(every), plan.unseen())
+        assert set(plan.calibration_rows().tolist()) <= set(plan.unseen().tolist())
+        assert np.bincount(plan.calibration_folds()).all()
+
+    def test_few_images_get_as_many_folds(self) -> None:
+        assert np.sort(plan_calibration(np.zeros(3, np.int64), 0).folds).tolist() == [0, 1, 2]
+        with pytest.raises(ValueError, match="at least two images"):
+            plan_calibration(np.zeros(1, np.int64), 0)
+
+    def test_split_roles(self) -> None:
+        plan = plan_calibration(np.arange(2000) % 10, 0)
+        (fit_on, scored) = next(iter(plan.parts()))
+        assert (len(fit_on), len(scored), len(plan.calibration_rows())) == (1000, 1000, 800)
+        np.testing.assert_array_equal(plan.fit_rows(), fit_on)
+        assert not plan.calibration_folds().any()
+
+    @pytest.mark.parametrize("images", [150, 2000])
+    def test_calibrating_by_plan(self, images: int) -> None:
+        """Which rows standardise and which calibrate, against the definition."""
+        plan = plan_calibration(np.arange(images) % 3, 0)
+        scores = np.random.default_rng(0).gamma(2.0, size=(len(plan.unseen()), 2))
+        found = calibrate_by_plan(scores, np.zeros(2), plan, 2.0, np.ones(2, bool))
+        whole = np.full((images, 2), np.nan)
+        whole[plan.unseen()] = scores
+        standardise_on = whole[plan.folds == 1] if plan.method == "split" else whole
+        assert found.standardiser.locations == pytest.approx(np.log(np.median(standardise_on, axis=0)), abs=0.02)
+        for fold, sizes in enumerate(found.fold_sizes):
+            rows = plan.calibration_rows()[plan.calibration_folds() == fold]
+            assert len(rows) == sizes
+        np.testing.assert_array_equal(np.sort(found.scores, axis=0), np.sort(whole[plan.calibration_rows()], axis=0))
+        with pytest.raises(ValueError, match=f"scores of {len(scores)} images are needed"):
+            calibrate_by_plan(scores[1:], np.zeros(2), plan, 2.0, np.ones(2, bool))
 
 
 @given(data=st.data())
@@ -222,7 +394,9 @@ def test_the_loudest_scores_are_the_largest_of_those_that_decide(data: st.DataOb
     enters = np.array(data.draw(st.lists(st.booleans(), min_size=1, max_size=6).filter(any)))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     clean = rng.normal(size=(30, len(enters)))
-    calibration = calibrate(clean, fit_standardiser(clean, np.full(len(enters), np.nan)), 2.0, enters)
+    calibration = calibrate(
+        clean, np.arange(30) % 3, fit_standardiser(clean, np.full(len(enters), np.nan)), 2.0, enters
+    )
     z = rng.permuted(np.tile(np.arange(float(len(enters))), (4, 1)), axis=1)
     z[0, 0] = np.inf
     for row, chosen in zip(z, calibration.loudest(z, 3), strict=True):
