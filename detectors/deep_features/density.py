@@ -28,21 +28,19 @@ class ClassDensity:
 
     Attributes:
         means: ``(G, M, k)``.
-        whiteners: ``(1, 1, k, k)``, diagonal, when the covariance is tied, else ``(G, M, k, k)``.
+        whiteners: ``(1, 1, k, k)``, diagonal, when the covariance is tied, else ``(G, M, k, k)``; one group has
+            that shape either way.
         log_scales: ``(G, M)``: log mixture weight plus log normaliser; ``-inf`` where a group has
             fewer components.
         groups: The group of every class.
+        tied: Whether all groups share one covariance.
     """
 
     means: NDArray[np.float64]
     whiteners: NDArray[np.float64]
     log_scales: NDArray[np.float64]
     groups: ClassGroups
-
-    @property
-    def tied(self) -> bool:
-        """Whether all groups share one covariance."""
-        return bool(self.whiteners.shape[0] == 1)
+    tied: bool
 
     @property
     def supremum(self) -> float:

@@ -134,7 +134,8 @@ def _fit_tied(sample: _Sample, means: NDArray[np.float64], shrink: bool) -> Desc
     whitener = np.diag(reciprocals)
     scales = np.full((sample.groups.count, 1), gaussian_log_scale(whitener))
     centres = turned.means().astype(np.float32).astype(np.float64)  # as a profile stores them
-    return DescriptorDensity(projection, ClassDensity(centres[:, None], whitener[None, None], scales, sample.groups))
+    density = ClassDensity(centres[:, None], whitener[None, None], scales, sample.groups, tied=True)
+    return DescriptorDensity(projection, density)
 
 
 def _fit_separate(sample: _Sample, means: NDArray[np.float64], shrink: bool) -> ClassDensity:
@@ -151,7 +152,9 @@ def _fit_separate(sample: _Sample, means: NDArray[np.float64], shrink: bool) -> 
             covariance, _ = ledoit_wolf(covariance, fourth, len(residual))
         whiteners.append(whitener_of(covariance))
         scales.append(gaussian_log_scale(whiteners[-1]))
-    return ClassDensity(means[:, None], np.stack(whiteners)[:, None], np.array(scales)[:, None], sample.groups)
+    return ClassDensity(
+        means[:, None], np.stack(whiteners)[:, None], np.array(scales)[:, None], sample.groups, tied=False
+    )
 
 
 def _fit_mixtures(sample: _Sample, group_means: NDArray[np.float64], seed: int) -> ClassDensity:
@@ -172,7 +175,7 @@ def _fit_mixtures(sample: _Sample, group_means: NDArray[np.float64], seed: int) 
             means[group, index] = mean
             whiteners[group, index] = np.diag(1.0 / np.sqrt(variance))
             scales[group, index] = np.log(weight) + gaussian_log_scale(whiteners[group, index])
-    return ClassDensity(means, whiteners, scales, sample.groups)
+    return ClassDensity(means, whiteners, scales, sample.groups, tied=False)
 
 
 def _best_mixture(
