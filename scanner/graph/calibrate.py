@@ -47,7 +47,10 @@ def _combined(writer: NodeWriter, scores: str, calibration: Calibration) -> str:
     entering = np.flatnonzero(calibration.enters)
     bounds = standardiser.bounds[entering]
     bounded = ~np.isnan(bounds)
-    picked = writer.node("Gather", scores, writer.constant("enters", entering), axis=2)
+    given = writer.node("Gather", scores, writer.constant("enters", entering), axis=2)
+    # Minus infinity is an overflow like any other, and so as suspicious.
+    lowest = writer.node("IsInf", given, detect_positive=0)
+    picked = writer.node("Where", lowest, writer.scalar(np.inf), given)
     above = writer.node("Sub", picked, writer.constant("bounds", np.where(bounded, bounds, 0.0)))
     logarithm = writer.node("Log", writer.floored(above, FLOOR))
     scaled = writer.node("Where", writer.constant("bounded", bounded), logarithm, picked)
