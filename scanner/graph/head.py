@@ -26,8 +26,8 @@ from scanner.graph.shapes import BATCH
 
 PREFIX = "latentscan/"
 SCORES, CLASS_EVIDENCE, LOGITS = "scores", "class_evidence", "logits"
-_FAR = 1e30
-"""Larger than any deviance in nats."""
+_NO_WEIGHT = -1e30
+"""Log weight of a mixture's component that is not there."""
 
 
 def merge_head(
@@ -215,7 +215,7 @@ class _DescriptorHead:
         squared = writer.squares(writer.node("Sub", spread, writer.constant(f"centres{index}", centres)))
         by_group = writer.node("Reshape", squared, writer.numbers(-1, number, mixtures))
         halved = writer.node("Mul", by_group, writer.scalar(-0.5))
-        scales = np.maximum(density.log_scales, -_FAR)
+        scales = np.maximum(density.log_scales, _NO_WEIGHT)
         exponents = writer.node("Add", halved, writer.constant(f"scales{index}", scales))
         if mixtures == 1:
             return writer.node("Reshape", exponents, writer.numbers(-1, number))
@@ -235,7 +235,7 @@ class _DescriptorHead:
         if self._folds[0].density.groups.count == 1:
             return writer.node("Sub", likelihood, likelihood)
         # The predicted class' own deviance is put out of reach, and the smallest of the others is taken.
-        far = writer.node("Add", writer.node("Mul", own, writer.scalar(0.0)), writer.scalar(_FAR))
+        far = writer.node("Add", writer.node("Mul", own, writer.scalar(0.0)), writer.scalar(np.inf))
         others = writer.node("ScatterElements", deviances, index, far, axis=1)
         other = writer.node("ReduceMin", others, writer.numbers(1), keepdims=1)
         if self._ungrouped is not None:
