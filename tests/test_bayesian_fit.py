@@ -87,7 +87,7 @@ def blobs(count: int = 90) -> TailData:
 
 
 def cross(count: int = 90) -> CalibrationPlan:
-    return CalibrationPlan("cross-fit", np.arange(count) % 5)
+    return CalibrationPlan("cross-conformal", np.arange(count) % 5)
 
 
 def test_no_image_is_scored_by_a_posterior_that_trained_on_it(monkeypatch: pytest.MonkeyPatch) -> None:

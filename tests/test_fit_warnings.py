@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 
 from detectors.calibration.judge import calibrate
-from detectors.calibration.plan import CalibrationPlan
 from detectors.calibration.standardise import fit_standardiser
 from detectors.class_order import Assignment
+from detectors.deep_features.detector import DeepFeatures
+from detectors.deep_features.grouping import group_classes
 from scanner.build_profile import ReferenceSummary
 from scanner.fit_warnings import fit_warnings, usual_accuracy
 
@@ -17,19 +21,20 @@ def warnings_of(
     per_class: dict[str, int],
     accuracy: float | None = 0.9,
     size: int = 200,
-    parity: float = 1e-5,
+    constant: tuple[str, ...] = (),
     unreadable: int = 0,
     overconfidence: float | None = None,
 ) -> str:
     scores = np.random.default_rng(0).gamma(2.0, size=(size, 2))
-    calibration = calibrate(scores, fit_standardiser(scores, np.zeros(2)), 2.0)
+    calibration = calibrate(scores, np.arange(size) % 5, fit_standardiser(scores, np.zeros(2)), 2.0)
     labels = None if accuracy is None else tuple(per_class)
     assignment = None if accuracy is None else Assignment(np.arange(len(per_class)), accuracy, False)
     summary = ReferenceSummary(
         "folder", size, unreadable, "0" * 64, per_class, accuracy, labels, assignment, 0.95, overconfidence
     )
-    plan = CalibrationPlan("split", np.zeros(size, np.int64))
-    return "\n".join(fit_warnings(summary, plan, calibration, 10, parity))
+    groups = group_classes(np.array([per_class.get(str(c), 0) for c in range(10)]))
+    detector = cast(DeepFeatures, SimpleNamespace(groups=groups, constant=constant))
+    return "\n".join(fit_warnings(summary, calibration, 10, detector))
 
 
 FULL = {str(c): 20 for c in range(10)}
@@ -45,7 +50,9 @@ def test_each_weakness() -> None:
     assert "1 classes have fewer than 10 reference images (the smallest has 4)" in warnings_of({**FULL, "3": 4})
     assert "near chance" in warnings_of(FULL, accuracy=0.12)
     assert "support no alpha below 0.0196" in warnings_of(FULL, size=50)
-    assert "differ from float64" in warnings_of(FULL, parity=0.2)
+    assert "2 descriptors do not vary over the reference and are not scored (a:mean, b:max)." in warnings_of(
+        FULL, constant=("a:mean", "b:max")
+    )
     assert "3 reference images could not be read" in warnings_of(FULL, unreadable=3)
 
 
@@ -78,3 +85,16 @@ def test_a_model_that_is_surer_than_right() -> None:
     assert warnings_of(FULL, accuracy=0.75, overconfidence=0.16) == ""
     assert warnings_of(FULL, accuracy=0.75, overconfidence=float("nan")) == ""
     assert warnings_of(FULL, accuracy=0.75, overconfidence=-0.3) == ""
+
+
+def test_classes_that_share_a_density_are_counted() -> None:
+    shared = "of the model's 10 classes have the 5 reference images that a density of their own needs"
+    assert f"9 {shared}" in warnings_of({**FULL, "3": 4})
+    without_two = {name: count for name, count in FULL.items() if name not in "89"}
+    assert f"7 {shared}" in warnings_of({**without_two, "3": 1})
+    assert f"0 {shared}" in warnings_of(dict.fromkeys(FULL, 1))
+    # A class without images joins those that share; where nobody does, the nearest class stands in for it.
+    assert "have no reference image" not in warnings_of({**without_two, "3": 1})
+    assert "2 of the model's 10 classes have no reference image" in warnings_of(without_two)
+    assert "compared with all" not in warnings_of(without_two)
+    assert "compared with all" not in warnings_of({**FULL, "3": 5})

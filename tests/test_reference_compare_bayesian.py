@@ -73,7 +73,8 @@ def test_a_model_is_fitted_scanned_and_compared(case: Case, measured: Mapping[st
     assert (triggered.sum(), len(triggered), len(scores)) == (PAIRS, 2 * PAIRS, 2 * PAIRS)
     assert measured["clean_accuracy"] == pytest.approx(correct[~triggered].mean(), abs=1e-6)
     assert measured["attack_success_rate"] == pytest.approx(successful[triggered].mean(), abs=1e-6)
-    bald = scores[:, [score.kind for score in profile.header.scores].index("bald")]
+    bald = scores[:, 0, [score.kind for score in profile.header.scores].index("bald")]
+    np.testing.assert_array_equal(scores[:, :, -4:], scores[:, :1, -4:].repeat(scores.shape[1], axis=1))
     assert measured["scores"]["bald"]["auroc"] == pytest.approx(roc_auc_score(triggered, bald), abs=1e-6)
 
 

@@ -56,8 +56,9 @@ def test_expected_false_alarm_rate(size, alpha, rate):
 
 def test_the_guarantee_depends_on_the_method():
     report = sample_report()
-    assert report.calibration.method == "cross-fit"
+    assert report.calibration.method == "cross-conformal"
     assert "folds" in report.calibration.guarantee
+    assert "twice alpha" in report.calibration.guarantee
     split = CalibrationInfo(method="split", folds=None, size=300, smallest_alpha=1 / 301)
     assert "folds" not in sample_report(header=sample_header(calibration=split)).calibration.guarantee
 
@@ -72,7 +73,7 @@ def test_header_and_verdict_are_carried_over():
     assert report.preprocess.sha256 == hashlib.sha256(spec.encode()).hexdigest()
     assert (report.verdict.severity, report.verdict.exit_code) == ("critical", 1)
     assert report.verdict.rule_ids == ("LS101",)
-    assert {check.id for check in report.checks} >= {"LS100", "LS201", "LS205", "LS304"}
+    assert {check.id for check in report.checks} >= {"LS100", "LS201", "LS205", "LS304", "LS305"}
 
 
 # run

@@ -402,11 +402,27 @@ class TestReading:
         with pytest.raises(UsageError, match="not a latentscan report"):
             read_report(tmp_path / "x.json")
 
+    def test_a_report_of_version_1_1_is_read(self, tmp_path):
+        """Its inputs were scored by densities of all images, and it says so."""
+        values = json.loads(report_bytes(full_report()))
+        values["calibration"]["method"] = "cross-fit"
+        values["checks"] = [check for check in values["checks"] if check["id"] != "LS305"]
+        values["schema_version"] = "1.1.0"
+        values["report_digest"] = report_digest(values)
+        (tmp_path / "old.json").write_text(json.dumps(values))
+        report, _ = read_report(tmp_path / "old.json")
+        assert report.calibration.method == "cross-fit"
+        assert report.schema_version == "1.2.0"
+        check_html(report)
+        check_sarif(report)
+
     def test_a_report_of_version_1_0_is_read(self, tmp_path):
         values = json.loads(report_bytes(full_report()))
         for name in ("findings", "policy", "distributions", "gallery", "pictures"):
             del values[name]
         del values["verdict"]["accepted"], values["batch"]["by_class"]
+        values["calibration"]["method"] = "cross-fit"
+        values["checks"] = [check for check in values["checks"] if check["id"] != "LS305"]
         values["schema_version"] = "1.0.0"
         values["report_digest"] = report_digest(values)
         (tmp_path / "old.json").write_text(json.dumps(values))

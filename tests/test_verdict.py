@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from profile_samples import sample_header, self_checks
 from scipy import stats
 
 import scanner.verdict
@@ -37,6 +38,7 @@ CLEAN = Evidence(
     labelled=True,
     min_class_count=20,
     parity=1e-6,
+    self_checks=sample_header().self_checks,
 )
 
 
@@ -309,6 +311,34 @@ def test_no_framework_to_compare_with_is_not_assessed():
     assert found.confidence == "calibrated"
 
 
+def test_a_self_check_that_failed_makes_the_verdict_provisional():
+    """`fit` writes no such profile, and a reader of one that somebody wrote is told."""
+    sound, other = sample_header().self_checks
+    failed = sound.model_copy(update={"statistic": 0.7, "message": "the scores differ by 0.7 standard deviations"})
+    found = verdict(self_checks=(failed, other))
+    assert status(found, "LS305") is CheckStatus.FAILED
+    assert found.confidence is Confidence.PROVISIONAL
+    assert found.rules == ("LS100", "LS305")
+    assert "When the profile was fitted, the scores differ by 0.7 standard deviations. Fit it again." in found.reasons
+    check = next(check for check in found.checks if check.id == "LS305")
+    assert (check.statistic, check.threshold, check.n) == (1, 0, 2)
+
+
+def test_a_self_check_at_its_threshold_holds():
+    at = sample_header().self_checks[1].model_copy(update={"statistic": 7})
+    found = verdict(self_checks=(at,))
+    assert status(found, "LS305") is CheckStatus.PASSED
+    assert found.confidence is Confidence.CALIBRATED
+    passed = next(check for check in found.checks if check.id == "LS305")
+    assert at.message in passed.message
+
+
+def test_a_profile_that_tried_nothing_is_not_assessed():
+    found = verdict(self_checks=())
+    assert status(found, "LS305") is CheckStatus.NOT_ASSESSED
+    assert found.confidence is Confidence.CALIBRATED
+
+
 # Laws
 
 probabilities = st.floats(0, 1)
@@ -338,6 +368,7 @@ evidence = st.builds(
     labelled=st.booleans(),
     min_class_count=st.integers(0, 1000),
     parity=st.none() | probabilities,
+    self_checks=st.lists(self_checks, max_size=3).map(tuple),
 )
 
 
