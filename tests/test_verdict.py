@@ -14,6 +14,7 @@ from scipy import stats
 
 import scanner.verdict
 from detectors.calibration.batch import batch_test
+from scanner.report.text import printable
 from scanner.verdict.decide import decide
 from scanner.verdict.rules import load_rules
 from scanner.verdict.terms import CheckStatus, Confidence, Decision, Evidence, FailOn, Severity
@@ -324,6 +325,16 @@ def test_a_self_check_that_failed_makes_the_verdict_provisional():
     assert (check.statistic, check.threshold, check.n) == (1, 0, 2)
 
 
+def test_what_a_profile_says_of_itself_is_shown_as_hostile_text():
+    hostile = (
+        sample_header().self_checks[0].model_copy(update={"statistic": 9, "message": "\x1b[2J\u202e" + "x" * 10_000})
+    )
+    for tried in ((hostile,) * 100, (sample_header().self_checks[0], hostile)):
+        for text in verdict(self_checks=tried).reasons:
+            assert text.isprintable()
+            assert len(text) < 2000
+
+
 def test_a_self_check_at_its_threshold_holds():
     at = sample_header().self_checks[1].model_copy(update={"statistic": 7})
     found = verdict(self_checks=(at,))
@@ -387,7 +398,7 @@ def test_laws(evidence, fail_on, max_unreadable):
     assert len({check.id for check in found.checks}) == len(found.checks) == 12
     for text in (*found.reasons, *(check.message for check in found.checks)):
         assert text.endswith(".")
-        assert text.isprintable()
+        assert printable(text) == text
 
 
 @given(evidence, st.sampled_from(FailOn))

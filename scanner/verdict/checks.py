@@ -6,8 +6,13 @@ A check states its outcome in one sentence, with the numbers; one that failed al
 from __future__ import annotations
 
 from detectors.calibration.binomial import binomial_tail
+from scanner.report.text import printable
 from scanner.verdict.rules import Rules, SeverityRule
 from scanner.verdict.terms import Check, CheckStatus, Confidence, Evidence, FailOn, Severity
+
+_LONGEST = 300
+_MOST = 5
+"""Characters and number of the profile's self-checks that are repeated."""
 
 
 def _status(passed: bool) -> CheckStatus:
@@ -338,7 +343,8 @@ def self_checks(evidence: Evidence) -> Check:
         message = "The profile does not say that its graph was tried on the reference."
     else:
         status = _status(not failed)
-        outcome = "; ".join(check.message for check in failed or tried)
+        # Its author chose the text: nothing of it acts on a terminal or fills the screen.
+        outcome = "; ".join(printable(check.message, limit=_LONGEST) for check in (failed or tried)[:_MOST])
         message = f"When the profile was fitted, {outcome}."
         message += " Fit it again." if failed else ""
     return Check(
