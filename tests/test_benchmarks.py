@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
         "reference/results/cli.json",
         "reference/results/densities.json",
         "reference/results/bayesian.json",
+        "reference/results/real_networks_before.json",
         "benchmarks/results/cpu.json",
         "benchmarks/results/bayesian_cpu.json",
     ],
