@@ -73,3 +73,14 @@ def test_the_table_of_weight_draws_is_that_of_the_result_file() -> None:
         assert len(rows) == 13
         first = lines.index(rows[0])
         assert lines[first : first + len(rows)] == rows
+
+
+def test_the_table_of_real_networks_is_that_of_the_result_file() -> None:
+    from reference.real_networks import TRAINED, table
+
+    result = json.loads((ROOT / "reference/results/real_networks_before.json").read_text())
+    lines = (ROOT / "docs/measurements.md").read_text().splitlines()
+    rows = table(result)
+    assert set(TRAINED) <= set(result["networks"])
+    first = lines.index(rows[0])
+    assert lines[first : first + len(rows)] == rows
