@@ -22,7 +22,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,8 +32,9 @@ from scipy.stats import beta, betabinom
 
 from detectors.calibration.batch import batch_test
 from detectors.calibration.conformal import rank_limit
-from detectors.calibration.judge import Calibration, Judgement
-from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan, plan_calibration
+from detectors.calibration.judge import Calibration, Judgement, calibrate
+from detectors.calibration.plan import CalibrationPlan, plan_calibration
+from detectors.calibration.standardise import fit_standardiser
 from detectors.deep_features.detector import fit_deep_features
 from detectors.deep_features.families import fit_density
 from detectors.deep_features.fit import DensitySettings, fit_rows
@@ -164,8 +165,8 @@ def _by_all_images(
                     columns[kind][left_out] = column + shift
         clean += [columns[kind] for kind in DEFAULT.kinds]
     bounds = np.array([lower_bound(kind) for _ in features for kind in DEFAULT.kinds])
-    one_fold = replace(plan, folds=np.zeros_like(plan.folds))
-    calibration = calibrate_by_plan(np.stack(clean, 1), bounds, one_fold, DEFAULT.sharpness, np.ones(len(bounds), bool))
+    clean_scores, one_fold = np.stack(clean, 1), np.zeros(len(classes), np.int64)
+    calibration = calibrate(clean_scores, one_fold, fit_standardiser(clean_scores, bounds), DEFAULT.sharpness)
     return calibration, calibration.judge(np.stack(found, 1)[:, None])
 
 

@@ -54,7 +54,14 @@ def batch_test(flagged: int, above_all: int, inputs: int, calibration_size: int,
         inputs: Scanned inputs.
         calibration_size: Calibration images.
         alpha: Flagging level.
+
+    Raises:
+        ValueError: If more inputs are counted than there are, or there is no calibration image.
     """
+    if calibration_size < 1 or not (0 <= flagged <= inputs and 0 <= above_all <= inputs):
+        raise ValueError(
+            f"{flagged} flagged and {above_all} above all of {inputs} inputs and {calibration_size} calibration images"
+        )
     r = rank_limit(calibration_size, alpha)
 
     def tail(count: int, rank: int) -> float:

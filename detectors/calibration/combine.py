@@ -20,5 +20,14 @@ def soft_maximum(z: NDArray[np.float64], sharpness: float = SHARPNESS) -> NDArra
     Args:
         z: Standardised scores, higher is more suspicious.
         sharpness: ``t``; the hard maximum is the limit of large ``t``.
+
+    Raises:
+        ValueError: If there is no score, or the sharpness is not positive.
+
+    Example:
+        >>> soft_maximum(np.array([[0.0, 3.0]])).round(4)
+        array([3.0012])
     """
+    if z.ndim != 2 or not z.shape[1] or not sharpness > 0:
+        raise ValueError(f"scores (N, S) and a positive sharpness are needed, got {z.shape} and {sharpness}")
     return np.asarray(np.logaddexp.reduce(sharpness * z, axis=1) / sharpness, np.float64)

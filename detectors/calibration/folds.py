@@ -19,7 +19,12 @@ def stratified_folds(classes: NDArray[np.int64], count: int, seed: int) -> NDArr
 
     Returns:
         ``(N,)`` int64 fold numbers.
+
+    Raises:
+        ValueError: If there are fewer images than folds, or no fold.
     """
+    if classes.ndim != 1 or not 1 <= count <= len(classes):
+        raise ValueError(f"{count} folds of classes of shape {classes.shape}: a fold needs an image")
     generator = np.random.default_rng(seed)
     folds = np.empty(len(classes), np.int64)
     position = 0

@@ -28,6 +28,9 @@ class CalibrationPlan:
     ``split``: half the images fit the densities, a tenth the standardisation, the rest calibrate.
     Under exchangeability the p-values are then exactly uniform.
 
+    Raises:
+        ValueError: If a fold or a role has no image, or there is only one fold.
+
     Attributes:
         method: Which of the two.
         folds: ``(N,)`` fold of every image (``cross-conformal``), or its role (``split``): 0 fits, 1
@@ -36,6 +39,13 @@ class CalibrationPlan:
 
     method: Literal["cross-conformal", "split"]
     folds: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Refuse a plan in which a fold or a role has no image."""
+        present = set(np.unique(self.folds).tolist())
+        expected = {0, 1, 2} if self.method == "split" else set(range(max(2, len(present))))
+        if self.folds.ndim != 1 or present != expected:
+            raise ValueError(f"{self.method}: images for {sorted(expected)} are needed, got {sorted(present)[:10]}")
 
     def unseen(self) -> NDArray[np.int64]:
         """Rows of the images that get a clean score: all of them, or those that do not fit (``split``)."""

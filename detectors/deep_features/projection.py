@@ -63,7 +63,12 @@ def projection_from_covariance(
         count: Number of images behind the covariance.
         retained: Share of variance to keep, in (0, 1].
         most: Keep no more components than this.
+
+    Raises:
+        ValueError: If the covariance is of another shape, or not finite.
     """
+    if covariance.shape != (len(mean), len(mean)) or not np.isfinite(covariance).all():
+        raise ValueError(f"a finite covariance for {len(mean)} features is needed, got shape {covariance.shape}")
     variances, vectors = np.linalg.eigh(covariance)
     variances = np.maximum(variances[::-1], 0.0)
     kept = _kept(variances, count, retained, most)
@@ -77,7 +82,12 @@ def projection_from_images(
 
     The eigenvectors of the ``(N, N)`` matrix of inner products give the same components; a covariance of
     thousands of dimensions would take minutes.
+
+    Raises:
+        ValueError: If there is no image, or features are not finite.
     """
+    if features.ndim != 2 or 0 in features.shape or not np.isfinite(features).all():
+        raise ValueError(f"finite features (N, D) of at least one image are needed, got shape {features.shape}")
     count = len(features)
     mean = features.mean(0)
     centred = features - mean

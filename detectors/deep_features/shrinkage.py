@@ -21,9 +21,14 @@ def ledoit_wolf(covariance: NDArray[np.float64], fourth_moment: float, count: in
         fourth_moment: ``mean_i ||x_i||^4`` over the centred observations.
         count: Number of observations ``n``.
 
+    Raises:
+        ValueError: If the covariance is not square, or there is no observation.
+
     Returns:
         The shrunk covariance and the intensity ``rho`` in [0, 1].
     """
+    if covariance.ndim != 2 or not 1 <= len(covariance) == covariance.shape[1] or count < 1:
+        raise ValueError(f"a square covariance and observations are needed, got {covariance.shape} and {count}")
     dim = len(covariance)
     scale = float(np.trace(covariance)) / dim
     squared_norm = float(np.einsum("ij,ij->", covariance, covariance))

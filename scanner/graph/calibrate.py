@@ -5,6 +5,8 @@ It equals :meth:`detectors.calibration.judge.Calibration.judge` for the combined
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
@@ -18,16 +20,23 @@ COMBINED, P_VALUE = "combined_score", "p_value"
 _PREFIX = "latentscan-calibration/"
 
 
-def append_calibration(graph: onnx.GraphProto, scores: str, calibration: Calibration) -> None:
+def append_calibration(
+    graph: onnx.GraphProto, scores: str, calibration: Calibration, beside: Sequence[str] = ()
+) -> None:
     """Append the outputs ``combined_score`` and ``p_value``, float64 ``(N,)`` each.
 
     Args:
         graph: Changed in place.
         scores: Its tensor of scores, float64 ``(N, K, S)``.
         calibration: The calibration.
+        beside: Further tensors ``(N, C)``: an input for which one of them is not finite is the most suspicious, as it
+            is in a scan.
     """
     writer = NodeWriter(graph, _PREFIX)
     combined = _combined(writer, scores, calibration)
+    for tensor in beside:
+        nothing = writer.node("Mul", writer.double(tensor), writer.scalar(0.0))  # NaN for infinity as well
+        combined = writer.node("Add", combined, writer.sum_last(nothing))
     writer.node("ReduceMean", combined, writer.numbers(1), keepdims=0, output=COMBINED)
     reached = []
     for fold, clean in enumerate(calibration.combined_by_fold):

@@ -37,7 +37,7 @@ def export_scoring_graph(profile: Profile, output: Path) -> str:
     calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
     bundle = GraphBundle(_parse(profile.graph), profile.weights.tobytes())
     proto = bundle.copy_proto()
-    append_calibration(proto.graph, "scores", calibration)
+    append_calibration(proto.graph, "scores", calibration, beside=("logits", "class_evidence"))
     _describe(proto, profile)
     model = GraphBundle.from_model_proto(proto, bundle.weights).to_model_proto(error=ProfileError)
     data = model.SerializeToString()
