@@ -200,9 +200,20 @@ def test_the_summary_of_a_fit_says_what_stays_deterministic(fitted) -> None:
     assert profile.header.bayesian is not None
     nodes = DeterministicNodes(operator="MatMul", count=2, reason="it multiplies activations with each other")
     info = profile.header.bayesian.model_copy(update={"deterministic": (nodes,)})
-    lines = fit_summary(FitResult(altered(profile, bayesian=info), fitted[0], 0.0))
-    assert lines[7].strip() == "2 MatMul stay deterministic: it multiplies activations with each other"
-    assert "posterior over" in lines[6]
+    lines = fit_summary(FitResult(altered(profile, bayesian=info), fitted[0]))
+    assert lines[10].strip() == "2 MatMul stay deterministic: it multiplies activations with each other"
+    assert "posterior over" in lines[9]
+
+
+def test_the_summary_of_a_fit_says_what_was_tried(fitted) -> None:
+    profile = read_profile(fitted[0])
+    tried = profile.header.self_checks
+    lines = fit_summary(FitResult(profile, fitted[0]))
+    assert lines[6] == f"self-checks      {tried[0].message}"
+    assert lines[7:9] == [f"                 {check.message}" for check in tried[1:]]
+    assert len(tried) == 3
+    own, classes = profile.header.detector.own_densities, profile.header.num_classes
+    assert lines[3] == f"densities        {own} of {classes} classes have one of their own"
 
 
 class Clock:

@@ -20,14 +20,12 @@ def fit_summary(result: FitResult) -> list[str]:
         split = f"{calibration.size} images, cross-conformal in {calibration.folds} folds"
     else:
         split = f"{calibration.size} images held out of {reference.images}"
-    own = header.detector.own_densities
-    densities = "one for each class" if own == header.num_classes else f"{own} classes have their own, others share one"
     parity = "not measured" if header.parity.relative is None else f"{header.parity.relative:.1e}"
     lines = [
         f"clean accuracy   {accuracy}",
         f"classes          {len(counts)} of {header.num_classes} with {min(counts)} to {max(counts)} images each",
         f"layers           {layers}",
-        f"densities        {densities}",
+        f"densities        {header.detector.own_densities} of {header.num_classes} classes have one of their own",
         f"calibration      {split}; smallest alpha {calibration.smallest_alpha:.2g}",
         f"parity           {parity} (network, ONNX Runtime against torch or float64; {header.parity.provider})",
         *(f"{'' if index else 'self-checks':16} {check.message}" for index, check in enumerate(header.self_checks)),
