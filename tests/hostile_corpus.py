@@ -985,7 +985,7 @@ def profiles() -> Iterator[Case]:
     )
     yield one(
         "soft-link-instead",
-        lambda f: (f.move("weights", "detector/w"), f.__setitem__("weights", h5py.SoftLink("/detector/w"))),
+        lambda f: (f.move("weights", "calibration/w"), f.__setitem__("weights", h5py.SoftLink("/calibration/w"))),
         "link",
         False,
     )
@@ -1018,7 +1018,7 @@ def profiles() -> Iterator[Case]:
         "type",
         False,
     )
-    yield one("group-cycle", lambda f: f["detector"].__setitem__("self", f["detector"]), "error:", False)
+    yield one("group-cycle", lambda f: f["calibration"].__setitem__("self", f["calibration"]), "error:", False)
     yield one("header-not-json", replace("header", b"{" * 1000), "invalid header")
     yield one("header-deep", replace("header", b"[" * 100_000), "invalid header")
     yield one("header-unknown-field", reheader(lambda h: h.update(extra=1)), "invalid header")
