@@ -72,6 +72,12 @@ def fit_warnings(
             f"({', '.join(detector.constant[:3])})."
         )
     warnings += [] if bayesian is None else _posterior_warnings(bayesian)
+    if bayesian is not None and calibration.num_folds > 1:
+        warnings.append(
+            "Weight draws of a scan come from a posterior that was trained on all reference images, those that "
+            "calibrate from posteriors that were not trained on their fold: the calibration's guarantee does not cover "
+            "them."
+        )
     if reference.unreadable:
         warnings.append(f"{reference.unreadable} reference images could not be read and were left out.")
     return warnings
