@@ -200,7 +200,7 @@ def test_the_summary_of_a_fit_says_what_stays_deterministic(fitted) -> None:
     assert profile.header.bayesian is not None
     nodes = DeterministicNodes(operator="MatMul", count=2, reason="it multiplies activations with each other")
     info = profile.header.bayesian.model_copy(update={"deterministic": (nodes,)})
-    lines = fit_summary(FitResult(altered(profile, bayesian=info), fitted[0]))
+    lines = fit_summary(FitResult(altered(profile, bayesian=info), fitted[0], 1_000_000))
     assert lines[10].strip() == "2 MatMul stay deterministic: it multiplies activations with each other"
     assert "posterior over" in lines[9]
 
@@ -208,7 +208,7 @@ def test_the_summary_of_a_fit_says_what_stays_deterministic(fitted) -> None:
 def test_the_summary_of_a_fit_says_what_was_tried(fitted) -> None:
     profile = read_profile(fitted[0])
     tried = profile.header.self_checks
-    lines = fit_summary(FitResult(profile, fitted[0]))
+    lines = fit_summary(FitResult(profile, fitted[0], 1_000_000))
     assert lines[6] == f"self-checks      {tried[0].message}"
     assert lines[7:9] == [f"                 {check.message}" for check in tried[1:]]
     assert len(tried) == 3

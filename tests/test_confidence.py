@@ -24,7 +24,7 @@ def test_is_the_softmax(values: np.ndarray) -> None:
 
 def test_logits_that_are_not_finite_have_no_confidence() -> None:
     values = np.array([[np.inf, 0.0], [np.nan, 0.0], [0.0, -np.inf], [1.0, 1.0]])
-    np.testing.assert_array_equal(confidence(values), [np.nan, np.nan, 1.0, 0.5])
+    np.testing.assert_array_equal(confidence(values), [np.nan, np.nan, np.nan, 0.5])
 
 
 def test_overconfidence_covers_the_truth_95_times_in_100() -> None:

@@ -189,8 +189,9 @@ def test_fit_writes_what_it_tried(options: FitOptions, tmp_path: Path) -> None:
 def test_fit_refuses_a_graph_whose_weights_were_changed(options: FitOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     def tampered(*arguments, **named) -> GraphBundle:
         model = merge_head(*arguments, **named).to_model_proto()
-        whitener = next(item for item in model.graph.initializer if item.name == "latentscan/0/whitener")
-        whitener.CopyFrom(numpy_helper.from_array(1.1 * numpy_helper.to_array(whitener), whitener.name))
+        components = next(item for item in model.graph.initializer if item.name == "latentscan/0/components")
+        changed = 1.1 * numpy_helper.to_array(components)
+        components.CopyFrom(numpy_helper.from_array(changed.astype(np.float32), components.name))
         return GraphBundle.from_model_proto(model)
 
     monkeypatch.setattr(scanner.fit, "merge_head", tampered)

@@ -395,7 +395,7 @@ def test_laws(evidence, fail_on, max_unreadable):
     failed = {check.id for check in found.checks if check.status is CheckStatus.FAILED} - {"LS100", "LS105"}
     assert failed == {rule for rule in found.rules if not rule.startswith("LS10")}
     assert (found.confidence is Confidence.PROVISIONAL) == any(rule.startswith("LS3") for rule in failed)
-    assert len({check.id for check in found.checks}) == len(found.checks) == 12
+    assert len({check.id for check in found.checks}) == len(found.checks) == 13
     for text in (*found.reasons, *(check.message for check in found.checks)):
         assert text.endswith(".")
         assert printable(text) == text
