@@ -43,7 +43,7 @@ from detectors.deep_features.projection import Projection, projection_from_covar
 from detectors.deep_features.recipe import DEFAULT
 from detectors.deep_features.scores import lower_bound, score_rows
 from scanner.atomic import atomic_writer
-from scanner.versions import library_versions
+from scanner.versions import FIT_LIBRARIES, library_versions
 
 Scheme = Literal["cross-conformal", "all images"]
 
@@ -257,6 +257,15 @@ def table(result: Mapping[str, Any]) -> list[str]:
     return rows
 
 
+def batch_table(result: Mapping[str, Any]) -> list[str]:
+    """Rows of a Markdown table: how often clean batches reached 'high'."""
+    return [
+        f"| {cell['images']} | {cell['channels']} | {cell['classes']} | {cell['repetitions']:,} | {cell['high']} | "
+        f"{cell['rate']:.4f} | {cell['upper_95']:.4f} |"
+        for cell in result["cells"].values()
+    ]
+
+
 def summary(result: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     """How many rates of the present scheme lie below, inside and above their intervals: combined and single scores."""
     counts = {what: {"below": 0, "inside": 0, "above": 0} for what in ("combined", "scores")}
@@ -312,10 +321,10 @@ def _write(path: Path, done: dict[str, Any]) -> None:
         "seeds": "0 to draws - 1",
         "level_of_intervals": LEVEL,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": library_versions(),
+        "versions": library_versions(FIT_LIBRARIES),
     }
     with atomic_writer(path) as file:
-        file.write((json.dumps({"about": about, "cells": done}, indent=1, sort_keys=True) + "\n").encode())
+        file.write((json.dumps(about | {"cells": done}, indent=1, sort_keys=True) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ ROOT = Path(__file__).parent.parent
         "reference/results/densities.json",
         "reference/results/bayesian.json",
         "reference/results/real_networks_before.json",
+        "reference/results/real_networks.json",
+        "reference/results/error_rate.json",
+        "reference/results/batch_test.json",
         "benchmarks/results/cpu.json",
         "benchmarks/results/bayesian_cpu.json",
     ],
@@ -75,12 +78,25 @@ def test_the_table_of_weight_draws_is_that_of_the_result_file() -> None:
         assert lines[first : first + len(rows)] == rows
 
 
+def test_the_tables_of_false_alarms_are_those_of_the_result_files() -> None:
+    from reference.error_rate import batch_table, summary, table
+
+    grid, batches = (
+        json.loads((ROOT / "reference/results" / name).read_text()) for name in ("error_rate.json", "batch_test.json")
+    )
+    text = (ROOT / "docs/measurements.md").read_text()
+    assert "\n".join(table(grid)) in text
+    assert "\n".join(batch_table(batches)) in text
+    assert summary(grid)["combined"]["above"] == 0
+
+
 def test_the_table_of_real_networks_is_that_of_the_result_file() -> None:
     from reference.real_networks import TRAINED, table
 
-    result = json.loads((ROOT / "reference/results/real_networks_before.json").read_text())
+    names = ("real_networks_before.json", "real_networks.json")
+    before, result = (json.loads((ROOT / "reference/results" / name).read_text()) for name in names)
     lines = (ROOT / "docs/measurements.md").read_text().splitlines()
-    rows = table(result)
+    rows = table(before, result)
     assert set(TRAINED) <= set(result["networks"])
     first = lines.index(rows[0])
     assert lines[first : first + len(rows)] == rows
