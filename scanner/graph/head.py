@@ -119,7 +119,6 @@ class _DescriptorHead:
         self._writer, self._folds, self._group, self._ungrouped = writer, folds, group, ungrouped
         self._dim = max(fold.projection.dim for fold in folds)
         self._tied = folds[0].density.tied
-        self._own_only = self._tied and ungrouped is None
 
     def read(self, features: str) -> str:
         """Compute what all scores need; returns the first fold's deviance under every group, ``(N, G)``."""
@@ -149,8 +148,9 @@ class _DescriptorHead:
         """The tensor ``(K, N, 1)`` of one score; see :func:`detectors.deep_features.scores.score_features`."""
         if kind == "reconstruction":
             return self._reconstruction()
-        if kind == "likelihood" and self._own_only:
-            return self._own_tied()
+        if kind == "likelihood" and self._tied:
+            own = self._own_tied()
+            return own if self._ungrouped is None else self._writer.node("Where", self._ungrouped, self._best(), own)
         per_fold = [self._from_deviances(self._deviances(index), kind) for index in range(len(self._folds))]
         stacked = [self._writer.unsqueeze(value, 0) for value in per_fold]
         return self._writer.node("Concat", *stacked, axis=0) if len(stacked) > 1 else stacked[0]
@@ -163,17 +163,22 @@ class _DescriptorHead:
         precisions = writer.constant("half_precisions", 0.5 * self._scales.transpose(0, 2, 1) ** 2)
         return writer.node("MatMul", writer.node("Mul", difference, difference), precisions)
 
-    def _reconstruction(self) -> str:
-        """Squared length of what the components ``B`` leave: ``|x - Bc|^2 = |x|^2 - c^T (2 I - B^T B) c``.
-
-        Stored components are orthonormal to float32's rounding only, hence the matrix, which a runtime computes once.
-        """
+    def _best(self) -> str:
+        """Smallest deviance under any group, all folds at once, ``(K, N, 1)``: for classes without a group."""
         writer = self._writer
-        gram = writer.node("MatMul", writer.node("Transpose", self._components, perm=[0, 2, 1]), self._components)
-        twice = writer.double(writer.constant("twice", 2 * np.eye(self._dim, dtype=np.uint8)))
-        form = writer.node("Sub", twice, gram)
-        kept = writer.node("MatMul", self._coordinates, form)
-        explained = writer.sum_last(writer.node("Mul", kept, self._coordinates))
+        whitener = writer.constant("whitener", self._scales)
+        white = writer.node("Mul", self._coordinates, whitener)
+        centres = writer.node("Mul", self._centres, whitener)
+        product = writer.node("MatMul", white, writer.node("Transpose", centres, perm=[0, 2, 1]))
+        squared = writer.node("Sub", writer.squares(white), writer.node("Add", product, product))
+        lengths = writer.node("Transpose", writer.squares(centres), perm=[0, 2, 1])
+        smallest = writer.node("ReduceMin", writer.node("Add", squared, lengths), writer.numbers(2), keepdims=1)
+        return writer.node("Mul", smallest, writer.scalar(0.5))
+
+    def _reconstruction(self) -> str:
+        """Squared length of what the components leave, as in `Projection.reconstruction_error`."""
+        writer = self._writer
+        explained = writer.sum_last(writer.node("Mul", self._kept(), self._coordinates))
         # |x - shift|^2 of each fold, from one sum of squares and one product.
         product = writer.node("MatMul", self._centred, writer.constant("shifts", -2 * self._shifts.T))
         lengths = writer.node("Add", writer.squares(self._centred), product)
@@ -182,6 +187,23 @@ class _DescriptorHead:
         constants = (self._shifts**2).sum(1) + np.array(floors)
         error = writer.node("Sub", by_fold, explained)
         return writer.node("Add", error, writer.constant("floors", constants[:, None, None]))
+
+    def _kept(self) -> str:
+        """``c`` where ``|x|^2 - |c|^2`` is the error, else ``(2 I - B^T B) c``: ``|x - Bc|^2 = |x|^2 - c^T (...) c``.
+
+        Stored components ``B`` are orthonormal to float32's rounding only. A runtime computes the matrix once.
+        """
+        writer = self._writer
+        enough = np.array([fold.projection.leaves_enough for fold in self._folds])
+        if enough.all():
+            return self._coordinates
+        gram = writer.node("MatMul", writer.node("Transpose", self._components, perm=[0, 2, 1]), self._components)
+        identity = np.eye(self._dim, dtype=np.uint8)
+        form = writer.node("Sub", writer.double(writer.constant("twice", 2 * identity)), gram)
+        if enough.any():
+            plain = writer.double(writer.constant("identity", identity))
+            form = writer.node("Where", writer.constant("enough", enough[:, None, None]), plain, form)
+        return writer.node("MatMul", self._coordinates, form)
 
     def _deviances(self, index: int) -> str:
         """Deviance of one fold's density under every group, ``(N, G)``."""
