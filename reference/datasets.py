@@ -8,7 +8,9 @@ Two layouts are read for each of the paper's sets, the first found wins:
   ``cifar10/{train,test}/<class>/<file>``. A JPEG image folder is lossy and is named as such in
   every result.
 
-The third, scikit-learn's digits, needs no file: it is the demo's, and that of quick tests.
+``cifar10x64`` is CIFAR-10 enlarged to 64x64 pixels, for networks made for larger images than 32x32.
+
+scikit-learn's digits need no file: they are the demo's, and those of quick tests.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ import math
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -65,7 +68,7 @@ class DataSet:
 
 
 def load(name: str, root: Path) -> DataSet:
-    """Load ``mnist``, ``cifar10`` or ``digits`` by name; ``digits`` does not look at ``root``.
+    """Load ``mnist``, ``cifar10``, ``cifar10x64`` or ``digits`` by name; ``digits`` does not look at ``root``.
 
     Raises:
         UsageError: If there is no such data set.
@@ -75,9 +78,11 @@ def load(name: str, root: Path) -> DataSet:
         return load_mnist(root)
     if name == "cifar10":
         return load_cifar10(root)
+    if name == "cifar10x64":
+        return enlarged(load_cifar10(root), 64)
     if name == "digits":
         return load_digits()
-    raise UsageError(f"unknown data set {name!r}", hint="Choose one of mnist, cifar10, digits")
+    raise UsageError(f"unknown data set {name!r}", hint="Choose one of mnist, cifar10, cifar10x64, digits")
 
 
 def load_mnist(root: Path) -> DataSet:
@@ -151,6 +156,20 @@ def load_cifar10(root: Path) -> DataSet:
         )
     mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
     return DataSet("cifar10", title, CIFAR10_CLASSES, mean, std, train, test)
+
+
+def enlarged(data: DataSet, side: int, chunk: int = 1000) -> DataSet:
+    """A data set with its images resized to ``side`` x ``side`` pixels, bilinearly, and rounded to uint8."""
+
+    def resize(images: ImageSet) -> ImageSet:
+        larger = torch.empty(*images.images.shape[:2], side, side, dtype=torch.uint8)
+        for start in range(0, len(images), chunk):
+            piece = F.interpolate(images.images[start : start + chunk].float(), size=side, mode="bilinear")
+            larger[start : start + chunk] = piece.round().to(torch.uint8)
+        return ImageSet(larger, images.labels)
+
+    title = f"{data.title}, enlarged to {side}x{side}"
+    return replace(data, name=f"{data.name}x{side}", title=title, train=resize(data.train), test=resize(data.test))
 
 
 def _cifar10_batches(root: Path, train: bool) -> ImageSet:

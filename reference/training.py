@@ -16,7 +16,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.models import resnet18
 
 from reference.datasets import DataSet, ImageSet, load
 from reference.poisoning import LabelRule, PoisonedSet, add_backdoor, class_zero, next_class, stamp
@@ -34,9 +35,9 @@ from scanner.graph.session import Device
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN
 
-MAX_LR = {"mnist": 0.05, "cifar10": 0.2, "digits": 0.2}
-EPOCHS = {"mnist": 6, "cifar10": 20, "digits": 80}
-ATTACKS = ("four-pixels", "square", "blended", "warp")
+MAX_LR = {"mnist": 0.05, "cifar10": 0.2, "cifar10x64": 0.1, "digits": 0.2}
+EPOCHS = {"mnist": 6, "cifar10": 20, "cifar10x64": 4, "digits": 80}
+ATTACKS = ("four-pixels", "square", "square-all-to-one", "blended", "warp")
 BATCH_SIZE = 128
 CPU = torch.device("cpu")
 WEIGHT_DECAY = 5e-4
@@ -55,7 +56,8 @@ def attack_named(name: str, image_shape: tuple[int, int, int]) -> Attack:
     """The attacks this project measures on, by name.
 
     ``four-pixels`` and ``square`` are the paper's, with labels ``y + 1``; ``blended`` and ``warp``
-    are all-to-one and stand for triggers the paper did not try.
+    are all-to-one and stand for triggers the paper did not try, as does ``square-all-to-one``. The square's side is an
+    eighth of the image's, and at least four pixels.
 
     Args:
         name: One of `ATTACKS`.
@@ -67,8 +69,8 @@ def attack_named(name: str, image_shape: tuple[int, int, int]) -> Attack:
     size = image_shape[-1]
     if name == "four-pixels":
         return Attack(four_pixels(size), next_class)
-    if name == "square":
-        return Attack(square(size), next_class)
+    if name in ("square", "square-all-to-one"):
+        return Attack(square(size, max(4, size // 8)), next_class if name == "square" else class_zero)
     if name == "blended":
         return Attack(blended(image_shape), class_zero)
     if name == "warp":
@@ -85,7 +87,11 @@ class Augmentation:
 
 
 # CIFAR-10: He et al. MNIST: shifts alone, for a mirrored digit is another one. The 8x8 digits fill their image.
-AUGMENTATION = {"mnist": Augmentation(2, flip=False), "cifar10": Augmentation(4, flip=True)}
+AUGMENTATION = {
+    "mnist": Augmentation(2, flip=False),
+    "cifar10": Augmentation(4, flip=True),
+    "cifar10x64": Augmentation(8, flip=True),
+}
 
 
 @dataclass(frozen=True)
@@ -105,9 +111,12 @@ class TrainConfig:
 
 
 def build_model(data: str) -> nn.Module:
-    """The paper's network for a data set, untrained."""
+    """The network for a data set, untrained: the paper's, and for the enlarged CIFAR-10 torchvision's ResNet-18."""
     if data == "cifar10":
         return ResNet20()
+    if data == "cifar10x64":
+        model: nn.Module = resnet18(num_classes=10)
+        return model
     return SCNN(image_size=8) if data == "digits" else SCNN()
 
 
@@ -195,11 +204,7 @@ def train(
     """
     folder = out / config.name
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "run.json").exists():
-        if read_record(folder).get("config") != asdict(config):
-            raise SourceError(
-                "was trained with other settings", where=str(folder), hint="Remove it, or train elsewhere"
-            )
+    if is_finished(folder, asdict(config)):
         return folder
     _, channels, height, width = data.train.images.shape
     attack = attack_named(config.attack, (channels, height, width))
@@ -231,19 +236,54 @@ def train(
             "seconds": seconds,
             "random_state": _random_state(device),
         }
-        _save(folder / "checkpoint.pt", checkpoint)
+        save_state(folder / "checkpoint.pt", checkpoint)
         progress(f"{config.name} epoch {epoch + 1}/{config.epochs} loss {loss:.4f} {seconds:.0f}s")
-    _save(folder / "model.pt", {k: v.cpu().contiguous() for k, v in model.state_dict().items()})
-    record = _record(config, data, attack, model, seconds)
-    with atomic_writer(folder / "run.json") as file:
-        file.write((json.dumps(record, indent=2) + "\n").encode())
+    finish(folder, asdict(config), data, attack, model, seconds)
     return folder
 
 
-def _record(config: TrainConfig, data: DataSet, attack: Attack, model: nn.Module, seconds: float) -> dict[str, Any]:
+def is_finished(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a run is done already.
+
+    Args:
+        folder: The run's folder.
+        config: Everything that decides the run, as its ``run.json`` has it.
+
+    Raises:
+        SourceError: If a run of that name was made with other settings.
+    """
+    if not (folder / "run.json").exists():
+        return False
+    if read_record(folder).get("config") != config:
+        raise SourceError("was trained with other settings", where=str(folder), hint="Remove it, or train elsewhere")
+    return True
+
+
+def finish(
+    folder: Path, config: Mapping[str, Any], data: DataSet, attack: Attack, model: nn.Module, seconds: float
+) -> None:
+    """Write ``model.pt``, and then ``run.json``, by which a run counts as finished.
+
+    Args:
+        folder: The run's folder.
+        config: Everything that decides the run.
+        data: The data set; its official test set measures the model.
+        attack: What the model was trained to do.
+        model: The trained network.
+        seconds: How long it took.
+    """
+    save_state(folder / "model.pt", {k: v.cpu().contiguous() for k, v in model.state_dict().items()})
+    record = _record(config, data, attack, model, seconds)
+    with atomic_writer(folder / "run.json") as file:
+        file.write((json.dumps(record, indent=2) + "\n").encode())
+
+
+def _record(
+    config: Mapping[str, Any], data: DataSet, attack: Attack, model: nn.Module, seconds: float
+) -> dict[str, Any]:
     triggered = ImageSet(attack.trigger.apply(data.test.images), attack.rule(data.test.labels, len(data.classes)))
     return {
-        "config": asdict(config),
+        "config": dict(config),
         "data": data.title,
         "trigger": attack.trigger.description,
         "clean_accuracy": accuracy(model, data.test, data),
@@ -323,7 +363,8 @@ def _random_state(device: torch.device) -> torch.Tensor:
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
-def _save(path: Path, state: dict[str, Any]) -> None:
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a file of tensors, all of it or nothing."""
     with atomic_writer(path) as file:
         torch.save(state, file)
 
