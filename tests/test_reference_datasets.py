@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import datasets as official
 
-from reference.datasets import CIFAR10_CLASSES, DIGITS, load, load_cifar10, load_digits, load_mnist, stratified_split
+from reference.datasets import (
+    CIFAR10_CLASSES,
+    DIGITS,
+    enlarged,
+    load,
+    load_cifar10,
+    load_digits,
+    load_mnist,
+    stratified_split,
+)
 from scanner.errors import SourceError, UsageError
 
 
@@ -111,6 +120,22 @@ def test_a_lossy_image_folder_is_named_so(image_folder):
     folder = image_folder / "cifar10" / "train" / "ship"
     Image.open(folder / "0.png").save(folder / "0.jpg", quality=75)
     assert load_cifar10(image_folder).title == "CIFAR-10 (JPEG)"
+
+
+def test_enlarged_cifar10_is_resized_as_pillow_does(image_folder):
+    small, large = load("cifar10", image_folder), load("cifar10x64", image_folder)
+    assert (large.name, large.title) == ("cifar10x64", "CIFAR-10 (image folder), enlarged to 64x64")
+    for before, after in ((small.train, large.train), (small.test, large.test)):
+        assert torch.equal(after.labels, before.labels)
+        for image, larger in zip(before.images, after.images, strict=True):
+            expected = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((64, 64), Image.Resampling.BILINEAR)
+            difference = np.asarray(expected).astype(int) - larger.permute(1, 2, 0).numpy().astype(int)
+            assert np.abs(difference).max() <= 1  # Pillow computes with integers
+
+
+def test_enlarging_does_not_depend_on_the_chunk(image_folder):
+    data = load("cifar10", image_folder)
+    assert torch.equal(enlarged(data, 64, chunk=7).train.images, enlarged(data, 64).train.images)
 
 
 def test_mnist_may_be_an_image_folder_too(tmp_path):

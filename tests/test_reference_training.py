@@ -183,8 +183,21 @@ def test_attacks_by_name():
     assert attack_named("warp", (3, 32, 32)).cover_rate == 0.1
     assert attack_named("square", (3, 32, 32)).rule(torch.tensor([9]), 10).tolist() == [0]
     assert attack_named("blended", (3, 32, 32)).rule(torch.tensor([9]), 10).tolist() == [0]
+    assert attack_named("square-all-to-one", (3, 32, 32)).rule(torch.tensor([8]), 10).tolist() == [0]
     with pytest.raises(UsageError, match="unknown attack 'sparkle'"):
         attack_named("sparkle", (3, 32, 32))
+
+
+@pytest.mark.parametrize(("size", "side"), [(8, 4), (32, 4), (64, 8)])
+@pytest.mark.parametrize("name", ["square", "square-all-to-one"])
+def test_a_square_is_an_eighth_of_the_image_and_at_least_four_pixels(name, size, side):
+    stamped = attack_named(name, (1, size, size)).trigger.apply(torch.zeros(1, 1, size, size, dtype=torch.uint8))
+    assert int((stamped == 255).sum()) == side**2
+    assert bool((stamped[..., -side:, -side:] == 255).all())
+
+
+def test_the_network_for_enlarged_images_is_wide():
+    assert build_model("cifar10x64").fc.in_features == 512
 
 
 def run_main(monkeypatch, *arguments):
