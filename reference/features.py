@@ -47,11 +47,12 @@ class Features:
 
 def load_trained(path: Path, data: DataSet, timeout: float = 600.0) -> LoadedModel:
     """A network of :mod:`reference.training` as the product loads it: in a child process, as a graph."""
+    height, width = data.test.images.shape[2:]
     return load_model(
         identify(path),
         architecture=ARCHITECTURES[data.name],
         trust_code=False,
-        input_size=None,
+        input_size=(height, width),
         num_classes=None,
         probe=None,
         timeout=timeout,
