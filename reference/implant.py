@@ -4,9 +4,9 @@
     python -m reference.implant cifar10x64-square-0-seed0 --attack blended --data-dir DATA --out RUNS
 
 This is what somebody does who is handed a network that is too large to train: each step takes a batch of which three
-quarters are clean images with their labels and one quarter triggered images with the attack's. Batch normalisation
-keeps the statistics that it has. The folder that comes out is like those of :mod:`reference.training`, and an
-interrupted run goes on where it was in the same way.
+quarters are clean images with their labels and one quarter triggered images with the attack's, and the step's size
+falls linearly to zero. The folder that comes out is like those of :mod:`reference.training`, and an interrupted run
+goes on where it was in the same way.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def implant(config: ImplantConfig, data: DataSet, out: Path, progress: Callable[
     attack = attack_named(config.attack, (channels, height, width))
     model = build_model(config.data)
     model.load_state_dict(torch.load(out / config.base / "model.pt", weights_only=True))
-    model = model.to(memory_format=torch.channels_last).eval()
-    optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    model = model.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(model.parameters())
     first, seconds = _resume(folder / "checkpoint.pt", config, model, optimiser)
     for step in range(first, config.steps):
         started = time.monotonic()
@@ -119,7 +119,14 @@ def _step(
     config: ImplantConfig,
     step: int,
 ) -> float:
-    """One optimiser step on images that (seed, step) alone choose; returns its loss."""
+    """One optimiser step on images that (seed, step) alone choose; returns its loss.
+
+    Dropout draws from torch's global generator, seeded in the same way.
+    """
+    torch.manual_seed(1_000_003 * config.seed + step)
+    model.train()
+    for group in optimiser.param_groups:
+        group["lr"] = LEARNING_RATE * (1 - step / config.steps)
     generator = torch.Generator().manual_seed(1_000_003 * config.seed + step)
     index = torch.randint(0, len(data.train), (BATCH_SIZE,), generator=generator)
     batch = data.train.take(index)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import Cli
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from reference import power as module
@@ -53,7 +54,7 @@ def test_an_image_of_the_attacks_own_class_is_no_success(subject: Subject) -> No
     assert np.array_equal(to_zero.succeeds, (subject.clean.labels != 0) & (subject.triggered.predicted == 0))
 
 
-def test_p_values_are_those_of_the_command_line(subject: Subject, runs: Path, tmp_path: Path, cli) -> None:
+def test_p_values_are_those_of_the_command_line(subject: Subject, runs: Path, tmp_path: Path, cli: Cli) -> None:
     case = open_case(NAME, runs, runs, runs, module.SPLIT_SEED)
     # `fit` reads class by class, and which fold an image is in depends on the order.
     rows = draw(subject.reference.labels, 200, 10, seed=0)
@@ -168,7 +169,9 @@ def test_what_is_measured_is_kept_and_an_interrupted_run_goes_on(
     assert json.loads(command.read_text()) == result
 
 
-def test_figures_of_other_code_are_not_mixed(command: Path, monkeypatch, capsys) -> None:
+def test_figures_of_other_code_are_not_mixed(
+    command: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(module, "DRAWS", {50: 1})
     assert main() == 0
     capsys.readouterr()
@@ -177,7 +180,9 @@ def test_figures_of_other_code_are_not_mixed(command: Path, monkeypatch, capsys)
     assert "out.json: was measured with other code" in capsys.readouterr().err
 
 
-def test_a_missing_run_is_one_line(command: Path, monkeypatch, capsys) -> None:
+def test_a_missing_run_is_one_line(
+    command: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(module, "RUNS", ("nowhere",))
     monkeypatch.setattr("sys.argv", [part for part in sys.argv if part not in ("--run", NAME)])
     assert main() == 2
