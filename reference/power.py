@@ -30,7 +30,6 @@ import detectors
 from detectors.calibration.plan import plan_calibration
 from detectors.deep_features.detector import DeepFeatures, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT
-from detectors.deep_features.scores import score_rows
 from reference.datasets import stratified_split
 from reference.evaluate import ALPHA, Case, describe_machine, held_out, open_case, write_json
 from reference.features import Features, extract, load_trained, tap
@@ -103,12 +102,7 @@ def fit(reference: Features, num_classes: int) -> DeepFeatures:
 
 def judge(fitted: DeepFeatures, features: Features) -> Judged:
     """What the product makes of inputs: the combined score and its p-value, from features and predictions alone."""
-    rows = np.arange(len(features.logits))
-    columns = []
-    for key, density in fitted.densities.items():
-        scores = score_rows(density, features.values[key], rows, features.predicted)
-        columns += [scores[kind] for kind in DEFAULT.kinds]
-    judged = fitted.calibration.judge(np.stack(columns, axis=1))
+    judged = fitted.calibration.judge(fitted.score(features.values, features.predicted))
     return Judged(judged.combined, judged.p_values)
 
 
