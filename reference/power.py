@@ -17,7 +17,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -272,11 +272,15 @@ def start(out: Path) -> dict[str, Any]:
 def measure_run(name: str, result: dict[str, Any], options: argparse.Namespace) -> Iterator[str]:
     """Add to ``result`` what is missing of one run; writes the output file, and yields a line, after every draw."""
     subject, model_sha256 = open_subject(name, options.runs, options.data_dir, options.cache)
-    model = result["models"].get(name, {})
-    if model.get("model_sha256") != model_sha256:
-        record = read_record(options.runs / name)
-        model = {**describe(subject), "model_sha256": model_sha256, "training": record, "references": {}}
-        result["models"][name] = model
+    record = read_record(options.runs / name)
+    records = {"training": record}
+    if "base" in record["config"]:
+        records["base"] = read_record(options.runs / record["config"]["base"])
+    before = result["models"].get(name, {})
+    references = before["references"] if before.get("model_sha256") == model_sha256 else {}
+    model = {**describe(subject), "model_sha256": model_sha256, **records, "references": references}
+    result["models"][name] = model
+    write_json(options.out, result)
     for count, times in DRAWS.items():
         draws = model["references"].setdefault(str(count), [])
         for seed in range(len(draws), times):
@@ -289,23 +293,36 @@ def measure_run(name: str, result: dict[str, Any], options: argparse.Namespace) 
             )
 
 
-def table(model: Mapping[str, Any]) -> list[str]:
-    """One model's figures as rows of a Markdown table: the mean over draws, of detection the lowest too."""
+def tables(result: Mapping[str, Any]) -> list[str]:
+    """The figures of a result as lines of Markdown, a table for each network."""
+    lines: list[str] = []
+    for model in result["models"].values():
+        quality = f"clean accuracy {model['clean_accuracy']:.1%}, attack success {model['attack_success_rate']:.1%}"
+        lines += ["", f"{model['title']} ({quality}):", "", *_HEADER]
+        lines += [_row(int(count), draws) for count, draws in model["references"].items()]
+    return lines[1:]
 
-    def mean(draws: list[dict[str, float]], name: str) -> float:
+
+_HEADER = (
+    "| images | AUROC | AUPR | detection | false alarms | AUROC, attack succeeds | detection, attack succeeds "
+    "| lowest of draws |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- |",
+)
+
+
+def _row(count: int, draws: Sequence[Mapping[str, float]]) -> str:
+    """The means over the draws of one size, and the lowest detection of a draw where the attack succeeds."""
+
+    def mean(name: str) -> float:
         return sum(one[name] for one in draws) / len(draws)
 
-    rows = []
-    for count, draws in model["references"].items():
-        where = "_where_the_attack_succeeds"
-        lowest = min(one["detection_at_alpha" + where] for one in draws)
-        cells = (
-            f"{mean(draws, 'auroc'):.4f} | {mean(draws, 'aupr'):.4f} | {mean(draws, 'detection_at_alpha'):.1%}",
-            f"{mean(draws, 'false_alarms_at_alpha'):.2%} | {mean(draws, 'auroc' + where):.4f}",
-            f"{mean(draws, 'detection_at_alpha' + where):.1%} | {lowest:.1%}",
-        )
-        rows.append(f"| {int(count):,} | {' | '.join(cells)} |")
-    return rows
+    where = "_where_the_attack_succeeds"
+    cells = (
+        f"{mean('auroc'):.4f} | {mean('aupr'):.4f} | {mean('detection_at_alpha'):.1%}",
+        f"{mean('false_alarms_at_alpha'):.2%} | {mean('auroc' + where):.4f}",
+        f"{mean('detection_at_alpha' + where):.1%} | {min(one['detection_at_alpha' + where] for one in draws):.1%}",
+    )
+    return f"| {count:,} | {' | '.join(cells)} |"
 
 
 def main() -> int:
@@ -322,8 +339,7 @@ def main() -> int:
         for name in options.run or RUNS:
             for line in measure_run(name, result, options):
                 print(line, file=sys.stderr, flush=True)
-        for model in result["models"].values():
-            print(model["title"], *table(model), sep="\n")
+        print(*tables(result), sep="\n")
     except LatentscanError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

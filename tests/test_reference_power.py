@@ -17,7 +17,7 @@ from reference import power as module
 from reference.datasets import load_digits
 from reference.evaluate import held_out, open_case
 from reference.files import write_class_folders, write_flat
-from reference.power import Judged, Subject, draw, figures, fit, judge, main, read_subject, table, write_subject
+from reference.power import Judged, Subject, draw, figures, fit, judge, main, read_subject, tables, write_subject
 from reference.training import TrainConfig, train
 from scanner.inputs.preprocess import PreprocessSpec
 
@@ -165,7 +165,7 @@ def test_what_is_measured_is_kept_and_an_interrupted_run_goes_on(
     monkeypatch.setattr(module, "measure", None)
     capsys.readouterr()
     assert main() == 0
-    assert capsys.readouterr().out.splitlines() == [model["title"], *table(model)]
+    assert capsys.readouterr().out.splitlines() == tables(result)
     assert json.loads(command.read_text()) == result
 
 
@@ -199,22 +199,19 @@ def test_a_row_of_the_table_is_a_size() -> None:
         "auroc" + end: 0.995, "detection_at_alpha" + end: 0.8,
     }  # fmt: skip
     other = {**one, "detection_at_alpha" + end: 0.9, "false_alarms_at_alpha": 0.02}
-    assert table({"references": {"1000": [one, other]}}) == [
-        "| 1,000 | 0.9900 | 0.9800 | 70.0% | 1.50% | 0.9950 | 85.0% | 80.0% |"
-    ]
+    model = {"title": "digits", "clean_accuracy": 0.9, "attack_success_rate": 1.0, "references": {"1000": [one, other]}}
+    lines = tables({"models": {"a": model, "b": {**model, "references": {}}}})
+    assert lines[0] == lines[6] == "digits (clean accuracy 90.0%, attack success 100.0%):"
+    assert lines[4] == "| 1,000 | 0.9900 | 0.9800 | 70.0% | 1.50% | 0.9950 | 85.0% | 80.0% |"
+    assert [line.count("|") for line in lines] == [0, 0, 9, 9, 9, 0, 0, 0, 9, 9]
 
 
-@pytest.mark.parametrize("name", ["power_before.json"])
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "reference" / "results").glob("power*.json")))
 def test_the_tables_in_the_documentation_are_those_of_the_result_files(name: str) -> None:
-    models = json.loads((ROOT / "reference" / "results" / name).read_text())["models"]
+    result = json.loads((ROOT / "reference" / "results" / name).read_text())
     lines = (ROOT / "docs" / "measurements.md").read_text().splitlines()
-    assert set(models) == set(module.RUNS)
-    section = lines[lines.index("## Power on small references and on a wide network") :]
-    section = section[section.index(f"[reference/results/{name}](../reference/results/{name}):") :]
-    for model in models.values():
-        rows = table(model)
-        assert len(rows) == len(module.DRAWS)
-        accuracy, success = (f"{model[key]:.1%}" for key in ("clean_accuracy", "attack_success_rate"))
-        heading = f"{model['title']} (clean accuracy {accuracy}, attack success {success}):"
-        first = section.index(heading) + 4
-        assert section[first : first + len(rows)] == rows
+    for model in result["models"].values():
+        assert {int(count): len(draws) for count, draws in model["references"].items()} == module.DRAWS
+    expected = tables(result)
+    section = lines[next(i for i, line in enumerate(lines) if f"(../reference/results/{name}):" in line) :]
+    assert section[2 : 2 + len(expected)] == expected
