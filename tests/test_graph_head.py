@@ -140,20 +140,6 @@ def test_every_kind_of_group_is_covered() -> None:
     assert (groups["one class"].count, groups["one image a class"].count) == (1, 1)
 
 
-def test_folds_with_different_numbers_of_components() -> None:
-    dims = {"narrow": 12}
-    labels = np.arange(300) % 3
-    features = draw(labels, dims, 0)
-    share = np.cumsum(np.linalg.eigvalsh(np.cov(features["narrow:mean"].T, bias=True))[::-1])
-    recipe = replace(ALL_SCORES, retained_variance=float(share[-2] / share[-1]))
-    detector = fit_deep_features(features, labels, labels, 3, recipe, plan_calibration(labels, 0), 0)
-    assert len({fold.projection.dim for fold in detector.densities["narrow:mean"]}) == 2
-    bundle, descriptors = passing(dims, 3)
-    inputs, predicted = fresh([1, 1, 1], dims)
-    got = run(merge_head(bundle, detector, descriptors), inputs, logits_of(predicted, 3))
-    assert_close(got["scores"], detector.score(inputs, predicted))
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", REFERENCES)
 def test_features_that_overflow_are_seen(family: Family, name: str) -> None:

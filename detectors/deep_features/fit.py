@@ -15,6 +15,7 @@ from detectors.deep_features.grouping import ClassGroups
 from detectors.deep_features.moments import CHUNK_ROWS, Moments, blocks, moments_of
 from detectors.deep_features.projection import (
     RETAINED_VARIANCE,
+    Projection,
     projection_from_covariance,
     projection_from_images,
 )
@@ -62,7 +63,6 @@ def fit_rows(
     classes: NDArray[np.int64],
     groups: ClassGroups,
     settings: DensitySettings,
-    moments: Moments | None = None,
 ) -> DescriptorDensity:
     """Fit one density.
 
@@ -72,21 +72,26 @@ def fit_rows(
         classes: ``(N,)`` class to fit each image under.
         groups: Which classes get a density of their own.
         settings: Family, retained variance, seed.
-        moments: Of these rows, where they are known.
 
     Raises:
         ValueError: If the images do not differ in these features.
     """
+    projection = _projection(features, rows, settings, None)
+    return fit_density(settings.family, features, rows, classes, groups, projection, settings.seed)
+
+
+def _projection(
+    features: NDArray[np.float32], rows: NDArray[np.int64], settings: DensitySettings, moments: Moments | None
+) -> Projection:
+    """Principal components of some rows, whose moments may be known."""
     most = settings.most_components(len(rows))
     if _few(rows, features):
         images = np.concatenate([block for _, block in blocks(features, rows)])
-        projection = projection_from_images(images, settings.retained_variance, most)
-    else:
-        moments = moments_of(features, rows, _pilot(features)) if moments is None else moments
-        projection = projection_from_covariance(
-            moments.mean(), moments.covariance(), moments.count, settings.retained_variance, most
-        )
-    return fit_density(settings.family, features, rows, classes, groups, projection, settings.seed)
+        return projection_from_images(images, settings.retained_variance, most)
+    moments = moments_of(features, rows, _pilot(features)) if moments is None else moments
+    return projection_from_covariance(
+        moments.mean(), moments.covariance(), moments.count, settings.retained_variance, most
+    )
 
 
 def fit_descriptor(
@@ -98,6 +103,8 @@ def fit_descriptor(
     settings: DensitySettings,
 ) -> FittedDescriptor:
     """Fit the densities of a plan, and score every image that calibrates with the one that did not see it.
+
+    Nothing of an image enters the density that scores it, but for the number of components, which all folds share.
 
     Args:
         features: ``(N, D)`` float32, possibly a memory map.
@@ -114,9 +121,18 @@ def fit_descriptor(
     position = np.full(len(features), -1)
     position[unseen] = np.arange(len(unseen))
     scores: dict[ScoreKind, NDArray[np.float64]] = {kind: np.empty(len(unseen)) for kind in SCORE_KINDS}
+    parts = list(plan.parts())
+    projections = [
+        _projection(features, fit_on, settings, moments)
+        for (fit_on, _), moments in zip(parts, _moments_of_parts(features, plan), strict=True)
+    ]
+    # As many components in every fold: one that keeps them all has no error of reconstruction but rounding, and the
+    # scores of all folds are standardised together.
+    kept = min(projection.dim for projection in projections)
     folds = []
-    for (fit_on, scored), moments in zip(plan.parts(), _moments_of_parts(features, plan), strict=True):
-        folds.append(fit_rows(features, fit_on, classes, groups, settings, moments))
+    for (fit_on, scored), projection in zip(parts, projections, strict=True):
+        leading = projection.leading(kept)
+        folds.append(fit_density(settings.family, features, fit_on, classes, groups, leading, settings.seed))
         for kind, values in score_rows(folds[-1], features, scored, predicted).items():
             scores[kind][position[scored]] = values
     return FittedDescriptor(tuple(folds), scores)

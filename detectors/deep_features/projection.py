@@ -18,14 +18,14 @@ class Projection:
     Attributes:
         mean: ``(D,)`` float64.
         components: ``(D, k)`` float64 with orthonormal columns that float32 holds exactly.
+        variances: ``(k,)`` float64, variance along each component, the largest first.
         total_variance: Variance along all ``D`` components together.
-        left_variance: Variance along those that are not kept.
     """
 
     mean: NDArray[np.float64]
     components: NDArray[np.float64]
+    variances: NDArray[np.float64]
     total_variance: float
-    left_variance: float
 
     @property
     def dim(self) -> int:
@@ -38,7 +38,7 @@ class Projection:
 
         Rounded components are orthonormal to about 1e-7, which is nothing against a thousandth of the variance.
         """
-        return self.left_variance > PYTHAGORAS * self.total_variance
+        return bool(self.total_variance - self.variances.sum() > PYTHAGORAS * self.total_variance)
 
     def transform(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Coordinates ``(N, k)`` of features ``(N, D)``."""
@@ -58,8 +58,19 @@ class Projection:
         error: NDArray[np.float64] = np.einsum("nd,nd->n", residual, residual)
         return error
 
+    def leading(self, number: int) -> Projection:
+        """The projection onto the first components alone."""
+        return replace(
+            self,
+            components=np.ascontiguousarray(self.components[:, :number]),
+            variances=self.variances[:number],
+        )
+
     def rotated(self, rotation: NDArray[np.float64]) -> Projection:
-        """The projection onto the same space with its axes turned by an orthogonal ``(k, k)`` matrix."""
+        """The projection onto the same space with its axes turned by an orthogonal ``(k, k)`` matrix.
+
+        Variances stay those of the axes before; only their sum means something then.
+        """
         return replace(self, components=_as_stored(self.components @ rotation))
 
 
@@ -91,7 +102,7 @@ def projection_from_covariance(
     variances = np.maximum(variances[::-1], 0.0)
     kept = _kept(variances, count, retained, most)
     components = _as_stored(vectors[:, ::-1][:, :kept])
-    return Projection(mean, components, float(variances.sum()), float(variances[kept:].sum()))
+    return Projection(mean, components, variances[:kept], float(variances.sum()))
 
 
 def projection_from_images(
@@ -115,7 +126,7 @@ def projection_from_images(
     kept = _kept(variances, count, retained, most)
     lengths = np.sqrt(np.maximum(variances[:kept] * count, np.finfo(np.float64).tiny))
     components = centred.T @ (vectors[:, ::-1][:, :kept] / lengths)
-    return Projection(mean, _as_stored(components), float(variances.sum()), float(variances[kept:].sum()))
+    return Projection(mean, _as_stored(components), variances[:kept], float(variances.sum()))
 
 
 def _kept(variances: NDArray[np.float64], count: int, retained: float, most: int | None) -> int:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from detectors.calibration.standardise import FLOOR
@@ -117,7 +116,7 @@ class _DescriptorHead:
         self, writer: NodeWriter, folds: Sequence[DescriptorDensity], group: str, ungrouped: str | None
     ) -> None:
         self._writer, self._folds, self._group, self._ungrouped = writer, folds, group, ungrouped
-        self._dim = max(fold.projection.dim for fold in folds)
+        self._dim = folds[0].projection.dim  # that of every fold
         self._tied = folds[0].density.tied
 
     def read(self, features: str) -> str:
@@ -125,7 +124,7 @@ class _DescriptorHead:
         writer = self._writer
         means = np.stack([fold.projection.mean for fold in self._folds])
         pilot = means[0]
-        basis = np.stack([_padded(fold.projection.components, self._dim) for fold in self._folds])
+        basis = np.stack([fold.projection.components for fold in self._folds])
         # Components are float32 numbers: half the size in the file, and exact in double.
         components = writer.double(writer.constant("components", basis.astype(np.float32)))
         self._centred = writer.node("Sub", writer.double(features), writer.constant("mean", pilot))
@@ -136,11 +135,8 @@ class _DescriptorHead:
         self._components = components
         self._by_fold: dict[int, str] = {}
         if self._tied:
-            scales = np.zeros((len(self._folds), 1, self._dim))
-            for index, fold in enumerate(self._folds):
-                scales[index, 0, : fold.projection.dim] = np.diag(fold.density.whiteners[0, 0])
-            self._scales = scales
-            centres = np.stack([_padded(fold.density.means[:, 0], self._dim) for fold in self._folds])
+            self._scales = np.stack([np.diag(fold.density.whiteners[0, 0])[None] for fold in self._folds])
+            centres = np.stack([fold.density.means[:, 0] for fold in self._folds])
             self._centres = writer.double(writer.constant("centres", centres.astype(np.float32)))
         return self._deviances(0)
 
@@ -230,7 +226,7 @@ class _DescriptorHead:
         number, mixtures, dim = density.means.shape
         points = number * mixtures
         whiteners = density.whiteners.reshape(points, dim, dim)
-        joined = np.concatenate([_padded(w.T, self._dim).T for w in whiteners], axis=1)
+        joined = np.concatenate(list(whiteners), axis=1)
         centres = np.einsum("pk,pkj->pj", density.means.reshape(points, dim), whiteners)
         white = writer.node("MatMul", self._fold(self._coordinates, index), writer.constant(f"whiten{index}", joined))
         spread = writer.node("Reshape", white, writer.numbers(-1, points, dim))
@@ -267,8 +263,3 @@ class _DescriptorHead:
     def _fold(self, tensor: str, index: int) -> str:
         writer = self._writer
         return writer.node("Squeeze", writer.node("Gather", tensor, writer.numbers(index), axis=0), writer.numbers(0))
-
-
-def _padded(columns: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """The matrix with zero columns up to a width: folds may keep different numbers of components."""
-    return np.pad(columns, ((0, 0), (0, width - columns.shape[1])))
