@@ -24,7 +24,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models import resnet18
 
 from reference.datasets import DataSet, ImageSet, load
 from reference.poisoning import LabelRule, PoisonedSet, add_backdoor, class_zero, next_class, stamp
@@ -115,6 +114,8 @@ def build_model(data: str) -> nn.Module:
     if data == "cifar10":
         return ResNet20()
     if data == "cifar10x64":
+        from torchvision.models import resnet18  # imports the compiler, which leaves a folder behind
+
         model: nn.Module = resnet18(num_classes=10)
         return model
     return SCNN(image_size=8) if data == "digits" else SCNN()

@@ -68,7 +68,10 @@ class TestProjection:
         np.testing.assert_allclose(np.abs(projection.components), np.abs(pca.components_.T), atol=6e-8)
         np.testing.assert_allclose(np.abs(projection.transform(exact)), np.abs(pca.transform(exact)), atol=1e-6)
         back = pca.inverse_transform(pca.transform(exact))
-        np.testing.assert_allclose(projection.reconstruction_error(exact), ((exact - back) ** 2).sum(1), rtol=1e-6)
+        # Components are rounded to float32: to first order that costs a share of the squared length, not of the error.
+        lengths = ((exact - exact.mean(0)) ** 2).sum(1)
+        difference = projection.reconstruction_error(exact) - ((exact - back) ** 2).sum(1)
+        assert (np.abs(difference) < 3e-7 * lengths).all()
         np.testing.assert_array_equal(projection.components, projection.components.astype(np.float32))
 
     @given(
