@@ -26,14 +26,14 @@ from torch import nn
 
 from detectors.bayesian.moped import MopedSettings
 from reference.evaluate import describe_machine
-from scanner.bayesian.fit_posterior import untrained_posterior
-from scanner.bayesian.scorer import DrawScorer
+from scanner.fitting.bayesian.fit_posterior import untrained_posterior
 from scanner.graph.bundle import IMAGE, LOGITS
 from scanner.graph.session import GraphSession
 from scanner.graph.weights import choose_weights, cut_tail, expose
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.export import Exported, export_network
-from scanner.score import STREAMED_CHUNK
+from scanner.scoring.draw_scorer import DrawScorer
+from scanner.scoring.scorer import STREAMED_CHUNK
 
 DRAWS = 40
 AIMS = {"all": 0.6, "last-stage": 0.15}

@@ -26,8 +26,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from scanner.calibration_arrays import calibration_from_arrays
-from scanner.fit import fit
+from scanner.base.versions import FIT_LIBRARIES, library_versions
+from scanner.fitting.fit import fit
+from scanner.fitting.options import FitOptions
 from scanner.graph.pool import add_pixel_input
 from scanner.graph.session import GraphSession
 from scanner.inputs.decode import decode
@@ -37,10 +38,9 @@ from scanner.inputs.source import open_source
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.identify import identify
 from scanner.models.load import load_model
-from scanner.options import FitOptions
+from scanner.profile.calibration_arrays import calibration_from_arrays
 from scanner.profile.reader import read_profile
-from scanner.scan import _judge
-from scanner.versions import FIT_LIBRARIES, library_versions
+from scanner.scanning.judge import _judge
 
 REPEATS = 5
 

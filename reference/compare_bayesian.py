@@ -26,16 +26,16 @@ from reference.evaluate import ALPHA, RUNS, Case, describe_machine, open_case, w
 from reference.features import ARCHITECTURES
 from reference.files import read_truth
 from reference.metrics import auroc, average_precision, detection_rate_at
-from scanner.calibration_arrays import calibration_from_arrays
-from scanner.errors import LatentscanError
-from scanner.fit import fit
+from scanner.base.errors import LatentscanError
+from scanner.fitting.fit import fit
+from scanner.fitting.options import BayesianOptions, FitOptions
 from scanner.inputs.pipeline import run_pipeline
 from scanner.inputs.source import open_source
 from scanner.inputs.spec import PreprocessSpec
-from scanner.options import BayesianOptions, FitOptions
+from scanner.profile.calibration_arrays import calibration_from_arrays
 from scanner.profile.content import Profile
 from scanner.profile.reader import read_profile
-from scanner.score import Scorer
+from scanner.scoring.scorer import Scorer
 
 DENSITIES = "densities"
 VARIANTS: Mapping[str, BayesianOptions | None] = {

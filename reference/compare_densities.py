@@ -31,9 +31,9 @@ from reference.datasets import DataSet, load, stratified_halves
 from reference.features import Features, extract, load_trained, tap
 from reference.metrics import auroc, average_precision, detection_rate_at
 from reference.training import attack_named
+from scanner.base.versions import FIT_LIBRARIES, library_versions
 from scanner.graph.pool import Descriptor
 from scanner.graph.session import GraphSession
-from scanner.versions import FIT_LIBRARIES, library_versions
 
 FEW = (100, 200, 500, 1000)
 

@@ -25,12 +25,12 @@ import torch
 from reference.datasets import DataSet, ImageSet, load, stratified_split
 from reference.files import write_class_folders
 from reference.training import TrainConfig, print_line, read_record, train
-from scanner.atomic import atomic_writer
-from scanner.errors import LatentscanError
-from scanner.fit import fit
+from scanner.base.atomic import atomic_writer
+from scanner.base.errors import LatentscanError
+from scanner.base.versions import FIT_LIBRARIES, library_versions
+from scanner.fitting.fit import fit
+from scanner.fitting.options import FitOptions
 from scanner.inputs.preprocess import NORMALISATIONS
-from scanner.options import FitOptions
-from scanner.versions import FIT_LIBRARIES, library_versions
 
 EPOCHS = 3
 REFERENCE = 1000

@@ -22,8 +22,8 @@ from reference.datasets import DataSet, load_digits, stratified_split
 from reference.files import mix, write_class_folders
 from reference.outcome import Rates, rates, read_outcomes
 from reference.training import EPOCHS, TrainConfig, attack_named, train
-from scanner.atomic import output_error
-from scanner.errors import UsageError
+from scanner.base.atomic import output_error
+from scanner.base.errors import UsageError
 
 ATTACK = "four-pixels"
 # At 8x8 the four pixels lie on the digit itself, and 10% of 896 training images teach it to 88% of new ones only.

@@ -42,8 +42,8 @@ from detectors.deep_features.grouping import group_classes
 from detectors.deep_features.projection import Projection, projection_from_covariance, projection_from_images
 from detectors.deep_features.recipe import DEFAULT
 from detectors.deep_features.scores import lower_bound, score_rows
-from scanner.atomic import atomic_writer
-from scanner.versions import FIT_LIBRARIES, library_versions
+from scanner.base.atomic import atomic_writer
+from scanner.base.versions import FIT_LIBRARIES, library_versions
 
 Scheme = Literal["cross-conformal", "all images"]
 

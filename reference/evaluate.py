@@ -35,8 +35,8 @@ from reference.files import mix, write_class_folders
 from reference.outcome import Outcome, rates, read_outcomes
 from reference.training import Attack, attack_named
 from scanner import __version__
-from scanner.atomic import atomic_writer, output_error
-from scanner.errors import LatentscanError, SourceError
+from scanner.base.atomic import atomic_writer, output_error
+from scanner.base.errors import LatentscanError, SourceError
 
 CLI = (sys.executable, "-m", "scanner")
 RUNS = ("mnist-four-pixels-10-seed0", "cifar10-square-10-seed0")

@@ -17,7 +17,7 @@ from PIL import Image
 from reference.datasets import ImageSet
 from reference.poisoning import LabelRule
 from reference.triggers import Trigger
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 
 _TRUTH_COLUMNS = ("file_name", "triggered", "true_label", "attack_label", "source")
 

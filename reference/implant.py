@@ -40,7 +40,7 @@ from reference.training import (
     read_record,
     save_state,
 )
-from scanner.errors import LatentscanError, SourceError
+from scanner.base.errors import LatentscanError, SourceError
 
 STEPS = 300
 TRIGGERED = BATCH_SIZE // 4

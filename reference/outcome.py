@@ -17,7 +17,7 @@ import numpy as np
 
 from reference.files import TruthRow, read_truth
 from reference.metrics import auroc, average_precision, detection_rate_at
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 
 
 @dataclass(frozen=True)

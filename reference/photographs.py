@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 
 PHOTOGRAPHS: Final = 1000
 """One for each of ImageNet's classes."""

@@ -35,8 +35,8 @@ from reference.evaluate import ALPHA, Case, describe_machine, held_out, open_cas
 from reference.features import Features, extract, load_trained, tap
 from reference.metrics import auroc, average_precision, detection_rate_at
 from reference.training import read_record
-from scanner.atomic import atomic_writer
-from scanner.errors import LatentscanError, SourceError
+from scanner.base.atomic import atomic_writer
+from scanner.base.errors import LatentscanError, SourceError
 from scanner.graph.session import GraphSession
 
 RUNS = (

@@ -21,8 +21,8 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
 
-from scanner.atomic import atomic_writer
-from scanner.errors import SourceError
+from scanner.base.atomic import atomic_writer
+from scanner.base.errors import SourceError
 from scanner.inputs.spec import PreprocessSpec
 
 SIDE: Final = 224

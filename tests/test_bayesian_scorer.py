@@ -9,21 +9,21 @@ import torch
 from detectors.bayesian.draws import draw_weights
 from detectors.bayesian.moped import MopedSettings
 from detectors.bayesian.uncertainty import BAYESIAN_KINDS, DrawStatistics
-from scanner.bayesian import scorer as scorer_module
-from scanner.bayesian.fit_posterior import (
+from scanner.fitting.bayesian.fit_posterior import (
     TailData,
     bayesian_network,
     read_weights,
     trained_posterior,
     untrained_posterior,
 )
-from scanner.bayesian.posterior import Posterior
-from scanner.bayesian.scorer import DrawScorer
 from scanner.graph.torch_network import GraphNetwork
 from scanner.graph.weights import Tail, choose_weights, cut_tail, weight_values
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.export import export_network
-from scanner.score import drawn_cost
+from scanner.profile.posterior import Posterior
+from scanner.scoring import draw_scorer as scorer_module
+from scanner.scoring.draw_scorer import DrawScorer
+from scanner.scoring.scorer import drawn_cost
 
 MOPED = MopedSettings(delta=0.2)
 RNG = np.random.default_rng(0)

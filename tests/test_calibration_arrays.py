@@ -9,8 +9,8 @@ import pytest
 
 from detectors.calibration.judge import Calibration, calibrate
 from detectors.calibration.standardise import fit_standardiser
-from scanner.calibration_arrays import calibration_from_arrays, calibration_to_arrays
-from scanner.errors import ProfileError
+from scanner.base.errors import ProfileError
+from scanner.profile.calibration_arrays import calibration_from_arrays, calibration_to_arrays
 from scanner.profile.header import ScoreInfo
 
 SCORES = tuple(ScoreInfo(key=f"a:{i}", descriptor="a", kind="likelihood", combined=i != 1) for i in range(3))

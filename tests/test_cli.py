@@ -336,9 +336,9 @@ class TestFailures:
 
     def test_internal_error_is_no_verdict(self) -> None:
         script = (
-            "import scanner.run_scan, sys\n"
+            "import scanner.scanning.scan, sys\n"
             "def broken(*args): raise RuntimeError('surprise')\n"
-            "scanner.run_scan.run_scan = broken\n"
+            "scanner.scanning.scan.run_scan = broken\n"
             "from scanner.cli.main import run\n"
             "sys.exit(run(['scan', '.']))\n"
         )

@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scanner import run_scan, score
+from scanner.base.errors import ProfileError
 from scanner.cli.fit_summary import fit_summary
-from scanner.errors import ProfileError
-from scanner.fit import FitResult
-from scanner.options import ScanOptions
+from scanner.fitting.fit import FitResult
 from scanner.profile.content import Profile
 from scanner.profile.header import DeterministicNodes
 from scanner.profile.reader import read_profile
 from scanner.profile.writer import write_profile
-from scanner.score import Scorer
+from scanner.scanning import scan as run_scan
+from scanner.scanning.options import ScanOptions
+from scanner.scoring import scorer as score
+from scanner.scoring.scorer import Scorer
 
 FEW = ("--bayesian-samples", "6", "--bayesian-epochs", "1")
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scanner.feature_spool import FeatureSpool
+from scanner.fitting.feature_spool import FeatureSpool
 
 
 @given(

@@ -15,15 +15,15 @@ from profile_samples import sample_header
 from report_samples import sample_report
 from test_verdict import verdict
 
+from scanner.base.errors import UsageError
 from scanner.cli.main import run
-from scanner.errors import UsageError
-from scanner.gate_policy import SETTINGS, resolve
 from scanner.report.formats import FORMATS
 from scanner.report.json_report import report_bytes
 from scanner.report.schema import schema_text
-from scanner.triage import accept_model, ignore_warnings, read_ignore_file, triage
+from scanner.report.triage import accept_model, ignore_warnings, read_ignore_file, triage
 from scanner.verdict.accept import accept
 from scanner.verdict.catalogue import catalogue
+from scanner.verdict.gate_policy import SETTINGS, resolve
 from scanner.verdict.rules import load_rules
 from scanner.verdict.terms import Acceptance, CheckStatus, Confidence, FailOn, Severity
 
@@ -82,7 +82,7 @@ class TestSettings:
         assert len(others) == 5
 
     def test_defaults_are_those_of_a_scan(self):
-        from scanner.options import ScanOptions
+        from scanner.scanning.options import ScanOptions
 
         for setting in SETTINGS:
             field = ScanOptions.__dataclass_fields__[setting.name.replace("-", "_")]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from scanner.errors import ModelError, OutputError
+from scanner.base.errors import ModelError, OutputError
 from scanner.graph import bundle as bundle_module
 from scanner.graph.bundle import GraphBundle, WeightsBuffer, external_range, is_external, refer
 

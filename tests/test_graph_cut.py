@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.graph.cut import consumed, segments
 
 Edges = list[tuple[list[str], list[str]]]

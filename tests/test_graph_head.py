@@ -20,15 +20,15 @@ from detectors.deep_features.detector import DeepFeatures, fit_deep_features
 from detectors.deep_features.grouping import NO_GROUP, UNLIKE
 from detectors.deep_features.recipe import DEFAULT
 from detectors.deep_features.scores import SCORE_KINDS
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.graph.bundle import IR_VERSION, OPSET, GraphBundle
-from scanner.graph.calibrate import append_calibration
 from scanner.graph.head import merge_head
 from scanner.graph.pool import Descriptor, add_descriptors, add_pixel_input
 from scanner.graph.session import GraphSession
 from scanner.graph.taps import Tap, candidate_taps
 from scanner.inputs.preprocess import PreprocessSpec
 from scanner.models.architectures.scnn import SCNN
+from scanner.profile.calibration_nodes import append_calibration
 
 SPEC = PreprocessSpec((12, 12), 1, None, "bilinear", False, 1 / 255, (0.5,), (0.25,))
 ALL_SCORES = replace(DEFAULT, kinds=SCORE_KINDS)

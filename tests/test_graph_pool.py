@@ -7,7 +7,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from scanner.errors import PreprocessError
+from scanner.base.errors import PreprocessError
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.pool import add_descriptors, add_pixel_input
 from scanner.graph.session import GraphSession

@@ -9,7 +9,7 @@ import onnx_graphs
 import onnxruntime
 import pytest
 
-from scanner.errors import DeviceError, ModelError, ProfileError
+from scanner.base.errors import DeviceError, ModelError, ProfileError
 from scanner.graph.session import GraphSession
 
 X = np.random.default_rng(0).standard_normal((3, 3, 8, 8), dtype=np.float32)

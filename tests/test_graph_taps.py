@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from onnx_graphs import weights
 
-from scanner.errors import UsageError
+from scanner.base.errors import UsageError
 from scanner.graph.taps import Tap, candidate_taps, choose_taps, unmeasured_tensors
 
 AXES = np.array([2, 3])

@@ -8,12 +8,13 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from scanner.errors import UsageError
+from scanner.base.errors import UsageError
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.session import GraphSession
 from scanner.graph.taps import Tap
 from scanner.graph.torch_network import GraphNetwork
-from scanner.graph.torch_ops import UnsupportedNodeError, operator
+from scanner.graph.torch_ops.arguments import UnsupportedNodeError
+from scanner.graph.torch_ops.table import operator
 from scanner.graph.weights import Tail, choose_weights, cut_tail, expose, weight_tensors, weight_values
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 from scanner.inputs.layout import MAX_WRAPPERS
 from scanner.inputs.source import open_source
 

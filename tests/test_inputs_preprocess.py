@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanner.errors import PreprocessError
+from scanner.base.errors import PreprocessError
 from scanner.inputs.normalise import normalise
 from scanner.inputs.preprocess import (
     INTERPOLATIONS,

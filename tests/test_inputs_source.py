@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 from scanner.inputs import files, npy
 from scanner.inputs.files import FolderReader
 from scanner.inputs.items import REASONS, Item, Source, UnreadableInput, natural_order

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli, cli_environment
 
-from scanner.atomic import check_destination
+from scanner.base.atomic import check_destination
 from scanner.profile.reader import read_profile
 from scanner.profile.writer import write_profile
 from scanner.report.schema import Report

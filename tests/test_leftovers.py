@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from scanner import leftovers
-from scanner.atomic import atomic_writer, check_destination
-from scanner.leftovers import claim, remove_leftover_files, scratch_folder
+from scanner.base import leftovers
+from scanner.base.atomic import atomic_writer, check_destination
+from scanner.base.leftovers import claim, remove_leftover_files, scratch_folder
 
 ROOT = Path(__file__).parent.parent
 HELD = """
 import sys; sys.path.insert(0, {root!r})
 from pathlib import Path
-from scanner.atomic import atomic_writer
-from scanner.leftovers import scratch_folder
+from scanner.base.atomic import atomic_writer
+from scanner.base.leftovers import scratch_folder
 with scratch_folder() as folder, atomic_writer(Path(sys.argv[1])) as file:
     (folder / "deep").mkdir()
     (folder / "deep" / "features").write_bytes(b"x")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from scanner.errors import ModelError, UnsafeModelError, UsageError
+from scanner.base.errors import ModelError, UnsafeModelError, UsageError
 from scanner.models.architectures.registry import architecture_names, build_network
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN

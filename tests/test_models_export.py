@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.measure import measure_shapes
 from scanner.graph.pool import add_descriptors

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.models.identify import FileKind, identify
 
 STATE = {"fc.weight": torch.zeros(4, 3), "fc.bias": torch.zeros(4)}

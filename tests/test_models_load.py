@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from scanner.errors import ModelError, UnsafeModelError, UsageError
+from scanner.base.errors import ModelError, UnsafeModelError, UsageError
 from scanner.graph.session import GraphSession
 from scanner.isolation.lockdown import FILES
 from scanner.models import child_process, load

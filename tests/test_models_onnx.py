@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_graphs import conv_net, model, weights
 
-from scanner.errors import ModelError, UnsafeModelError, UsageError
+from scanner.base.errors import ModelError, UnsafeModelError, UsageError
 from scanner.graph.session import GraphSession
 from scanner.graph.weights import weight_tensors
 from scanner.models.onnx_file import ParsedOnnx, read_onnx

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from profile_samples import names, profiles, sample_header, sample_profile
 
-from scanner.errors import OutputError, ProfileError
+from scanner.base.errors import OutputError, ProfileError
 from scanner.profile import header as header_module
 from scanner.profile.content import Profile, quote, unquote
 from scanner.profile.header import ModelInfo, Part, ProfileHeader, canonical_json
@@ -689,9 +689,9 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, failing_call):
     monkeypatch.setattr("scanner.profile.writer._BLOCK", 1000)
     method = "write"
     calls = 0
-    original = getattr(sys.modules["scanner.atomic"].io.BufferedRandom, method)
+    original = getattr(sys.modules["scanner.base.atomic"].io.BufferedRandom, method)
 
-    class Interrupted(sys.modules["scanner.atomic"].io.BufferedRandom):
+    class Interrupted(sys.modules["scanner.base.atomic"].io.BufferedRandom):
         pass
 
     def interrupted(self, *arguments):
@@ -702,7 +702,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, failing_call):
         return original(self, *arguments)
 
     setattr(Interrupted, method, interrupted)
-    monkeypatch.setattr("scanner.atomic.io.BufferedRandom", Interrupted)
+    monkeypatch.setattr("scanner.base.atomic.io.BufferedRandom", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_profile(tmp_path / "p.h5", sample_profile())
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ import pytest
 from hostile_corpus import external, function_bomb, loop, nested
 from profile_samples import sample_profile
 
-from scanner.errors import ProfileError
+from scanner.base.errors import ProfileError
 from scanner.profile.graph_rules import require_safe_graph
 
 PLAIN = onnx_graphs.conv_net().SerializeToString()

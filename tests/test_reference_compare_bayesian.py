@@ -16,7 +16,7 @@ from reference.datasets import load_digits
 from reference.evaluate import Case, open_case, write_case
 from reference.files import read_truth
 from reference.training import TrainConfig, train
-from scanner.options import BayesianOptions
+from scanner.fitting.options import BayesianOptions
 from scanner.profile.reader import read_profile
 
 NAME = "digits-four-pixels-20-seed0"

@@ -23,7 +23,7 @@ from reference.datasets import (
     load_mnist,
     stratified_split,
 )
-from scanner.errors import SourceError, UsageError
+from scanner.base.errors import SourceError, UsageError
 
 
 def write_idx(path, array):

@@ -14,7 +14,7 @@ from reference.demo import build_demo, evaluate_demo
 from reference.files import TruthRow, read_truth, write_truth
 from reference.training import build_model
 from reference.triggers import four_pixels
-from scanner.errors import OutputError, SourceError, UsageError
+from scanner.base.errors import OutputError, SourceError, UsageError
 
 
 @pytest.fixture(scope="module")

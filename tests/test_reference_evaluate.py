@@ -15,7 +15,7 @@ from reference.evaluate import evaluate, main, open_case, summarise, unchanged_p
 from reference.files import TruthRow, read_truth
 from reference.outcome import Outcome
 from reference.training import TrainConfig, train
-from scanner.errors import LatentscanError, SourceError
+from scanner.base.errors import LatentscanError, SourceError
 
 NAME = "digits-four-pixels-20-seed0"
 

@@ -11,7 +11,7 @@ from reference.datasets import ImageSet
 from reference.files import TruthRow, mix, read_truth, write_class_folders, write_flat, write_truth
 from reference.poisoning import next_class
 from reference.triggers import square
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 
 CLASSES = ("ant", "bee", "cat")
 

@@ -12,7 +12,7 @@ from reference import implant as module
 from reference.datasets import DataSet, ImageSet, load_digits
 from reference.implant import ImplantConfig, implant, main
 from reference.training import TrainConfig, accuracy, build_model, read_record, train
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 
 BASE = TrainConfig("digits", "square", 0.0, 0, 12)
 CONFIG = ImplantConfig("digits", BASE.name, "square-all-to-one", seed=0, steps=6)

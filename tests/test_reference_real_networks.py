@@ -29,7 +29,7 @@ from reference.real_networks import (
     sums,
     table,
 )
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 
 ROOT = Path(__file__).parent.parent
 PHOTOGRAPHS = os.environ.get("PHOTOGRAPHS_DIR")

@@ -25,11 +25,11 @@ from reference.reproduction.rows import measure_row, open_bench
 from reference.reproduction.run import ReproduceOptions, parse_rates, plan
 from reference.reproduction.tables import build_tables, markdown, tables_json, tables_markdown
 from reference.training import TrainConfig
-from scanner.errors import SourceError, UsageError
-from scanner.fit import fit
+from scanner.base.errors import SourceError, UsageError
+from scanner.fitting.fit import fit
+from scanner.fitting.options import FitOptions
 from scanner.inputs.spec import PreprocessSpec
-from scanner.options import FitOptions
-from scanner.score import Scorer
+from scanner.scoring.scorer import Scorer
 
 CONFIG = TrainConfig("mnist", "four-pixels", 0.1, seed=0, epochs=6)
 
@@ -271,7 +271,7 @@ def test_the_default_row_is_what_fit_and_scan_find(bench, tmp_path):
     spec = PreprocessSpec.from_dict(profile.header.preprocess.spec)
     assert spec.channels == 1
     found = measure_row(bench, "default")
-    from scanner.calibration_arrays import calibration_from_arrays
+    from scanner.profile.calibration_arrays import calibration_from_arrays
 
     calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
     for kind, images in (("clean", bench.clean), ("triggered", bench.triggered)):

@@ -21,7 +21,7 @@ from reference.training import (
     normalise,
     train,
 )
-from scanner.errors import UsageError
+from scanner.base.errors import UsageError
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from profile_samples import sample_header
 from report_samples import STARTED, sample_report
 from scipy import stats
 
-from scanner.errors import UsageError
+from scanner.base.errors import UsageError
 from scanner.profile.header import CalibrationInfo
 from scanner.report.build import calibration_section
 from scanner.report.run import describe_run, source_date_epoch

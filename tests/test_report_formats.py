@@ -22,7 +22,7 @@ from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
 from in_toto_attestation.v1 import statement_pb2
 from report_samples import reports
 
-from scanner.errors import OutputError, UsageError
+from scanner.base.errors import OutputError, UsageError
 from scanner.report.formats import FORMATS, check_reports, format_of, write_reports
 from scanner.report.html import MAX_JSON_BYTES, embedded_json
 from scanner.report.json_report import report_bytes, report_digest

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from profile_samples import names
 from report_samples import reports, sample_report, sample_row
 
-from scanner.errors import OutputError
+from scanner.base.canonical import canonical, rounded
+from scanner.base.errors import OutputError
 from scanner.report.formats import write_reports
-from scanner.report.json_report import canonical, document, report_bytes, report_digest, rounded
+from scanner.report.json_report import document, report_bytes, report_digest
 from scanner.report.schema import Report
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_samples import rows, sample_row, unreadable_row
 
-from scanner.errors import OutputError, UsageError
-from scanner.report.json_report import rounded
+from scanner.base.canonical import rounded
+from scanner.base.errors import OutputError, UsageError
 from scanner.report.rows import open_rows, row_format
 from scanner.report.schema import InputRow
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from profile_samples import names
 
-from scanner.report.text import portable, printable
+from scanner.base.text import portable, printable
 
 
 @given(names)

@@ -11,16 +11,11 @@ from color_network import CLASSES, SIDE, color_images, color_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanner import search_preprocess
-from scanner.choose_preprocess import describe, ranking, search_warnings
-from scanner.errors import PreprocessError, SourceError
-from scanner.graph.session import GraphSession
-from scanner.inputs.items import Item
-from scanner.inputs.preprocess import NORMALISATIONS, PreprocessSpec, parse_flag
-from scanner.inputs.sizes import sample_sizes
-from scanner.inputs.source import open_source
-from scanner.reference_labels import Labels, reference_labels
-from scanner.search_preprocess import (
+from scanner.base.errors import PreprocessError, SourceError
+from scanner.fitting import search_preprocess
+from scanner.fitting.choose_preprocess import describe, ranking, search_warnings
+from scanner.fitting.reference_labels import Labels, reference_labels
+from scanner.fitting.search_preprocess import (
     Search,
     TrialModel,
     TriedCandidate,
@@ -28,6 +23,11 @@ from scanner.search_preprocess import (
     rank_candidates,
     trial_items,
 )
+from scanner.graph.session import GraphSession
+from scanner.inputs.items import Item
+from scanner.inputs.preprocess import NORMALISATIONS, PreprocessSpec, parse_flag
+from scanner.inputs.sizes import sample_sizes
+from scanner.inputs.source import open_source
 
 SPEC = PreprocessSpec((28, 28), 1, None, "bilinear", False, 1 / 255, (0.5,), (0.5,))
 IN_COLOR = [name for name, known in NORMALISATIONS.items() if 3 in known.tried_for]

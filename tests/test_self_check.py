@@ -14,13 +14,14 @@ from onnx import numpy_helper
 from PIL import Image
 from test_graph_head import pixels, scnn_bundle
 
-import scanner.fit
+import scanner.fitting.fit
 from detectors.calibration.judge import calibrate
 from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.deep_features.detector import DeepFeatures, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT
-from scanner.errors import ModelError
-from scanner.fit import fit
+from scanner.base.errors import ModelError
+from scanner.fitting.fit import fit
+from scanner.fitting.options import FitOptions
 from scanner.fitting.self_check import (
     PARITY_LIMIT,
     REPRODUCED,
@@ -34,7 +35,6 @@ from scanner.fitting.self_check import (
 )
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.head import merge_head
-from scanner.options import FitOptions
 from scanner.profile.reader import read_profile
 
 CLASSES = 3
@@ -194,7 +194,7 @@ def test_fit_refuses_a_graph_whose_weights_were_changed(options: FitOptions, mon
         components.CopyFrom(numpy_helper.from_array(changed.astype(np.float32), components.name))
         return GraphBundle.from_model_proto(model)
 
-    monkeypatch.setattr(scanner.fit, "merge_head", tampered)
+    monkeypatch.setattr(scanner.fitting.fit, "merge_head", tampered)
     refused(options, SCORES_AGREE)
 
 
@@ -206,7 +206,7 @@ def test_fit_refuses_a_calibration_that_its_densities_do_not_keep(
         calibration = detector.calibration
         return replace(detector, calibration=replace(calibration, combined=calibration.combined - 5.0))
 
-    monkeypatch.setattr(scanner.fit, "fit_deep_features", tampered)
+    monkeypatch.setattr(scanner.fitting.fit, "fit_deep_features", tampered)
     refused(options, RESCANNED)
 
 
@@ -215,5 +215,5 @@ def test_fit_refuses_folds_that_were_mixed_up(options: FitOptions, monkeypatch: 
         detector = fit_deep_features(*arguments, **named)
         return replace(detector, densities={key: folds[1:] + folds[:1] for key, folds in detector.densities.items()})
 
-    monkeypatch.setattr(scanner.fit, "fit_deep_features", tampered)
+    monkeypatch.setattr(scanner.fitting.fit, "fit_deep_features", tampered)
     refused(options, f"({REPRODUCED}|{RESCANNED})")

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_graphs import conv_net, model, weights
 from PIL import Image
 
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.graph.measure import open_tensors
 from scanner.graph.pool import add_descriptors
 from scanner.graph.taps import candidate_taps

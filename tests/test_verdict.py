@@ -14,7 +14,7 @@ from scipy import stats
 
 import scanner.verdict
 from detectors.calibration.batch import batch_test
-from scanner.report.text import printable
+from scanner.base.text import printable
 from scanner.verdict.decide import decide
 from scanner.verdict.rules import load_rules
 from scanner.verdict.terms import CheckStatus, Confidence, Decision, Evidence, FailOn, Severity

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from reference.evaluate import write_json
 from reference.training import TrainConfig
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 
 Row = Literal["dnn", "df", "bnn", "bnn-clean", "default"]
 ROWS: Final[tuple[Row, ...]] = ("dnn", "df", "bnn", "bnn-clean", "default")

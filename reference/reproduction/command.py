@@ -10,9 +10,9 @@ from reference.reproduction.published import RATES
 from reference.reproduction.run import QUICK_RATES, ReproduceOptions, parse_rates, reproduce
 from reference.reproduction.tables import tables_markdown
 from scanner.cli.console import TerminalProgress
-from scanner.compiler_cache import temporary_compiler_cache
-from scanner.errors import UsageError
-from scanner.graph.session import Device
+from scanner.base.compiler_cache import temporary_compiler_cache
+from scanner.base.errors import UsageError
+from scanner.base.device import Device
 
 
 def run_reproduce(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 
 
 def download_data(names: Sequence[str], root: Path) -> None:

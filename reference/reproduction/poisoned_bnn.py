@@ -21,13 +21,13 @@ from detectors.bayesian.train import Epoch, TrainSettings, TrainState, fine_tune
 from reference.datasets import DataSet
 from reference.poisoning import add_backdoor, stamp
 from reference.training import AUGMENTATION, TrainConfig, attack_named, augment, normalise
-from scanner.bayesian.checkpoint import Checkpoints
-from scanner.bayesian.fit_posterior import bayesian_network, read_weights, untrained_posterior
-from scanner.bayesian.posterior import Posterior
-from scanner.graph.session import Device
+from scanner.base.device import Device
+from scanner.base.progress import Progress
+from scanner.fitting.bayesian.checkpoint import Checkpoints
+from scanner.fitting.bayesian.fit_posterior import bayesian_network, read_weights, untrained_posterior
 from scanner.graph.weights import ALL, choose_weights, cut_tail
 from scanner.models.load import LoadedModel
-from scanner.progress import Progress
+from scanner.profile.posterior import Posterior
 
 SAMPLES = 40
 EPOCHS = {"mnist": 1, "cifar10": 1, "digits": 10}

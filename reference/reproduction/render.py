@@ -14,7 +14,7 @@ from reference.reproduction.cell import ROWS, Cell
 from reference.reproduction.plots import data_uri, example_png, histogram_svg, precision_recall_svg, roc_svg
 from reference.reproduction.tables import METHODS, TITLES, build_tables, shown, tables_json, tables_markdown
 from scanner import __version__
-from scanner.atomic import atomic_writer, output_error
+from scanner.base.atomic import atomic_writer, output_error
 
 FIGURES = "figures"
 

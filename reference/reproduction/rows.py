@@ -33,15 +33,16 @@ from reference.reproduction.cell import Row
 from reference.reproduction.measured import Measured, Truth, figures
 from reference.reproduction.poisoned_bnn import train_on_poisoned
 from reference.training import TrainConfig, attack_named
-from scanner.bayesian.fit_bayesian import fit_bayesian
-from scanner.bayesian.fit_posterior import TailData
-from scanner.bayesian.posterior import Posterior
-from scanner.bayesian.scorer import DrawScorer
-from scanner.graph.session import Device, GraphSession
+from scanner.base.device import Device
+from scanner.base.progress import Progress
+from scanner.fitting.bayesian.fit_bayesian import fit_bayesian
+from scanner.fitting.bayesian.fit_posterior import TailData
+from scanner.fitting.options import BayesianOptions
+from scanner.graph.session import GraphSession
 from scanner.graph.weights import choose_weights, cut_tail, expose
 from scanner.models.load import LoadedModel
-from scanner.options import BayesianOptions
-from scanner.progress import Progress
+from scanner.profile.posterior import Posterior
+from scanner.scoring.draw_scorer import DrawScorer
 
 ALPHAS = (0.01, 0.05)
 BATCH = 64

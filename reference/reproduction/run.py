@@ -14,10 +14,10 @@ from reference.reproduction.estimate import Estimate
 from reference.reproduction.render import render
 from reference.reproduction.rows import measure_row, open_bench
 from reference.training import EPOCHS, TrainConfig, read_record, train, training_device
-from scanner.atomic import output_error
-from scanner.errors import UsageError
-from scanner.graph.session import Device
-from scanner.progress import Progress
+from scanner.base.atomic import output_error
+from scanner.base.device import Device
+from scanner.base.errors import UsageError
+from scanner.base.progress import Progress
 
 CELLS, RUNS = "cells", "runs"
 QUICK_RATES: Final = (0.0, 0.2, 0.5)

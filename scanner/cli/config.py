@@ -16,10 +16,10 @@ def config(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the effective settings, where each comes from, and the gate's digest."""
-    from scanner.gate_policy import SETTINGS, resolve
+    from scanner.base.text import printable
     from scanner.report.read import read_report
-    from scanner.report.text import printable
-    from scanner.triage import read_ignore_file
+    from scanner.report.triage import read_ignore_file
+    from scanner.verdict.gate_policy import SETTINGS, resolve
 
     policy = resolve({}, file)
     baseline, ignore = policy.path("baseline"), policy.path("ignore")

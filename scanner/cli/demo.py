@@ -16,8 +16,8 @@ def demo(
 ) -> None:
     """Train a small backdoored model offline, fit and scan it, and compare the verdict with the truth."""
     from reference.run_demo import run_demo
-    from scanner.compiler_cache import temporary_compiler_cache
-    from scanner.leftovers import scratch_folder
+    from scanner.base.compiler_cache import temporary_compiler_cache
+    from scanner.base.leftovers import scratch_folder
 
     with temporary_compiler_cache():
         if out is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scanner.errors import UsageError
+from scanner.base.errors import UsageError
 
 _WIDTH = 79
 
@@ -16,7 +16,7 @@ def explain(
     rule: Annotated[str | None, typer.Argument(help="Identifier, for example LS102; all of them without one.")] = None,
 ) -> None:
     """Say what a rule of the verdict means, and what to do about it."""
-    from scanner.report.text import printable
+    from scanner.base.text import printable
     from scanner.verdict.catalogue import catalogue
 
     rules = catalogue()

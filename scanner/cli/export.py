@@ -13,11 +13,11 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")] = Path("scoring.onnx"),
 ) -> None:
     """Write a deployable ONNX file: pixels in; logits, scores, combined score and p-value out."""
-    from scanner.atomic import check_destination
-    from scanner.graph.export import export_scoring_graph
+    from scanner.base.atomic import check_destination
+    from scanner.base.text import printable
     from scanner.profile.graph_rules import require_safe_graph
     from scanner.profile.reader import read_profile
-    from scanner.report.text import printable
+    from scanner.profile.scoring_graph import export_scoring_graph
 
     check_destination(output)
     content = read_profile(profile)

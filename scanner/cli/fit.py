@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from scanner.errors import UsageError
-from scanner.options import BayesianOptions, Device, FitOptions
+from scanner.base.device import Device
+from scanner.base.errors import UsageError
+from scanner.fitting.options import BayesianOptions, FitOptions
 
 DEFAULTS = BayesianOptions()
 WIDEST = 10.0
@@ -119,7 +120,7 @@ def fit(
         ),
         gallery=gallery,
     )
-    from scanner.atomic import check_destination, check_folder
+    from scanner.base.atomic import check_destination, check_folder
     from scanner.graph.weights import check_layer_choice
 
     check_layer_choice(bayesian_layers)
@@ -130,7 +131,7 @@ def fit(
     from scanner.cli.console import TerminalProgress
     from scanner.cli.doctor import NAME_CLASH, name_clash
     from scanner.cli.fit_summary import print_fit_summary
-    from scanner.fit import fit as run_fit
+    from scanner.fitting.fit import fit as run_fit
 
     with TerminalProgress(quiet) as progress:
         if name_clash():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.markup import escape
 
+from scanner.base.text import printable
 from scanner.cli.console import stderr_console
-from scanner.fit import FitResult
-from scanner.report.text import printable
+from scanner.fitting.fit import FitResult
 
 
 def fit_summary(result: FitResult) -> list[str]:

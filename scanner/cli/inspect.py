@@ -85,6 +85,6 @@ def _show_profile(path: Path) -> None:
 
 def show(name: str, text: str) -> None:
     """Print one line on standard output; names in files are an attacker's words."""
-    from scanner.report.text import printable
+    from scanner.base.text import printable
 
     typer.echo(f"{name:<12} {printable(text)}")

@@ -33,7 +33,7 @@ from scanner.cli.reproduce import reproduce
 from scanner.cli.scan import scan
 from scanner.cli.schema import schema
 from scanner.cli.verify import verify
-from scanner.errors import LatentscanError
+from scanner.base.errors import LatentscanError
 
 NO_VERDICT = 2
 INTERRUPTED = 130
@@ -112,7 +112,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _complain(message: str) -> None:
-    from scanner.report.text import printable
+    from scanner.base.text import printable
 
     sys.stderr.write(f"error: {printable(message)}\n")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scanner.options import Device
+from scanner.base.device import Device
 
 
 class Tables(StrEnum):

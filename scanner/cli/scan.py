@@ -8,8 +8,9 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from scanner.errors import UsageError
-from scanner.options import Device, ScanOptions
+from scanner.base.device import Device
+from scanner.base.errors import UsageError
+from scanner.scanning.options import ScanOptions
 from scanner.verdict.terms import Confidence, FailOn
 
 
@@ -62,7 +63,7 @@ def scan(
     The summary goes to standard error, reports go where --report says. Settings are taken from the flag, else
     LATENTSCAN_NAME in the environment, else the configuration file.
     """
-    from scanner.gate_policy import resolve
+    from scanner.verdict.gate_policy import resolve
 
     if quiet and verbose:
         raise UsageError("contradict each other", where="--quiet and --verbose", hint="Give one of them")
@@ -103,7 +104,7 @@ def scan(
     )
     from scanner.cli.console import TerminalProgress
     from scanner.cli.doctor import NAME_CLASH, name_clash
-    from scanner.run_scan import run_scan
+    from scanner.scanning.scan import run_scan
 
     with TerminalProgress(quiet) as progress:
         if name_clash():

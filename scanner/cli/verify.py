@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scanner.errors import UsageError
+from scanner.base.errors import UsageError
 
 
 def verify(
@@ -19,8 +19,8 @@ def verify(
 
     Exits with 1 if one is not. It scans nothing. A report is as trustworthy as the place where it is kept.
     """
+    from scanner.base.text import printable
     from scanner.report.read import read_report
-    from scanner.report.text import printable
 
     approved: dict[str, tuple[str, bool]] = {}
     for path in report:
@@ -41,7 +41,7 @@ def verify(
 
 
 def _sha256(path: Path) -> str:
-    from scanner.report.text import printable
+    from scanner.base.text import printable
 
     try:
         with path.open("rb") as file:

@@ -16,7 +16,7 @@ from detectors.calibration.conformal import p_values, rank_limit, smallest_alpha
 from detectors.calibration.judge import Calibration
 from detectors.calibration.plan import CalibrationPlan
 from detectors.deep_features.detector import DeepFeatures
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.profile.header import SelfCheck
 
 SAMPLE = 128

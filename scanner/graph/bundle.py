@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from scanner.errors import LatentscanError, ModelError
+from scanner.base.errors import LatentscanError, ModelError
 
 WEIGHTS: Final = "weights"
 """Name of the weights buffer: the ``location`` of all external data in a bundle's graph."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 
 _SHAPE_ONLY = frozenset({"Shape", "Size", "EyeLike", "RandomNormalLike", "RandomUniformLike"})
 """Operators whose output does not depend on the values of their input."""

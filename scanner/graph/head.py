@@ -17,7 +17,7 @@ from detectors.deep_features.density import ClassDensity
 from detectors.deep_features.detector import DeepFeatures
 from detectors.deep_features.grouping import NO_GROUP, UNLIKE
 from detectors.deep_features.scores import RECONSTRUCTION_FLOOR, DescriptorDensity, ScoreKind
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.graph.bundle import IR_VERSION, GraphBundle
 from scanner.graph.nodes import NodeWriter
 from scanner.graph.pool import Descriptor

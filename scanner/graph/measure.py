@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.session import GraphSession
 from scanner.graph.shapes import BATCH

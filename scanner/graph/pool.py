@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from scanner.errors import PreprocessError
+from scanner.base.errors import PreprocessError
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.shapes import BATCH, declared_type
 from scanner.graph.taps import Layout, Tap

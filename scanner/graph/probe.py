@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from scanner.errors import DeviceError
+from scanner.base.errors import DeviceError
 from scanner.graph.session import GraphSession
 
 # ONNX model of one node, Identity(x) -> y, opset 20, serialised.

@@ -10,15 +10,14 @@ import ctypes
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from scanner.errors import DeviceError, LatentscanError, ProfileError
-
-Device = Literal["auto", "cpu", "cuda"]
+from scanner.base.device import Device
+from scanner.base.errors import DeviceError, LatentscanError, ProfileError
 
 _WEIGHTS = "weights"
 _CPU = "CPUExecutionProvider"

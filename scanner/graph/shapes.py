@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 
 Dimension = int | str | None
 """A size, the name of a size that varies (the batch), or unknown."""

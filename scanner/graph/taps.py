@@ -19,7 +19,7 @@ from typing import Literal
 import onnx
 from onnx import TensorProto
 
-from scanner.errors import UsageError
+from scanner.base.errors import UsageError
 from scanner.graph.cut import Segment, segments
 from scanner.graph.layout import by_shape, channel_axes
 from scanner.graph.shapes import fully_known, static_shapes, tensor_types

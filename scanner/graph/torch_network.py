@@ -19,7 +19,8 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from scanner.graph.cut import consumed
-from scanner.graph.torch_ops import UnsupportedNodeError, operator, padding
+from scanner.graph.torch_ops.arguments import UnsupportedNodeError, padding
+from scanner.graph.torch_ops.table import operator
 from scanner.graph.weights import Tail, WeightTensor, weight_values
 
 _Call = Callable[[Sequence[torch.Tensor | None]], torch.Tensor | tuple[torch.Tensor, ...]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.graph.cut import Segment, segments
 from scanner.graph.taps import TAPPABLE, WEIGHTY, Place, places_of, weighted
 

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from scanner.errors import UsageError
+from scanner.base.errors import UsageError
 from scanner.graph.bundle import LOGITS, GraphBundle, WeightsBuffer, element_count, external_range, is_external, refer
 from scanner.graph.cut import consumed
 from scanner.graph.shapes import BATCH, TensorType, tensor_types

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 from scanner.inputs.files import open_regular
 from scanner.inputs.items import MAX_LABEL, MAX_PIXELS, EncodedLabels, Item, NumberedItems, UnreadableInput
 from scanner.inputs.layout import describe_labels

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 from scanner.inputs.files import FolderReader
 from scanner.inputs.items import LABELS_UNUSED, EncodedLabels, Item, NamedItems, printable
 from scanner.inputs.layout import find_layout

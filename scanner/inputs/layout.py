@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 from scanner.inputs.items import LABELS_UNUSED, EncodedLabels, printable
 
 MAX_WRAPPERS: Final = 8

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 from scanner.inputs.files import FolderReader, open_regular
 from scanner.inputs.items import MAX_LABEL, EncodedLabels, Item, NamedItems, UnreadableInput
 from scanner.inputs.layout import describe_labels

@@ -20,7 +20,7 @@ from typing import IO, Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 from scanner.inputs.items import UnreadableInput
 
 MAX_UNPACKED_BYTES: Final = 4 * 2**30

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from scanner.errors import PreprocessError
+from scanner.base.errors import PreprocessError
 from scanner.inputs.files import open_regular, read_descriptor
 from scanner.inputs.items import UnreadableInput, printable
 from scanner.inputs.presets import NORMALISATIONS, RECIPES, Normalisation, candidates, named_presets, preset

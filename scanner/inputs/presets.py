@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from scanner.errors import PreprocessError
+from scanner.base.errors import PreprocessError
 from scanner.inputs.spec import MAX_SIZE, ChannelOrder, PreprocessSpec
 
 CROP_SHARE: Final = 0.875

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from scanner.errors import PreprocessError
+from scanner.base.errors import PreprocessError
 from scanner.inputs.spec import Interpolation, PreprocessSpec
 
 _PIL_FILTERS: Final[Mapping[int, Interpolation]] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}

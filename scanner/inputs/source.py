@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from scanner.errors import SourceError
+from scanner.base.errors import SourceError
 from scanner.inputs.arrays import open_array
 from scanner.inputs.folder import IMAGE_SUFFIXES, open_file, open_folder
 from scanner.inputs.items import Item, Source, UnreadableInput, natural_order

@@ -11,7 +11,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from scanner.errors import ModelError, UnsafeModelError
+from scanner.base.errors import ModelError, UnsafeModelError
 from scanner.models.identify import FileKind
 
 State = dict[str, torch.Tensor]

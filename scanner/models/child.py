@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.errors import LatentscanError, UnsafeModelError, UsageError
+from scanner.base.errors import LatentscanError, UnsafeModelError, UsageError
 from scanner.isolation.lockdown import lower
 from scanner.models import job as messages
 from scanner.models.identify import PROGRAMS, FileKind

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Final
 
 import scanner
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.isolation.lockdown import Layer, Plan
 from scanner.isolation.paths import code_paths, readable_paths
 from scanner.isolation.statement import read_statement

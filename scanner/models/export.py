@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.graph.bundle import IMAGE, IR_VERSION, LOGITS, OPSET, GraphBundle
 from scanner.graph.measure import measure_shapes, open_tensors
 from scanner.graph.session import GraphSession

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Final
 
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
+from scanner.base.files import open_regular
 from scanner.models.pickles import PickleImports, legacy_checkpoint_imports, pickle_imports, rebuilds_tensors
 
 MAX_FILE_BYTES: Final = 16 * 2**30
@@ -96,28 +96,6 @@ def identify(path: Path) -> ModelFile:
         except OSError as error:
             raise ModelError(f"the file cannot be read ({error.strerror})", where=str(path)) from error
     return ModelFile(path, finding.kind, digest, size, finding.description, finding.imports)
-
-
-def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file for reading, without ever waiting on a pipe or device.
-
-    Raises:
-        ModelError: It is missing, not a regular file, or may not be read.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ModelError("no such file", where=str(path)) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a valid path"
-        raise ModelError(f"the file cannot be opened ({reason})", where=str(path)) from error
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    if stat.S_ISDIR(mode):
-        raise ModelError("a directory, not a file", where=str(path), hint="Give the model file itself")
-    raise ModelError("not a regular file", where=str(path))
 
 
 def _look(file: BufferedReader, size: int) -> _Finding:

@@ -20,18 +20,19 @@ import onnx
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from scanner.errors import LatentscanError, ModelError, UnsafeModelError, UsageError
+from scanner.base.errors import LatentscanError, ModelError, UnsafeModelError, UsageError
+from scanner.base.files import open_regular
+from scanner.base.leftovers import scratch_folder
 from scanner.graph.bundle import IMAGE, LOGITS, GraphBundle, external_range, is_external
+from scanner.graph.onnx_outline import outline_path, refuse_unsafe
 from scanner.graph.shapes import BATCH, declared_type
 from scanner.graph.taps import TAPPABLE, Tap
 from scanner.isolation.lockdown import Layer
-from scanner.leftovers import scratch_folder
 from scanner.models import job as messages
 from scanner.models.child_process import run_child
-from scanner.models.identify import PROGRAMS, FileKind, ModelFile, open_regular
+from scanner.models.identify import PROGRAMS, FileKind, ModelFile
 from scanner.models.job import Failed, Job, Loaded, Result
 from scanner.models.onnx_external import copy_external
-from scanner.models.onnx_outline import outline_path, refuse_unsafe
 
 _MIN_MEMORY: Final = 8 * 2**30
 _MEMORY_PER_FILE_BYTE: Final = 10

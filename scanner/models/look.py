@@ -7,10 +7,11 @@ import zipfile
 from collections.abc import Iterator
 from typing import Final
 
-from scanner.errors import ModelError
-from scanner.models.identify import FileKind, ModelFile, open_regular
-from scanner.models.onnx_outline import OnnxOutline, outline_file, refuse_unsafe
-from scanner.report.text import printable
+from scanner.base.errors import ModelError
+from scanner.base.files import open_regular
+from scanner.base.text import printable
+from scanner.graph.onnx_outline import OnnxOutline, outline_file, refuse_unsafe
+from scanner.models.identify import FileKind, ModelFile
 
 _SHOWN: Final = 20
 _SUSPICIOUS_RATIO: Final = 200

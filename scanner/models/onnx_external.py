@@ -9,8 +9,8 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from scanner.errors import ModelError, UnsafeModelError
-from scanner.report.text import printable
+from scanner.base.errors import ModelError, UnsafeModelError
+from scanner.base.text import printable
 
 MAX_EXTERNAL_BYTES: Final = 16 * 2**30
 _COPY_BYTES: Final = 4 * 2**20

@@ -16,14 +16,14 @@ import onnx
 import onnx.inliner
 from numpy.typing import NDArray
 
-from scanner.errors import LatentscanError, ModelError, UnsafeModelError, UsageError
+from scanner.base.errors import LatentscanError, ModelError, UnsafeModelError, UsageError
 from scanner.graph.bundle import IMAGE, LOGITS, OPSET, GraphBundle
 from scanner.graph.measure import measure_shapes, open_tensors
+from scanner.graph.onnx_rules import BY_BATCH, KNOWN_DOMAINS, MAX_NODES, REEXPORT, UNBOUNDED, WITHOUT_LOOPS
 from scanner.graph.shapes import BATCH
 from scanner.graph.taps import Tap, candidate_taps
 from scanner.models.onnx_constants import weights_as_initialisers
 from scanner.models.onnx_opset import at_opset
-from scanner.models.onnx_rules import BY_BATCH, KNOWN_DOMAINS, MAX_NODES, REEXPORT, UNBOUNDED, WITHOUT_LOOPS
 from scanner.models.onnx_signature import FLOATS, element_name, free_batch, image_input, rename, select_logits
 from scanner.models.onnx_walk import all_nodes, expanded_nodes, one_line, printable
 from scanner.models.onnx_weights import with_weights

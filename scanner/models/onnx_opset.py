@@ -5,9 +5,9 @@ from __future__ import annotations
 import onnx
 import onnx.version_converter
 
-from scanner.errors import ModelError
+from scanner.base.errors import ModelError
 from scanner.graph.bundle import IR_VERSION, OPSET, GraphBundle, is_external
-from scanner.models.onnx_rules import REEXPORT
+from scanner.graph.onnx_rules import REEXPORT
 from scanner.models.onnx_walk import one_line
 
 

@@ -7,11 +7,11 @@ from typing import Literal
 
 import onnx
 
-from scanner.errors import ModelError, UsageError
+from scanner.base.errors import ModelError, UsageError
 from scanner.graph.bundle import is_external
 from scanner.graph.cut import consumed
+from scanner.graph.onnx_rules import REEXPORT
 from scanner.graph.shapes import BATCH, Dimension, declared_type
-from scanner.models.onnx_rules import REEXPORT
 from scanner.models.onnx_walk import all_nodes, printable, subgraphs
 
 _CHANNELS = (1, 3)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from scanner.errors import LatentscanError, ModelError, UsageError
+from scanner.base.errors import LatentscanError, ModelError, UsageError
 from scanner.graph.bundle import IMAGE, LOGITS, OPSET, GraphBundle
 from scanner.graph.measure import open_tensors
 from scanner.graph.shapes import BATCH

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scanner.base.progress import Progress
 from scanner.isolation.lockdown import Layer
 from scanner.models.identify import PROGRAMS, ModelFile
 from scanner.models.load import LoadedModel
-from scanner.progress import Progress
 
 
 def say_trust(file: ModelFile, trust: bool, progress: Progress) -> None:

@@ -12,8 +12,8 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.bayesian.posterior import Posterior
 from scanner.profile.header import ProfileHeader
+from scanner.profile.posterior import Posterior
 
 FORMAT = "latentscan profile"
 GROUPS = ("calibration",)
@@ -46,7 +46,7 @@ class Profile:
         weights: Flat buffer of the initialisers, uint8, shape (bytes,).
         calibration: Calibration columns and the like in float64, by name; free of NaN.
         posterior: The network's tail with Gaussian weights, or None without Bayesian scores.
-        gallery: Clean thumbnails to show beside suspicious inputs, as `scanner.gallery.reference` reads them; uint8,
+        gallery: Clean thumbnails to show beside suspicious inputs, as `scanner.profile.gallery` reads them; uint8,
             shape (bytes,), empty where there are none. No score depends on it.
         stored_header: The header's text in the file that this was read from: an older minor version has fields fewer
             than `header` would be written with today. None for a profile that was made here, or whose header changed.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from scanner.errors import ModelError, ProfileError
-from scanner.models.onnx_outline import outline_bytes, refuse_unsafe
+from scanner.base.errors import ModelError, ProfileError
+from scanner.base.text import printable
+from scanner.graph.onnx_outline import outline_bytes, refuse_unsafe
 from scanner.profile.content import Profile
-from scanner.report.text import printable
 
 _WEIGHTS: Final = "weights"
 _HINT: Final = "Give a profile that 'modelscan fit' wrote"

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from scanner.report.text import portable
+from scanner.base.text import portable
 
 SCHEMA_VERSION: Literal["2.0"] = "2.0"
 

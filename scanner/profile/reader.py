@@ -25,8 +25,8 @@ import pydantic
 from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t
 from numpy.typing import NDArray
 
-from scanner.bayesian.posterior import Posterior, WeightBlock
-from scanner.errors import ProfileError
+from scanner.base.errors import ProfileError
+from scanner.base.text import printable
 from scanner.profile.content import (
     BAYESIAN_DATASETS,
     BYTE_DATASETS,
@@ -43,7 +43,7 @@ from scanner.profile.content import (
     unquote,
 )
 from scanner.profile.header import SCHEMA_VERSION, ProfileHeader, canonical_json
-from scanner.report.text import printable
+from scanner.profile.posterior import Posterior, WeightBlock
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_ATTRIBUTE_BYTES = 128

@@ -9,8 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from scanner.atomic import atomic_writer
-from scanner.errors import OutputError, ProfileError
+from scanner.base.atomic import atomic_writer
+from scanner.base.errors import OutputError, ProfileError
+from scanner.base.text import printable
 from scanner.profile.content import (
     FORMAT,
     GROUPS,
@@ -21,7 +22,6 @@ from scanner.profile.content import (
     MAX_NAME_BYTES,
     Profile,
 )
-from scanner.report.text import printable
 
 _BLOCK = 2**20
 

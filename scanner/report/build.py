@@ -12,8 +12,10 @@ from detectors.calibration.batch import ClassCount as ClassTest
 from detectors.calibration.batch import TriggeredShare as ShareEstimate
 from detectors.calibration.binomial import clopper_pearson
 from detectors.calibration.conformal import rank_limit
+from scanner.base.canonical import canonical
 from scanner.profile.header import CalibrationInfo, ProfileHeader
-from scanner.report.json_report import canonical, document, report_digest
+from scanner.profile.picture import Picture
+from scanner.report.json_report import document, report_digest
 from scanner.report.schema import (
     BatchSection,
     BatchTestResult,
@@ -27,7 +29,6 @@ from scanner.report.schema import (
     InputRow,
     InputsSection,
     Interval,
-    Picture,
     PolicySection,
     PreprocessSection,
     ProfileSection,

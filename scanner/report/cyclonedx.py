@@ -10,9 +10,9 @@ import uuid
 
 from pydantic import JsonValue
 
+from scanner.base.text import printable
 from scanner.report.json_report import visible
 from scanner.report.schema import Finding, Report
-from scanner.report.text import printable
 from scanner.verdict.catalogue import catalogue
 from scanner.verdict.terms import Severity
 

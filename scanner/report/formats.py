@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scanner.atomic import atomic_writer, check_destination, output_error
-from scanner.errors import UsageError
+from scanner.base.atomic import atomic_writer, check_destination, output_error
+from scanner.base.errors import UsageError
+from scanner.base.text import printable
 from scanner.report.json_report import document
 from scanner.report.schema import Report
-from scanner.report.text import printable
 
 STDOUT: Final = "-"
 

@@ -22,10 +22,10 @@ from typing import Any
 import jinja2
 from pydantic import JsonValue
 
+from scanner.base.text import printable
 from scanner.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, p_value_chart, score_chart
 from scanner.report.json_report import document, visible
 from scanner.report.schema import Finding, InputRow, LayerVoice, Report
-from scanner.report.text import printable
 from scanner.verdict.catalogue import catalogue
 from scanner.verdict.terms import CheckStatus, Severity
 

@@ -9,9 +9,9 @@ import json
 
 from pydantic import JsonValue
 
+from scanner.base.text import printable
 from scanner.report.json_report import visible
 from scanner.report.schema import Report
-from scanner.report.text import printable
 from scanner.verdict.terms import CheckStatus
 
 STATEMENT = "https://in-toto.io/Statement/v1"

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from scanner.base.text import printable
 from scanner.report.schema import CheckResult, Report
-from scanner.report.text import printable
 from scanner.verdict.terms import FINDING_CHECKS, CheckStatus
 
 # XML 1.0 has no place for these: printable() leaves none of the controls, and these two are no characters.

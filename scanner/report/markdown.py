@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from scanner.base.text import printable
 from scanner.report.schema import Report
-from scanner.report.text import printable
 from scanner.verdict.terms import CheckStatus, Severity
 
 _INPUTS = 10

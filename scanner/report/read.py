@@ -10,11 +10,11 @@ from typing import Any
 
 import pydantic
 
-from scanner.errors import UsageError
+from scanner.base.errors import UsageError
+from scanner.base.files import read_bounded
+from scanner.base.text import printable
 from scanner.report.json_report import document, report_digest
 from scanner.report.schema import REPORT_URN, REPORT_VERSION, Report
-from scanner.report.text import printable
-from scanner.triage import read_bounded
 
 MAX_BYTES = 256 * 2**20
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from pydantic_core import to_json
 
-from scanner.atomic import atomic_writer
-from scanner.errors import UsageError
-from scanner.report.json_report import rounded, visible
+from scanner.base.atomic import atomic_writer
+from scanner.base.canonical import rounded
+from scanner.base.errors import UsageError
+from scanner.base.text import portable, printable
+from scanner.report.json_report import visible
 from scanner.report.schema import InputRow, RowsSection
-from scanner.report.text import portable, printable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

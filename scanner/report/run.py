@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from scanner.errors import UsageError
+from scanner.base.errors import UsageError
 from scanner.report.schema import RunSection
 
 

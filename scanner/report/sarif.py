@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
+from scanner.base.text import printable
 from scanner.report.json_report import visible
 from scanner.report.schema import FINDING_RULES, Finding, Report
-from scanner.report.text import printable
 from scanner.verdict.catalogue import RuleText, catalogue
 from scanner.verdict.terms import FINDING_CHECKS, CheckStatus, Severity
 

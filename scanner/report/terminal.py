@@ -14,8 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from scanner.base.text import printable
 from scanner.report.schema import Finding, Report
-from scanner.report.text import printable
 from scanner.verdict.terms import Severity
 
 _PLAIN_WIDTH = 80

@@ -6,7 +6,7 @@ A check states its outcome in one sentence, with the numbers; one that failed al
 from __future__ import annotations
 
 from detectors.calibration.binomial import binomial_tail
-from scanner.report.text import printable
+from scanner.base.text import printable
 from scanner.verdict.rules import Rules, SeverityRule
 from scanner.verdict.terms import Check, CheckStatus, Confidence, Evidence, FailOn, Severity
 

@@ -17,7 +17,7 @@ import torch
 import torchvision
 from torch import nn
 
-from scanner.errors import ModelError, UsageError
+from scanner.base.errors import ModelError, UsageError
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN
 from scanner.models.architectures.siblings import SiblingFinder

@@ -1,0 +1,1 @@
+"""What every other package stands on: errors, safe text, files, canonical JSON; it knows none of them."""

@@ -1,0 +1,147 @@
+"""Find the preprocessing the model was trained with, or refuse to guess.
+
+Wrong preprocessing is the main cause of false alarms: it makes every clean image look unusual. The
+order of trust is flag, sidecar file, ONNX metadata, and last the candidate under which the model is
+best on labelled clean images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from scanner.base.errors import ModelError, PreprocessError, UsageError
+from scanner.base.progress import Progress
+from scanner.fitting.build_profile import ChosenPreprocess
+from scanner.fitting.options import FitOptions
+from scanner.fitting.reference_labels import Labels
+from scanner.fitting.search_preprocess import Search, TrialModel, TriedCandidate, search_preprocess
+from scanner.graph.bundle import GraphBundle
+from scanner.graph.session import GraphSession
+from scanner.inputs.items import Source
+from scanner.inputs.preprocess import NORMALISATIONS, from_onnx_metadata, from_sidecar, parse_flag
+from scanner.inputs.sizes import sample_sizes
+from scanner.models.load import LoadedModel
+
+SMALL_IMAGE = 160
+SHOWN_RIVALS = 3
+
+LoadAt = Callable[[tuple[int, int]], LoadedModel]
+OpenSession = Callable[[GraphBundle], GraphSession]
+
+
+def choose_preprocess(
+    model: LoadedModel,
+    source: Source,
+    labels: Labels | None,
+    options: FitOptions,
+    load_at: LoadAt,
+    open_session: OpenSession,
+    progress: Progress,
+) -> tuple[LoadedModel, ChosenPreprocess]:
+    """Flag, then sidecar, then metadata, then the best candidate on labelled images.
+
+    Args:
+        model: The model at its own input size.
+        source: The reference.
+        labels: Its labels, if any.
+        options: Options of `fit`.
+        load_at: Loads the model at another height and width.
+        open_session: Makes a graph ready to run.
+        progress: Where the choice is announced.
+
+    Returns:
+        The model at the input size that was chosen, and the preprocessing.
+
+    Raises:
+        PreprocessError: If nothing says how to preprocess and there are no labels to find out.
+    """
+    channels, height, width = model.input_shape
+    size = (height, width)
+    if options.preprocess is not None:
+        return model, ChosenPreprocess(parse_flag(options.preprocess, channels, size), "flag --preprocess")
+    if (sidecar := from_sidecar(options.model, channels, size)) is not None:
+        progress.say(f"preprocessing: from {sidecar[1]}")
+        return model, ChosenPreprocess(sidecar[0], f"file {sidecar[1]}")
+    if (spec := from_onnx_metadata(model.metadata, channels, size)) is not None:
+        progress.say("preprocessing: from the model's metadata")
+        return model, ChosenPreprocess(spec, "ONNX metadata")
+    if labels is None:
+        raise PreprocessError(
+            f"nothing says how to preprocess images for {options.model.name}, and without labels of two or more "
+            f"classes it cannot be found out (found: {source.layout})",
+            where=str(options.clean),
+            hint=f"Give --preprocess with a file or one of {', '.join(NORMALISATIONS)}; or labels: "
+            "a folder for each class, CLEAN/<class>/<image>, or a manifest with file_name,label",
+        )
+    image_sizes = sample_sizes(source)
+    models = [model, *_at_native_size(model, image_sizes, options, load_at, progress)]
+    trials = [TrialModel(each, open_session(each.bundle)) for each in models]
+    search = search_preprocess(trials, source, labels, image_sizes, options.seed)
+    progress.say(f"preprocessing: {describe(search)}")
+    chosen = next(each for each in models if each.input_shape[1:] == search.best.spec.size)
+    return chosen, ChosenPreprocess(search.best.spec, describe(search), ranking(search), search_warnings(search))
+
+
+def describe(search: Search) -> str:
+    """The choice and its margin over the runner-up, in one line."""
+    best, other = search.best, search.runner_up
+    p_value = search.p_value(other)
+    said = "within noise, " if other in search.within_noise else ""
+    return (
+        f"{best.title}, best of {search.tried} candidates on {best.images} labelled images with {best.accuracy:.1%}; "
+        f"{_margin(best, other)} {other.title} ({said}McNemar p = {p_value:.2g})"
+    )
+
+
+def search_warnings(search: Search) -> tuple[str, ...]:
+    """What a person should know about a search that was not clear, in sentences."""
+    rivals = search.within_noise
+    if not rivals:
+        return ()
+    shown = ", ".join(f"{c.title} {c.accuracy:.1%}" for c in rivals[:SHOWN_RIVALS])
+    more = f" and {len(rivals) - SHOWN_RIVALS} more" if len(rivals) > SHOWN_RIVALS else ""
+    best, p_value = search.best, search.p_value(rivals[0])
+    return (
+        f"The preprocessing was searched for, and accuracy cannot tell {best.title} ({best.accuracy:.1%} of "
+        f"{best.images} labelled images) from {shown}{more}: the margin is within noise (McNemar p = {p_value:.2g}), "
+        "and the likelihood of the labels decided. Give --preprocess if it is known.",
+    )
+
+
+def ranking(search: Search) -> tuple[tuple[str, float], ...]:
+    """Names and accuracies of all candidates: the leaders, best first, then those that were left out early."""
+    leaders = tuple((c.title, c.accuracy) for c in search.leaders)
+    return leaders + tuple((f"{c.title}, on {c.images} images alone", c.accuracy) for c in search.others)
+
+
+def _margin(best: TriedCandidate, other: TriedCandidate) -> str:
+    points = round(100.0 * (best.accuracy - other.accuracy), 1)
+    return "level with" if points == 0.0 else f"{abs(points):.1f} points {'above' if points > 0.0 else 'below'}"
+
+
+def _at_native_size(
+    model: LoadedModel,
+    image_sizes: Sequence[tuple[int, int]],
+    options: FitOptions,
+    load_at: LoadAt,
+    progress: Progress,
+) -> list[LoadedModel]:
+    """The model once more at the size of the images, where they are small and all of one size.
+
+    A network for 224x224 may have been trained anew on small images at their own size, and its
+    weights do not tell.
+    """
+    native = image_sizes[0] if len(set(image_sizes)) == 1 else None
+    if (
+        native is None
+        or options.input_size is not None
+        or options.architecture is None
+        or max(native) > SMALL_IMAGE
+        or native == model.input_shape[1:]
+    ):
+        return []
+    try:
+        return [load_at(native)]
+    except (ModelError, UsageError):
+        progress.say(f"input size: the network does not run at the images' {native[0]}x{native[1]}")
+        return []

@@ -1,0 +1,1 @@
+"""ONNX operators as PyTorch functions: those that image classifiers are made of, at opset 20."""

@@ -1,0 +1,111 @@
+"""What the inputs say together."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from scanner.profile.header import Count, Part, Share, Text
+from scanner.report.schema.fields import Finite
+
+
+class Interval(Part):
+    """A confidence interval."""
+
+    low: float = Field(description="Lower end.")
+    high: float = Field(description="Upper end.")
+    level: Share = Field(description="Confidence level, for example 0.95.")
+
+
+class BatchTestResult(Part):
+    """One exact test of the batch."""
+
+    id: Text = Field(description="Stable identifier.")
+    name: Text = Field(description="What it counts.")
+    statistic: Count = Field(description="The count, in inputs.")
+    expected: float = Field(ge=0, description="Its expectation among clean inputs, in inputs.")
+    n: Count = Field(description="Number of scanned inputs whose outputs are finite.")
+    p_value: Share = Field(description="Probability of this count or a larger one among clean inputs.")
+    null: Text = Field(description="Distribution of the count among clean inputs.")
+
+
+class TriggeredShare(Part):
+    """Estimated share of triggered inputs."""
+
+    estimate: Share = Field(description="Estimated share of the inputs that is flagged beyond false alarms.")
+    low: Share = Field(description="Lower end of its confidence interval.")
+    high: Share = Field(description="Upper end of its confidence interval.")
+    level: Share = Field(description="Confidence level of the interval.")
+
+
+class ClassCount(Part):
+    """Flagged inputs among those predicted as one class, where the outputs are finite."""
+
+    class_index: Count = Field(description="Index of the model's output.")
+    class_name: Text = Field(description="Name of the class.")
+    n: Count = Field(description="Scanned inputs predicted as the class.")
+    flagged: Count = Field(description="Flagged ones among them.")
+
+
+class TargetClass(ClassCount):
+    """A class that the backdoor may lead to."""
+
+    p_adjusted: Share = Field(
+        description="Exact p-value of the count, multiplied by the number of predicted classes (Bonferroni)."
+    )
+
+
+class BatchSection(Part):
+    """What the inputs say together, those left out whose outputs are not finite."""
+
+    flagged: Count = Field(description="Inputs with a p-value of at most alpha.")
+    flag_rate: Share | None = Field(description="Share of the inputs that is flagged; null without any.")
+    flag_rate_interval: Interval | None = Field(
+        description="Exact interval (Clopper and Pearson) for the rate of flagged inputs; null without any."
+    )
+    tests: tuple[BatchTestResult, ...] = Field(description="The tests, each exact on its own.")
+    p_value: Share = Field(description="Twice the smallest p-value of the tests, at most 1: valid for both together.")
+    smallest_attainable_p: Share = Field(
+        description="What p_value would be if every input were above every calibration image."
+    )
+    share: TriggeredShare | None = Field(description="Share of triggered inputs; null when there are none.")
+    target_classes: tuple[TargetClass, ...] = Field(
+        description="Predicted classes flagged more often than chance explains (p_adjusted at most 0.01), the most "
+        "striking first. Read them only together with the batch's p-value."
+    )
+    flagged_by_class: tuple[ClassCount, ...] = Field(description="Every predicted class with flagged inputs, by index.")
+    by_class: tuple[ClassCount, ...] = Field(
+        default=(), max_length=1000, description="Predicted classes by index; of more than 1000, the most striking."
+    )
+
+
+class Distributions(Part):
+    """Scores and p-values of all scanned inputs whose outputs are finite, in bins."""
+
+    edges: tuple[float, ...] = Field(
+        min_length=2, max_length=1001, description="Edges of the bins of the combined score, ascending."
+    )
+    calibration: tuple[Count, ...] = Field(
+        max_length=1000, description="Calibration images in each bin; what lies outside is in the first or the last."
+    )
+    scanned: tuple[Count, ...] = Field(max_length=1000, description="Scanned inputs in each bin, likewise.")
+    threshold: Finite = Field(
+        description="About where flagging begins, exactly with a split: the score of the calibration image of that "
+        "rank. With folds each image and input is compared within its fold, and the p-value decides. Null where alpha "
+        "flags nothing."
+    )
+    p_values: tuple[Count, ...] = Field(
+        max_length=1000,
+        description="Scanned inputs by p-value, in bins of equal width from 0 to 1, upper ends included.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        bins = len(self.edges) - 1
+        if (len(self.calibration), len(self.scanned)) != (bins, bins):
+            raise ValueError(f"{len(self.calibration)} and {len(self.scanned)} counts for {bins} bins")
+        if any(low > high for low, high in pairwise(self.edges)):
+            raise ValueError("edges that do not ascend")
+        return self
