@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from detectors.bayesian.uncertainty import BayesianKind
-from detectors.deep_features.scores import ScoreKind
-
 BAYESIAN = "bayesian"
 BAYESIAN_UNTRAINED = "bayesian-untrained"
 
@@ -23,7 +20,7 @@ class ScoreName:
     """
 
     descriptor: str
-    kind: ScoreKind | BayesianKind
+    kind: str
 
     @property
     def key(self) -> str:
