@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from reference.demo import DemoPaths, build_demo, evaluate_demo
-from scanner.cli.main import run
 from scanner.base.errors import LatentscanError
+
+RunCommand = Callable[[list[str]], int]
 
 FOUND = 1
 
@@ -18,10 +20,11 @@ class DemoFailedError(LatentscanError):
     """A step of the demo did not end as it must."""
 
 
-def run_demo(out: Path, seed: int, *, keep: bool) -> None:
+def run_demo(run: RunCommand, out: Path, seed: int, *, keep: bool) -> None:
     """Build, fit, scan and compare.
 
     Args:
+        run: Runs one command line of the scanner and returns its exit code.
         out: Folder for all files.
         seed: Of training and sampling.
         keep: Whether the files stay, and are worth pointing at.
@@ -39,8 +42,8 @@ def run_demo(out: Path, seed: int, *, keep: bool) -> None:
     scan = [
         "scan", str(paths.inputs), "--profile", str(profile), "--report", str(report), "--rows", str(rows)
     ]  # fmt: skip
-    _command(fit, expected=0)
-    code = _command(scan, expected=FOUND)
+    _command(run, fit, expected=0)
+    code = _command(run, scan, expected=FOUND)
     _compare(paths, rows)
     _say(f"exit code of the scan: {code} (a verdict at or above --fail-on high)")
     if keep:
@@ -48,7 +51,7 @@ def run_demo(out: Path, seed: int, *, keep: bool) -> None:
     _say(f"took {time.monotonic() - started:.0f} s")
 
 
-def _command(arguments: list[str], expected: int) -> int:
+def _command(run: RunCommand, arguments: list[str], expected: int) -> int:
     _say("")
     _say(f"$ modelscan {shlex.join(arguments)}")
     code = run(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 
 def demo(
+    context: typer.Context,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the demo's files, new or empty; a temporary one by default.")
     ] = None,
@@ -18,10 +20,12 @@ def demo(
     from reference.run_demo import run_demo
     from scanner.base.compiler_cache import temporary_compiler_cache
     from scanner.base.leftovers import scratch_folder
+    from scanner.cli.run_command import run_command
 
+    run = partial(run_command, context.find_root().command)
     with temporary_compiler_cache():
         if out is not None:
-            run_demo(out, seed, keep=True)
+            run_demo(run, out, seed, keep=True)
             return
         with scratch_folder() as folder:
-            run_demo(folder / "demo", seed, keep=False)
+            run_demo(run, folder / "demo", seed, keep=False)

@@ -45,8 +45,21 @@ def reproduce(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
 ) -> None:
     """Train the paper's poisoned models and measure its tables 1, 2 and 3."""
-    from reference.reproduction.command import run_reproduce
+    from reference.reproduction.command import ReproduceRequest, run_reproduce
+    from scanner.cli.console import TerminalProgress
 
     names = ("mnist", "cifar10") if what is Tables.all else (what.value,)
-    wanted = ("digits",) if quick else names
-    run_reproduce(wanted, data, out, rates, seeds, epochs, device, resume=resume, quiet=quiet, download=download)
+    request = ReproduceRequest(
+        names=("digits",) if quick else names,
+        data=data,
+        out=out,
+        rates=rates,
+        seeds=seeds,
+        epochs=epochs,
+        device=device,
+        resume=resume,
+        download=download,
+    )
+    with TerminalProgress(quiet=quiet) as progress:
+        tables = run_reproduce(request, progress)
+    typer.echo(tables, nl=False)
