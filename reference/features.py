@@ -17,7 +17,7 @@ from scanner.graph.session import GraphSession
 from scanner.graph.taps import choose_taps
 from scanner.inputs.preprocess import PreprocessSpec
 from scanner.models.identify import identify
-from scanner.models.load import LoadedModel, load_model
+from scanner.models.load import LoadedModel, LoadOptions, load_model
 
 ARCHITECTURES = {"mnist": "scnn", "cifar10": "resnet20", "cifar10x64": "resnet18", "digits": "scnn"}
 CHUNK = 250
@@ -49,13 +49,7 @@ def load_trained(path: Path, data: DataSet, timeout: float = 600.0) -> LoadedMod
     """A network of :mod:`reference.training` as the product loads it: in a child process, as a graph."""
     height, width = data.test.images.shape[2:]
     return load_model(
-        identify(path),
-        architecture=ARCHITECTURES[data.name],
-        trust_code=False,
-        input_size=(height, width),
-        num_classes=None,
-        probe=None,
-        timeout=timeout,
+        identify(path), LoadOptions(architecture=ARCHITECTURES[data.name], input_size=(height, width), timeout=timeout)
     )
 
 

@@ -18,7 +18,7 @@ from detectors.calibration.plan import CalibrationPlan
 from scanner.base.errors import UsageError
 from scanner.fitting.bayesian import fit_bayesian as module
 from scanner.fitting.bayesian import train_posteriors
-from scanner.fitting.bayesian.fit_bayesian import BayesianFit, fit_bayesian, widest_delta
+from scanner.fitting.bayesian.fit_bayesian import BayesianFit, TailReference, fit_bayesian, widest_delta
 from scanner.fitting.bayesian.fit_posterior import TailData
 from scanner.fitting.bayesian.train_posteriors import PosteriorFitting
 from scanner.fitting.options import BayesianOptions
@@ -106,7 +106,7 @@ def test_no_image_is_scored_by_a_posterior_that_trained_on_it(monkeypatch: pytes
     monkeypatch.setattr(train_posteriors, "trained_posterior", watched_train)
     monkeypatch.setattr(PosteriorFitting, "_score", watched_score)
     data = blobs()
-    fit_bayesian(small_tail(), data, data.classes, cross(), OPTIONS, 0, "cpu", Listener())
+    fit_bayesian(TailReference(small_tail(), data, data.classes, cross()), OPTIONS, 0, "cpu", Listener())
     assert [len(rows) for rows in trained] == [90, 72, 72, 72, 72, 72]
     for seen, unseen in zip(trained[1:], scored, strict=True):
         assert not set(seen) & set(unseen)
@@ -114,7 +114,7 @@ def test_no_image_is_scored_by_a_posterior_that_trained_on_it(monkeypatch: pytes
 
     trained.clear(), scored.clear()
     split = CalibrationPlan("split", np.arange(90) % 3)
-    found = fit_bayesian(small_tail(), data, data.classes, split, OPTIONS, 0, "cpu", Listener())
+    found = fit_bayesian(TailReference(small_tail(), data, data.classes, split), OPTIONS, 0, "cpu", Listener())
     assert (len(trained), len(scored)) == (1, 1)
     assert not set(trained[0]) & set(scored[0])
     assert found.clean_scores.shape == (60, 4)
@@ -124,7 +124,7 @@ def test_no_image_is_scored_by_a_posterior_that_trained_on_it(monkeypatch: pytes
 def test_a_graph_that_cannot_be_trained_gets_an_untrained_posterior_and_says_so() -> None:
     foreign = helper.make_node("ThresholdedRelu", ["image"], ["hidden"], alpha=0.1)
     listener, data = Listener(), blobs()
-    found = fit_bayesian(small_tail(foreign), data, data.classes, cross(), OPTIONS, 0, "cpu", listener)
+    found = fit_bayesian(TailReference(small_tail(foreign), data, data.classes, cross()), OPTIONS, 0, "cpu", listener)
     assert found.info.posterior == "untrained"
     assert found.info.reason == "the graph cannot be trained: it has operator ThresholdedRelu"
     assert {name.descriptor for name in found.scores} == {"bayesian-untrained"}
@@ -139,7 +139,7 @@ def test_a_weight_that_two_nodes_share_is_trained_as_one() -> None:
         helper.make_node("MatMul", ["middle", "w"], ["logits"]),
     ]
     data, tail = blobs(), tail_of(nodes, "flat", SIZE, {"w": np.eye(SIZE, dtype=np.float32)})
-    found = fit_bayesian(tail, data, data.classes, cross(), OPTIONS, 0, "cpu", Listener())
+    found = fit_bayesian(TailReference(tail, data, data.classes, cross()), OPTIONS, 0, "cpu", Listener())
     assert found.info.posterior == "fine-tuned"
     assert [block.name for block in found.info.weights] == ["w"]
     assert (found.posterior.stds > 0).all()
@@ -148,7 +148,9 @@ def test_a_weight_that_two_nodes_share_is_trained_as_one() -> None:
 def fitted_in(folder: Path, data: TailData | None = None, listener: Listener | None = None, **options) -> BayesianFit:
     data = data or blobs()
     chosen = replace(OPTIONS, checkpoint=folder, **options)
-    return fit_bayesian(small_tail(), data, data.classes, cross(), chosen, 0, "cpu", listener or Listener())
+    return fit_bayesian(
+        TailReference(small_tail(), data, data.classes, cross()), chosen, 0, "cpu", listener or Listener()
+    )
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one_does(tmp_path: Path) -> None:
@@ -171,7 +173,8 @@ def stopped_at(monkeypatch: pytest.MonkeyPatch, deltas: set[float], epoch: int) 
     tried: list[float] = []
     train = train_posteriors.trained_posterior
 
-    def watched(*arguments, finished, **named):
+    def watched(*arguments):
+        training = arguments[5]
         layer = next(iter(arguments[1].layers.values()))
         delta = round(float((layer.weight_std.max() / layer.weight_mean.abs().max()).detach()), 3)
         tried.append(delta)
@@ -179,9 +182,9 @@ def stopped_at(monkeypatch: pytest.MonkeyPatch, deltas: set[float], epoch: int) 
         def stop(epoch_: Epoch, state: TrainState) -> None:
             if delta in deltas and len(arguments[4]) == 72 and epoch_.number == epoch:
                 raise AccuracyDroppedError(1.0, 0.9, epoch)
-            finished(epoch_, state)
+            training.finished(epoch_, state)
 
-        return train(*arguments, finished=stop, **named)
+        return train(*arguments[:5], replace(training, finished=stop))
 
     monkeypatch.setattr(train_posteriors, "trained_posterior", watched)
     return tried
@@ -216,7 +219,9 @@ def test_a_width_that_was_asked_for_is_not_replaced(monkeypatch: pytest.MonkeyPa
     stopped_at(monkeypatch, {0.5}, 1)
     data, listener = blobs(), Listener()
     with pytest.raises(UsageError, match=r"fine-tuning was stopped: clean accuracy fell.*Lower --bayesian-delta"):
-        fit_bayesian(small_tail(), data, data.classes, cross(), replace(OPTIONS, delta=0.5), 0, "cpu", listener)
+        fit_bayesian(
+            TailReference(small_tail(), data, data.classes, cross()), replace(OPTIONS, delta=0.5), 0, "cpu", listener
+        )
     assert not any("too wide" in line for line in listener.said)
 
 
@@ -230,7 +235,7 @@ def test_a_training_of_other_images_or_with_more_epochs_is_not_taken_for_this_on
 
 def untrained_reason(node: onnx.NodeProto) -> str:
     data = blobs()
-    found = fit_bayesian(small_tail(node), data, data.classes, cross(), OPTIONS, 0, "cpu", Listener())
+    found = fit_bayesian(TailReference(small_tail(node), data, data.classes, cross()), OPTIONS, 0, "cpu", Listener())
     assert found.info.posterior == "untrained"
     assert np.isfinite(found.clean_scores).all()
     assert found.info.reason is not None
@@ -300,7 +305,7 @@ def test_a_point_of_clean_accuracy_is_what_a_wider_posterior_may_cost(monkeypatc
 def test_the_stated_divergence_is_that_from_a_prior_of_the_chosen_width(prior_std: float) -> None:
     data, tail = blobs(), small_tail()
     options = replace(OPTIONS, prior_std=prior_std)
-    found = fit_bayesian(tail, data, data.classes, cross(), options, 0, "cpu", Listener())
+    found = fit_bayesian(TailReference(tail, data, data.classes, cross()), options, 0, "cpu", Listener())
     total = 0.0
     for value, mean, std in zip(
         weight_values(tail), found.posterior.means(), found.posterior.deviations(), strict=True
@@ -314,7 +319,8 @@ def test_the_stated_divergence_is_that_from_a_prior_of_the_chosen_width(prior_st
 def test_the_same_seed_gives_the_same_posterior_and_scores() -> None:
     data = blobs()
     first, again, other = (
-        fit_bayesian(small_tail(), data, data.classes, cross(), OPTIONS, seed, "cpu", Listener()) for seed in (1, 1, 2)
+        fit_bayesian(TailReference(small_tail(), data, data.classes, cross()), OPTIONS, seed, "cpu", Listener())
+        for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first.posterior.weights, again.posterior.weights)
     np.testing.assert_array_equal(first.posterior.stds, again.posterior.stds)

@@ -11,6 +11,7 @@ from detectors.bayesian.moped import MopedSettings
 from detectors.bayesian.uncertainty import BAYESIAN_KINDS, DrawStatistics
 from scanner.fitting.bayesian.fit_posterior import (
     TailData,
+    Training,
     bayesian_network,
     read_weights,
     trained_posterior,
@@ -113,7 +114,7 @@ def test_fine_tuning_moves_the_posterior_and_nothing_else(tail: Tail, posterior:
     )
     settings = TrainSettings(epochs=1, max_accuracy_drop=1.0, learning_rate=1e-2)
     rows = np.arange(len(IMAGES))
-    trained, epochs = trained_posterior(posterior, bayesian_network(tail, MOPED), tail, data, rows, settings)
+    trained, epochs = trained_posterior(posterior, bayesian_network(tail, MOPED), tail, data, rows, Training(settings))
     assert [epoch.number for epoch in epochs] == [1]
     assert trained.graph == posterior.graph
     moved = np.flatnonzero(trained.weights != posterior.weights)

@@ -13,8 +13,8 @@ from detectors.calibration.standardise import fit_standardiser
 from detectors.class_order import Assignment
 from detectors.deep_features.detector import DeepFeatures
 from detectors.deep_features.grouping import group_classes
-from scanner.fitting.build_profile import ReferenceSummary
 from scanner.fitting.fit_warnings import fit_warnings, usual_accuracy
+from scanner.fitting.reference_summary import ReferenceSummary
 
 
 def warnings_of(

@@ -19,7 +19,7 @@ from scanner.models import child_process, load
 from scanner.models.architectures.scnn import SCNN
 from scanner.models.identify import identify
 from scanner.models.job import Failed, Loaded, Result, TapMessage
-from scanner.models.load import LoadedModel, load_model
+from scanner.models.load import LoadedModel, LoadOptions, load_model
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def onnx_path(tmp_path: Path) -> Path:
     return path
 
 
-def loaded(path: Path, **options: object) -> LoadedModel:
-    return load_model(identify(path), **options)  # type: ignore[arg-type]
+def loaded(path: Path, probe: np.ndarray | None = None, **options: object) -> LoadedModel:
+    return load_model(identify(path), LoadOptions(**options), probe)  # type: ignore[arg-type]
 
 
 def test_state_dict(scnn: nn.Module, tmp_path: Path) -> None:
@@ -433,5 +433,5 @@ def test_trust_changes_nothing_for_files_of_weights(scnn: nn.Module, tmp_path: P
     torch.save({**scnn.state_dict(), "x": Payload(tmp_path / "canary")}, path)
     file = replace(identify(path), kind=load.FileKind.STATE_DICT)  # as if the static look had been fooled
     with pytest.raises(UnsafeModelError, match="restricted loader"):
-        load_model(file, architecture="scnn", trust=True)
+        load_model(file, LoadOptions(architecture="scnn", trust=True))
     assert not (tmp_path / "canary").exists()

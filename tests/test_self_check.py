@@ -14,7 +14,8 @@ from onnx import numpy_helper
 from PIL import Image
 from test_graph_head import pixels, scnn_bundle
 
-import scanner.fitting.fit
+import scanner.fitting.finish_graph
+import scanner.fitting.fit_detectors
 from detectors.calibration.judge import calibrate
 from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.deep_features.detector import DeepFeatures, fit_deep_features
@@ -194,7 +195,7 @@ def test_fit_refuses_a_graph_whose_weights_were_changed(options: FitOptions, mon
         components.CopyFrom(numpy_helper.from_array(changed.astype(np.float32), components.name))
         return GraphBundle.from_model_proto(model)
 
-    monkeypatch.setattr(scanner.fitting.fit, "merge_head", tampered)
+    monkeypatch.setattr(scanner.fitting.finish_graph, "merge_head", tampered)
     refused(options, SCORES_AGREE)
 
 
@@ -206,7 +207,7 @@ def test_fit_refuses_a_calibration_that_its_densities_do_not_keep(
         calibration = detector.calibration
         return replace(detector, calibration=replace(calibration, combined=calibration.combined - 5.0))
 
-    monkeypatch.setattr(scanner.fitting.fit, "fit_deep_features", tampered)
+    monkeypatch.setattr(scanner.fitting.fit_detectors, "fit_deep_features", tampered)
     refused(options, RESCANNED)
 
 
@@ -215,5 +216,5 @@ def test_fit_refuses_folds_that_were_mixed_up(options: FitOptions, monkeypatch: 
         detector = fit_deep_features(*arguments, **named)
         return replace(detector, densities={key: folds[1:] + folds[:1] for key, folds in detector.densities.items()})
 
-    monkeypatch.setattr(scanner.fitting.fit, "fit_deep_features", tampered)
+    monkeypatch.setattr(scanner.fitting.fit_detectors, "fit_deep_features", tampered)
     refused(options, f"({REPRODUCED}|{RESCANNED})")

@@ -35,7 +35,7 @@ from reference.reproduction.poisoned_bnn import train_on_poisoned
 from reference.training import TrainConfig, attack_named
 from scanner.base.device import Device
 from scanner.base.progress import Progress
-from scanner.fitting.bayesian.fit_bayesian import fit_bayesian
+from scanner.fitting.bayesian.fit_bayesian import TailReference, fit_bayesian
 from scanner.fitting.bayesian.fit_posterior import TailData
 from scanner.fitting.options import BayesianOptions
 from scanner.graph.session import GraphSession
@@ -249,7 +249,9 @@ def _bnn_clean(bench: Bench) -> tuple[Measured, dict[str, Any]]:
     data = TailData(flat, shapes, reference.labels, origin)
     plan = plan_calibration(reference.labels, bench.config.seed)
     quiet = _BarsOnly(bench.progress)
-    fitted = fit_bayesian(tail, data, reference.predicted, plan, options, bench.config.seed, bench.device, quiet)
+    fitted = fit_bayesian(
+        TailReference(tail, data, reference.predicted, plan), options, bench.config.seed, bench.device, quiet
+    )
     more = fitted.info.model_dump(mode="json", include={"posterior", "layers", "delta", "prior_std", "samples"})
     measured = _drawn(bench, fitted.posterior, inputs)
     return measured, {"score": "mutual information (BALD)", **more, "tensors": len(fitted.info.weights)}

@@ -38,19 +38,10 @@ def inspect(
     if not (layers or arch):
         return
     from scanner.graph.taps import choose_taps
-    from scanner.models.load import load_model
+    from scanner.models.load import LoadOptions, load_model
     from scanner.models.trust import absences
 
-    model = load_model(
-        found,
-        architecture=arch,
-        trust=False,
-        trust_code=False,
-        input_size=parse_size(input_size),
-        num_classes=None,
-        probe=None,
-        timeout=timeout,
-    )
+    model = load_model(found, LoadOptions(architecture=arch, input_size=parse_size(input_size), timeout=timeout))
     for note in (*model.notes, *absences(model.isolation)):
         show("note", note)
     show("input", f"{'x'.join(map(str, model.input_shape))} (channels x height x width), {model.num_classes} classes")

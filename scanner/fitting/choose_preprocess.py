@@ -7,17 +7,15 @@ best on labelled clean images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from scanner.base.errors import ModelError, PreprocessError, UsageError
 from scanner.base.progress import Progress
-from scanner.fitting.build_profile import ChosenPreprocess
+from scanner.fitting.open_files import load_at
 from scanner.fitting.options import FitOptions
-from scanner.fitting.reference_labels import Labels
 from scanner.fitting.search_preprocess import Search, TrialModel, TriedCandidate, search_preprocess
-from scanner.graph.bundle import GraphBundle
-from scanner.graph.session import GraphSession
-from scanner.inputs.items import Source
+from scanner.fitting.session import open_session
+from scanner.fitting.stages import ChosenPreprocess, OpenedFiles, Subject
 from scanner.inputs.preprocess import NORMALISATIONS, from_onnx_metadata, from_sidecar, parse_flag
 from scanner.inputs.sizes import sample_sizes
 from scanner.models.load import LoadedModel
@@ -25,46 +23,44 @@ from scanner.models.load import LoadedModel
 SMALL_IMAGE = 160
 SHOWN_RIVALS = 3
 
-LoadAt = Callable[[tuple[int, int]], LoadedModel]
-OpenSession = Callable[[GraphBundle], GraphSession]
 
-
-def choose_preprocess(
-    model: LoadedModel,
-    source: Source,
-    labels: Labels | None,
-    options: FitOptions,
-    load_at: LoadAt,
-    open_session: OpenSession,
-    progress: Progress,
-) -> tuple[LoadedModel, ChosenPreprocess]:
+def choose_preprocess(opened: OpenedFiles, options: FitOptions, progress: Progress) -> Subject:
     """Flag, then sidecar, then metadata, then the best candidate on labelled images.
 
     Args:
-        model: The model at its own input size.
-        source: The reference.
-        labels: Its labels, if any.
+        opened: The model at its own input size, and the reference.
         options: Options of `fit`.
-        load_at: Loads the model at another height and width.
-        open_session: Makes a graph ready to run.
         progress: Where the choice is announced.
 
     Returns:
-        The model at the input size that was chosen, and the preprocessing.
+        The model at the input size that was chosen, with its preprocessing.
 
     Raises:
         PreprocessError: If nothing says how to preprocess and there are no labels to find out.
     """
-    channels, height, width = model.input_shape
+    said = _said(opened, options, progress)
+    model, preprocess = _searched(opened, options, progress) if said is None else (opened.model, said)
+    return Subject(model, opened.source, opened.labels, preprocess)
+
+
+def _said(opened: OpenedFiles, options: FitOptions, progress: Progress) -> ChosenPreprocess | None:
+    """What a flag, a sidecar or the model's metadata say."""
+    channels, height, width = opened.model.input_shape
     size = (height, width)
     if options.preprocess is not None:
-        return model, ChosenPreprocess(parse_flag(options.preprocess, channels, size), "flag --preprocess")
+        return ChosenPreprocess(parse_flag(options.preprocess, channels, size), "flag --preprocess")
     if (sidecar := from_sidecar(options.model, channels, size)) is not None:
         progress.say(f"preprocessing: from {sidecar[1]}")
-        return model, ChosenPreprocess(sidecar[0], f"file {sidecar[1]}")
-    if (spec := from_onnx_metadata(model.metadata, channels, size)) is not None:
+        return ChosenPreprocess(sidecar[0], f"file {sidecar[1]}")
+    if (spec := from_onnx_metadata(opened.model.metadata, channels, size)) is not None:
         progress.say("preprocessing: from the model's metadata")
-        return model, ChosenPreprocess(spec, "ONNX metadata")
+        return ChosenPreprocess(spec, "ONNX metadata")
+    return None
+
+
+def _searched(opened: OpenedFiles, options: FitOptions, progress: Progress) -> tuple[LoadedModel, ChosenPreprocess]:
+    """The candidate under which the model is best on labelled images, and the model at its input size."""
+    source, labels = opened.source, opened.labels
     if labels is None:
         raise PreprocessError(
             f"nothing says how to preprocess images for {options.model.name}, and without labels of two or more "
@@ -74,8 +70,8 @@ def choose_preprocess(
             "a folder for each class, CLEAN/<class>/<image>, or a manifest with file_name,label",
         )
     image_sizes = sample_sizes(source)
-    models = [model, *_at_native_size(model, image_sizes, options, load_at, progress)]
-    trials = [TrialModel(each, open_session(each.bundle)) for each in models]
+    models = [opened.model, *_at_native_size(opened.model, image_sizes, options, progress)]
+    trials = [TrialModel(each, open_session(each.bundle, options)) for each in models]
     search = search_preprocess(trials, source, labels, image_sizes, options.seed)
     progress.say(f"preprocessing: {describe(search)}")
     chosen = next(each for each in models if each.input_shape[1:] == search.best.spec.size)
@@ -123,7 +119,6 @@ def _at_native_size(
     model: LoadedModel,
     image_sizes: Sequence[tuple[int, int]],
     options: FitOptions,
-    load_at: LoadAt,
     progress: Progress,
 ) -> list[LoadedModel]:
     """The model once more at the size of the images, where they are small and all of one size.
@@ -141,7 +136,7 @@ def _at_native_size(
     ):
         return []
     try:
-        return [load_at(native)]
+        return [load_at(model.file, options, native)]
     except (ModelError, UsageError):
         progress.say(f"input size: the network does not run at the images' {native[0]}x{native[1]}")
         return []

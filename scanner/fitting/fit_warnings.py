@@ -8,7 +8,7 @@ from detectors.calibration.binomial import binomial_tail
 from detectors.calibration.judge import Calibration
 from detectors.deep_features.detector import DeepFeatures
 from detectors.deep_features.grouping import MIN_CLASS_IMAGES
-from scanner.fitting.build_profile import ReferenceSummary
+from scanner.fitting.reference_summary import ReferenceSummary
 from scanner.fitting.search_preprocess import MIN_SKILL
 from scanner.profile.header import BayesianInfo
 
@@ -40,26 +40,7 @@ def fit_warnings(
         warnings.append(
             "The reference has no labels: the model's own predictions stood in for them, and clean accuracy is unknown."
         )
-    smallest = min(reference.per_class.values())
-    few = [name for name, count in reference.per_class.items() if count < FEW_PER_CLASS]
-    if few:
-        warnings.append(
-            f"{len(few)} classes have fewer than {FEW_PER_CLASS} reference images (the smallest has {smallest}): "
-            "their densities are rough."
-        )
-    shared = detector.groups.shared is not None
-    if shared:
-        warnings.append(
-            f"{int(detector.groups.own.sum())} of the model's {num_classes} classes have the {MIN_CLASS_IMAGES} "
-            "reference images that a density of their own needs: inputs predicted as another are compared with all "
-            "images at once, which sees less."
-        )
-    missing = num_classes - len(reference.per_class)
-    if missing and not shared:
-        warnings.append(
-            f"{missing} of the model's {num_classes} classes have no reference image: inputs predicted as one of them "
-            "are judged by the nearest class that has."
-        )
+    warnings += _class_warnings(reference, num_classes, detector)
     warnings += _accuracy_warnings(reference, num_classes)
     if calibration.size < FEW_FOR_ALPHA:
         warnings.append(
@@ -80,6 +61,32 @@ def fit_warnings(
         )
     if reference.unreadable:
         warnings.append(f"{reference.unreadable} reference images could not be read and were left out.")
+    return warnings
+
+
+def _class_warnings(reference: ReferenceSummary, num_classes: int, detector: DeepFeatures) -> list[str]:
+    """Classes with few images, or none."""
+    warnings = []
+    smallest = min(reference.per_class.values())
+    few = [name for name, count in reference.per_class.items() if count < FEW_PER_CLASS]
+    if few:
+        warnings.append(
+            f"{len(few)} classes have fewer than {FEW_PER_CLASS} reference images (the smallest has {smallest}): "
+            "their densities are rough."
+        )
+    shared = detector.groups.shared is not None
+    if shared:
+        warnings.append(
+            f"{int(detector.groups.own.sum())} of the model's {num_classes} classes have the {MIN_CLASS_IMAGES} "
+            "reference images that a density of their own needs: inputs predicted as another are compared with all "
+            "images at once, which sees less."
+        )
+    missing = num_classes - len(reference.per_class)
+    if missing and not shared:
+        warnings.append(
+            f"{missing} of the model's {num_classes} classes have no reference image: inputs predicted as one of them "
+            "are judged by the nearest class that has."
+        )
     return warnings
 
 

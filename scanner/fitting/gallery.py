@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scanner.fitting.options import FitOptions
+from scanner.fitting.session import open_session
+from scanner.fitting.stages import Reference, ScoringGraph, Subject
 from scanner.graph.session import GraphSession
 from scanner.inputs.items import Source
 from scanner.inputs.pipeline import run_pipeline
@@ -48,8 +51,7 @@ def build_gallery(
     session: GraphSession,
     source: Source,
     spec: PreprocessSpec,
-    rows: Sequence[int],
-    classes: Sequence[int],
+    label: Mapping[int, int],
     num_classes: int,
 ) -> ReferenceGallery:
     """Thumbnails and features of the chosen images.
@@ -58,8 +60,7 @@ def build_gallery(
         session: Session of the finished graph.
         source: The reference.
         spec: How to decode an image.
-        rows: Positions in the source.
-        classes: The class of each.
+        label: The class of each, by its position in the source.
         num_classes: Number of classes.
     """
     with_features = 2 * num_classes <= MAX_FEATURES
@@ -67,9 +68,8 @@ def build_gallery(
     def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
         return {**session.run({"pixels": pixels}, FEATURES), "pixels": pixels}
 
-    label = dict(zip(rows, classes, strict=True))
     images = []
-    items = [source.items[row] for row in rows]
+    items = [source.items[row] for row in label]
     for batch in run_pipeline(source, spec, run, batch_size=_BATCH, items=items):
         for position, which in enumerate(batch.readable.tolist()):
             item, digest = batch.items[which], batch.digests[which]
@@ -86,3 +86,16 @@ def build_gallery(
                 )
             )
     return ReferenceGallery(images=tuple(images))
+
+
+def keep_gallery(
+    subject: Subject, reference: Reference, scoring: ScoringGraph, options: FitOptions
+) -> NDArray[np.uint8]:
+    """A few clean thumbnails of each class, for showing beside suspicious inputs; empty where none are wanted."""
+    if not options.gallery:
+        return np.zeros(0, np.uint8)
+    num_classes, classes, features = subject.model.num_classes, reference.classes, reference.features
+    kept = choose_rows(classes, features.predicted, num_classes)
+    label = dict(zip(features.rows[kept].tolist(), classes[kept].tolist(), strict=True))
+    session = open_session(scoring.graph, options)
+    return build_gallery(session, subject.source, subject.spec, label, num_classes).to_bytes()

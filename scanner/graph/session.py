@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scanner.base.device import Device
 from scanner.base.errors import DeviceError, LatentscanError, ProfileError
 
+SMALL_PIXELS = 64 * 64
 _WEIGHTS = "weights"
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -30,6 +31,11 @@ _CUDA_OPTIONS = {
     # DEFAULT has meant cuDNN's slow fallback since ONNX Runtime 1.20.
     "cudnn_conv_algo_search": "HEURISTIC",
 }
+
+
+def images_per_run(size: tuple[int, int]) -> int:
+    """Images of a height and width to run at once: enough to keep a core busy on small ones, little memory on large."""
+    return 64 if size[0] * size[1] <= SMALL_PIXELS else 8
 
 
 class GraphSession:

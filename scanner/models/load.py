@@ -93,28 +93,36 @@ class LoadedModel:
     ran_file: bool = False
 
 
-def load_model(
-    file: ModelFile,
-    *,
-    architecture: str | None = None,
-    trust: bool = False,
-    trust_code: bool = False,
-    input_size: tuple[int, int] | None = None,
-    num_classes: int | None = None,
-    probe: NDArray[np.float32] | None = None,
-    timeout: float = 600.0,
-) -> LoadedModel:
-    """Load an identified file.
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model file is loaded.
 
-    Args:
-        file: From :func:`scanner.models.identify.identify`.
+    Attributes:
         architecture: For files of weights: a name, or ``file.py:callable`` with ``trust_code``.
         trust: Whether a file whose loading runs code from it may be loaded all the same.
         trust_code: Whether ``architecture`` may name Python code to run.
         input_size: Height and width, where the file leaves them open.
         num_classes: To check against the file.
-        probe: A few normalised images (N, C, H, W) on which parity is measured; noise by default.
         timeout: Seconds, on the clock.
+    """
+
+    architecture: str | None = None
+    trust: bool = False
+    trust_code: bool = False
+    input_size: tuple[int, int] | None = None
+    num_classes: int | None = None
+    timeout: float = 600.0
+
+
+def load_model(
+    file: ModelFile, options: LoadOptions = LoadOptions(), probe: NDArray[np.float32] | None = None
+) -> LoadedModel:
+    """Load an identified file.
+
+    Args:
+        file: From :func:`scanner.models.identify.identify`.
+        options: How to load it.
+        probe: A few normalised images (N, C, H, W) on which parity is measured; noise by default.
 
     Raises:
         UnsafeModelError: Loading the file would run code from it, or leave its folder.
@@ -122,8 +130,9 @@ def load_model(
             it crashed or took too long.
         UsageError: The options contradict the file.
     """
-    _refuse(file, trust)
-    if file.kind is not FileKind.SAFETENSORS and file.kind is not FileKind.STATE_DICT and architecture is not None:
+    _refuse(file, options.trust)
+    only_weights = file.kind in (FileKind.SAFETENSORS, FileKind.STATE_DICT)
+    if not only_weights and options.architecture is not None:
         raise UsageError(f"{_WITH_NETWORK[file.kind]} contains its network", where="--arch", hint="Leave --arch out")
     with scratch_folder() as work:
         size = _copy(file, work)
@@ -131,18 +140,20 @@ def load_model(
             np.save(work / messages.PROBE_FILE, np.ascontiguousarray(probe, dtype=np.float32), allow_pickle=False)
         job = Job(
             kind=file.kind,
-            architecture=_absolute(architecture),
-            trust=trust,
-            trust_code=trust_code,
-            input_size=input_size,
-            num_classes=num_classes,
+            architecture=_absolute(options.architecture),
+            trust=options.trust,
+            trust_code=options.trust_code,
+            input_size=options.input_size,
+            num_classes=options.num_classes,
             has_probe=probe is not None,
             memory=max(_MIN_MEMORY, _MEMORY_PER_FILE_BYTE * size),
-            seconds=int(timeout * _MAX_THREADS) + 10,
+            seconds=int(options.timeout * _MAX_THREADS) + 10,
             threads=min(_MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1),
         )
-        isolation = run_child(job, work, timeout, where=str(file.path))
-        return replace(_collect(file, work, job.memory), isolation=isolation, ran_file=trust and file.kind in PROGRAMS)
+        isolation = run_child(job, work, options.timeout, where=str(file.path))
+        return replace(
+            _collect(file, work, job.memory), isolation=isolation, ran_file=options.trust and file.kind in PROGRAMS
+        )
 
 
 def _refuse(file: ModelFile, trust: bool) -> None:

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from detectors.bayesian.draws import draws_digest
 from scanner.base.device import Device
 from scanner.base.errors import ProfileError
-from scanner.graph.session import GraphSession
+from scanner.graph.session import GraphSession, images_per_run
 from scanner.inputs.spec import PreprocessSpec
 from scanner.profile.content import Profile
 from scanner.scoring.draw_scorer import DrawScorer
 
 OUTPUTS = ("logits", "scores", "class_evidence")
-SMALL_PIXELS = 64 * 64
 STREAMED_CHUNK = 128
 _TIMED_DRAWS = 2
 
@@ -46,7 +45,7 @@ class Scorer:
         self.provider = self._session.provider
         spec = PreprocessSpec.from_dict(profile.header.preprocess.spec)
         self._shape = (*spec.size, spec.channels)
-        self.batch_size = 64 if self._shape[0] * self._shape[1] <= SMALL_PIXELS else 8
+        self.batch_size = images_per_run(spec.size)
         self._posterior, self._draws = profile.posterior, None
         self._outputs: tuple[str, ...] = OUTPUTS
         self.chunk = self.batch_size

@@ -74,23 +74,30 @@ class BayesianFit:
     enters: NDArray[np.bool_]
 
 
-def fit_bayesian(
-    tail: Tail,
-    data: TailData,
-    predicted: NDArray[np.int64],
-    plan: CalibrationPlan,
-    options: BayesianOptions,
-    seed: int,
-    device: Device,
-    progress: Progress,
-) -> BayesianFit:
-    """Fit the posterior and score the reference by posteriors that did not see the image.
+@dataclass(frozen=True, eq=False)
+class TailReference:
+    """A tail, and what it is fitted to.
 
-    Args:
+    Attributes:
         tail: The network's tail.
         data: The reference as the tail sees it, with the classes to train on.
         predicted: ``(N,)`` class the network predicts.
         plan: Roles of the images.
+    """
+
+    tail: Tail
+    data: TailData
+    predicted: NDArray[np.int64]
+    plan: CalibrationPlan
+
+
+def fit_bayesian(
+    seen: TailReference, options: BayesianOptions, seed: int, device: Device, progress: Progress
+) -> BayesianFit:
+    """Fit the posterior and score the reference by posteriors that did not see the image.
+
+    Args:
+        seen: The tail, and the reference as it sees it.
         options: Layers, draws, widths, epochs, checkpoints.
         seed: Seed of training and draws.
         device: For training and for the draws.
@@ -99,6 +106,7 @@ def fit_bayesian(
     Raises:
         UsageError: If fine-tuning costs the network its accuracy, or a checkpoint does not belong here.
     """
+    tail, data, plan = seen.tail, seen.data, seen.plan
     if options.delta is not None:
         deltas: tuple[float, ...] = (options.delta,)
     else:
@@ -112,26 +120,40 @@ def fit_bayesian(
     else:
         progress.say(f"bayesian: untrained posterior ({reason})")
         delta, outcome = deltas[0], fitting.untrained(deltas[0])
-    unseen = plan.unseen()
-    info = BayesianInfo(
-        posterior="fine-tuned" if reason is None else "untrained",
-        reason=reason,
-        layers=options.layers,
-        weights=tuple(GaussianWeights(name=b.name, offset=b.offset, shape=b.shape) for b in outcome.posterior.blocks),
-        deterministic=_deterministic(tail),
-        inputs=outcome.posterior.inputs,
-        samples=options.samples,
-        seed=seed,
-        draws_digest=draws_digest(outcome.posterior.means(), outcome.posterior.deviations(), seed),
-        delta=delta,
-        prior_std=options.prior_std,
-        training=json.loads(json.dumps(outcome.training)),
-        clean_accuracy=float(outcome.correct.mean()),
-        network_accuracy=float((predicted[unseen] == data.classes[unseen]).mean()),
-    )
+    info = _info(seen, options, seed, _Chosen(delta, outcome, reason))
     names = tuple(ScoreName(info.descriptor, kind) for kind in BAYESIAN_KINDS)
     enters = np.array([kind == COMBINED_KIND for kind in BAYESIAN_KINDS])
     return BayesianFit(outcome.posterior, info, names, outcome.scores, enters)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The width, what came of it, and why it is not trained where it is not."""
+
+    delta: float
+    outcome: Outcome
+    reason: str | None
+
+
+def _info(seen: TailReference, options: BayesianOptions, seed: int, chosen: _Chosen) -> BayesianInfo:
+    outcome, unseen = chosen.outcome, seen.plan.unseen()
+    posterior = outcome.posterior
+    return BayesianInfo(
+        posterior="fine-tuned" if chosen.reason is None else "untrained",
+        reason=chosen.reason,
+        layers=options.layers,
+        weights=tuple(GaussianWeights(name=b.name, offset=b.offset, shape=b.shape) for b in posterior.blocks),
+        deterministic=_deterministic(seen.tail),
+        inputs=posterior.inputs,
+        samples=options.samples,
+        seed=seed,
+        draws_digest=draws_digest(posterior.means(), posterior.deviations(), seed),
+        delta=chosen.delta,
+        prior_std=options.prior_std,
+        training=json.loads(json.dumps(outcome.training)),
+        clean_accuracy=float(outcome.correct.mean()),
+        network_accuracy=float((seen.predicted[unseen] == seen.data.classes[unseen]).mean()),
+    )
 
 
 def widest_delta(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -77,17 +77,30 @@ def bayesian_network(tail: Tail, settings: MopedSettings) -> GraphNetwork:
     return network
 
 
+@dataclass(frozen=True)
+class Training:
+    """How a posterior is trained.
+
+    Attributes:
+        settings: How.
+        device: Where.
+        state: Where an interrupted run stopped.
+        finished: Called after each epoch.
+    """
+
+    settings: TrainSettings
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    state: TrainState | None = None
+    finished: Callable[[Epoch, TrainState], None] = lambda _epoch, _state: None
+
+
 def trained_posterior(
     initial: Posterior,
     network: GraphNetwork,
     tail: Tail,
     data: TailData,
     rows: NDArray[np.int64],
-    settings: TrainSettings,
-    *,
-    device: torch.device | None = None,
-    state: TrainState | None = None,
-    finished: Callable[[Epoch, TrainState], None] = lambda _epoch, _state: None,
+    training: Training,
 ) -> tuple[Posterior, tuple[Epoch, ...]]:
     """Fine-tune a fresh Flipout network on some rows, and read its posterior; it, and every epoch.
 
@@ -97,15 +110,12 @@ def trained_posterior(
         tail: The tail.
         data: Clean images as the tail sees them.
         rows: Rows to train on.
-        settings: How to train.
-        device: Where to train.
-        state: Where an interrupted run stopped.
-        finished: Called after each epoch.
+        training: How to train.
 
     Raises:
         AccuracyDroppedError: If clean accuracy falls too far.
     """
-    where = device or torch.device("cpu")
+    where = training.device
     network.to(where)
 
     def fetch(index: torch.Tensor) -> Sequence[torch.Tensor]:
@@ -113,7 +123,7 @@ def trained_posterior(
         return [torch.from_numpy(batch[item.name]).to(where) for item in tail.inputs]
 
     labels = torch.from_numpy(data.classes[rows]).to(where)
-    history = fine_tune(network, fetch, labels, settings, state=state, finished=finished)
+    history = fine_tune(network, fetch, labels, training.settings, state=training.state, finished=training.finished)
     means, stds = read_weights(network, tail)
     return initial.with_weights(means, stds), history
 

@@ -19,7 +19,13 @@ from scanner.base.device import Device
 from scanner.base.errors import UsageError
 from scanner.base.progress import Progress
 from scanner.fitting.bayesian.checkpoint import Checkpoints
-from scanner.fitting.bayesian.fit_posterior import TailData, bayesian_network, trained_posterior, untrained_posterior
+from scanner.fitting.bayesian.fit_posterior import (
+    TailData,
+    Training,
+    bayesian_network,
+    trained_posterior,
+    untrained_posterior,
+)
 from scanner.fitting.options import BayesianOptions
 from scanner.graph.weights import Tail
 from scanner.profile.posterior import Posterior
@@ -43,6 +49,15 @@ class Outcome:
     scores: NDArray[np.float64]
     correct: NDArray[np.bool_]
     training: dict[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One posterior: its name, rows to train on, and rows to score."""
+
+    name: str
+    rows: NDArray[np.int64]
+    scored: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,19 +103,20 @@ class PosteriorFitting:
         jobs = list(_jobs(self.plan))
         step = self.progress.task("fine-tuning", len(jobs) * settings.epochs)
         trained = [
-            self._train(initial, moped, name, rows, settings, saved, _shifted(step, number * settings.epochs))
-            for number, (name, rows, _) in enumerate(jobs)
+            self._train(initial, moped, job, settings, saved, _shifted(step, number * settings.epochs))
+            for number, job in enumerate(jobs)
         ]
         unseen, total = self.plan.unseen(), len(self.data.classes)
         scores, correct = np.empty((total, len(BAYESIAN_KINDS))), np.zeros(total, bool)
         draws = self.progress.task("weight draws", len(unseen))
         done = 0
-        for (posterior, _), (_, _, scored) in zip(trained, jobs, strict=True):
-            if len(scored):
-                scores[scored], correct[scored] = self._score(posterior, scored, _shifted(draws, done))
-                done += len(scored)
+        for (posterior, _), job in zip(trained, jobs, strict=True):
+            if len(job.scored):
+                found = self._score(posterior, job.scored, _shifted(draws, done))
+                scores[job.scored], correct[job.scored] = found
+                done += len(job.scored)
         posterior, epochs = trained[0]
-        training = {**asdict(settings), "images": len(jobs[0][1]), "posteriors": len(jobs)}
+        training = {**asdict(settings), "images": len(jobs[0].rows), "posteriors": len(jobs)}
         training |= {"cross_entropy": [epoch.cross_entropy for epoch in epochs], "kl": [epoch.kl for epoch in epochs]}
         return Outcome(posterior, scores[unseen], correct[unseen], training)
 
@@ -108,15 +124,14 @@ class PosteriorFitting:
         self,
         initial: Posterior,
         moped: MopedSettings,
-        name: str,
-        rows: NDArray[np.int64],
+        job: _Job,
         settings: TrainSettings,
         saved: Checkpoints | None,
         step: Callable[[int], None],
     ) -> tuple[Posterior, tuple[Epoch, ...]]:
         """One posterior, trained on some rows from its last saved state on, and every epoch of its training."""
         # Each width has states of its own, so that one given up is not taken for the next.
-        file = f"{name}-delta-{moped.delta}"
+        file = f"{job.name}-delta-{moped.delta}"
         state = None if saved is None else saved.load(file)
         if state is not None and state.epoch > settings.epochs:
             raise UsageError(
@@ -130,8 +145,9 @@ class PosteriorFitting:
                 saved.save(file, state)
             step(epoch.number)
             self.progress.say(
-                f"fine-tuning {name}: epoch {epoch.number}/{settings.epochs}, cross-entropy {epoch.cross_entropy:.4f}, "
-                f"KL per image {epoch.kl:.3g}, clean accuracy {epoch.accuracy:.2%}"
+                f"fine-tuning {job.name}: epoch {epoch.number}/{settings.epochs}, "
+                f"cross-entropy {epoch.cross_entropy:.4f}, KL per image {epoch.kl:.3g}, "
+                f"clean accuracy {epoch.accuracy:.2%}"
             )
 
         return trained_posterior(
@@ -139,11 +155,8 @@ class PosteriorFitting:
             bayesian_network(self.tail, moped),
             self.tail,
             self.data,
-            rows,
-            settings,
-            device=self.training_device,
-            state=state,
-            finished=finished,
+            job.rows,
+            Training(settings, self.training_device, state, finished),
         )
 
     def _moped(self, delta: float) -> MopedSettings:
@@ -177,14 +190,14 @@ class PosteriorFitting:
         return Checkpoints(self.options.checkpoint, key.hexdigest())
 
 
-def _jobs(plan: CalibrationPlan) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.int64]]]:
-    """Name, rows to train on, and rows to score, of every posterior; the first is for scans."""
+def _jobs(plan: CalibrationPlan) -> Iterator[_Job]:
+    """Every posterior; the first is for scans."""
     if plan.method == "split":
-        yield "posterior", np.flatnonzero(plan.folds == 0), plan.unseen()
+        yield _Job("posterior", np.flatnonzero(plan.folds == 0), plan.unseen())
         return
-    yield "posterior", np.arange(len(plan.folds)), np.empty(0, np.int64)
+    yield _Job("posterior", np.arange(len(plan.folds)), np.empty(0, np.int64))
     for fold in range(int(plan.folds.max()) + 1):
-        yield f"fold-{fold}", np.flatnonzero(plan.folds != fold), np.flatnonzero(plan.folds == fold)
+        yield _Job(f"fold-{fold}", np.flatnonzero(plan.folds != fold), np.flatnonzero(plan.folds == fold))
 
 
 def _shifted(step: Callable[[int], None], before: int) -> Callable[[int], None]:

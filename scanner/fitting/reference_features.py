@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ from detectors.baselines.confidence import confidence
 from scanner.base.errors import InconclusiveError, ModelError, SourceError
 from scanner.fitting.feature_spool import FeatureSpool, SpooledFeatures
 from scanner.graph.pool import Descriptor
-from scanner.graph.session import GraphSession
+from scanner.graph.session import GraphSession, images_per_run
 from scanner.inputs.items import Item, Source
-from scanner.inputs.pipeline import run_pipeline
+from scanner.inputs.pipeline import Batch, run_pipeline
 from scanner.inputs.preprocess import PreprocessSpec
 
 MIN_IMAGES = 20
@@ -60,16 +59,50 @@ class ReferenceFeatures:
         return self.spooled[LOGITS]
 
 
+@dataclass(frozen=True)
+class Spooled:
+    """Which outputs of the tapped graph are kept, and as what.
+
+    Attributes:
+        descriptors: Descriptors that the graph gives.
+        num_classes: Number of logits ``C``.
+        tail_inputs: Further outputs, flattened: their names, with the number of values an image has in each.
+    """
+
+    descriptors: Sequence[Descriptor]
+    num_classes: int
+    tail_inputs: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the graph's outputs."""
+        return [LOGITS, *(d.output for d in self.descriptors), *self.tail_inputs]
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Number of values of an image under each name in the spool."""
+        tail = {tail_key(name): dim for name, dim in self.tail_inputs.items()}
+        return {d.key: d.dim for d in self.descriptors} | {LOGITS: self.num_classes} | tail
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What to call each of them, in the order of depth, the logits last."""
+        named = {d.key: f"layer {d.tap.name}" for d in self.descriptors}
+        return named | {tail_key(name): f"tensor {name}" for name in self.tail_inputs} | {LOGITS: "the logits"}
+
+    def of(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The graph's outputs by name in the spool."""
+        named = {d.key: outputs[d.output] for d in self.descriptors}
+        return named | {tail_key(name): outputs[name] for name in self.tail_inputs} | {LOGITS: outputs[LOGITS]}
+
+
 def extract_features(
     session: GraphSession,
     source: Source,
     spec: PreprocessSpec,
-    descriptors: Sequence[Descriptor],
-    num_classes: int,
+    wanted: Spooled,
     folder: Path,
-    batch_size: int,
     progress: Callable[[int], None],
-    tail_inputs: Mapping[str, int] = MappingProxyType({}),
 ) -> ReferenceFeatures:
     """Run every reference image through the network once.
 
@@ -77,64 +110,68 @@ def extract_features(
         session: Session of the graph with ``pixels`` as input.
         source: The reference.
         spec: How to decode an image.
-        descriptors: Descriptors that the graph gives.
-        num_classes: Number of classes ``C``.
+        wanted: What to keep of the graph's outputs.
         folder: An empty folder for the temporary files.
-        batch_size: Images per run.
         progress: Called with the number of images done.
-        tail_inputs: Further outputs of the graph to spool, flattened, under their own names, with the
-            number of values an image has in each.
 
     Raises:
         SourceError: If no image can be read.
         InconclusiveError: If too few images can be read.
         ModelError: If the network's logits or features are not finite on an image.
     """
-    total = len(source.items)
-    layers = {d.key: f"layer {d.tap.name}" for d in descriptors} | {tail_key(n): f"tensor {n}" for n in tail_inputs}
-    layers[LOGITS] = "the logits"
-    finite = _FiniteCheck(source, layers)
-    names = [LOGITS, *(d.output for d in descriptors), *tail_inputs]
-    dims = (
-        {d.key: d.dim for d in descriptors} | {LOGITS: num_classes} | {tail_key(n): d for n, d in tail_inputs.items()}
-    )
-    rows: list[NDArray[np.int64]] = []
-    predicted: list[NDArray[np.int64]] = []
-    sure: list[NDArray[np.float64]] = []
-    digests: list[str] = []
-    example = ""
-    with FeatureSpool(folder, dims) as spool:
-        for batch in run_pipeline(
-            source, spec, lambda pixels: session.run({"pixels": pixels}, names), batch_size=batch_size
-        ):
+    finite, seen = _FiniteCheck(source, wanted.titles), _Seen()
+    names, size = wanted.outputs, images_per_run(spec.size)
+    with FeatureSpool(folder, wanted.dims) as spool:
+        for batch in run_pipeline(source, spec, lambda pixels: session.run({"pixels": pixels}, names), batch_size=size):
             if len(batch.readable):
-                outputs = {d.key: batch.outputs[d.output] for d in descriptors}
-                outputs |= {tail_key(name): batch.outputs[name] for name in tail_inputs}
-                outputs |= {LOGITS: batch.outputs[LOGITS]}
+                outputs = wanted.of(batch.outputs)
                 finite.look([batch.items[i] for i in batch.readable.tolist()], outputs)
                 spool.append(outputs)
-                rows.append(batch.start + batch.readable)
-                predicted.append(batch.outputs[LOGITS].argmax(1))
-                sure.append(confidence(batch.outputs[LOGITS].astype(np.float64)))
-                digests.extend(d for d in (batch.digests[i] for i in batch.readable) if d is not None)
-            if batch.unreadable and not example:
-                item, reason, _ = batch.unreadable[0]
-                example = f", for example {item.id} ({reason})"
+            seen.add(batch)
             progress(batch.start + len(batch.items))
         features = spool.finish()
-    count = sum(map(len, rows))
+    count = seen.count
     if count == 0:
-        raise SourceError(f"none of the {total} images can be read{example}", where=str(source.root))
+        raise SourceError(f"none of the {len(source.items)} images can be read{seen.example}", where=str(source.root))
     finite.require()
     require_enough(count, source)
-    return ReferenceFeatures(
-        features,
-        np.concatenate(predicted),
-        np.concatenate(rows),
-        total - count,
-        tuple(digests),
-        np.concatenate(sure),
-    )
+    return seen.finish(features, len(source.items))
+
+
+@dataclass
+class _Seen:
+    """What is kept in memory of the images that were read."""
+
+    rows: list[NDArray[np.int64]] = field(default_factory=list)
+    predicted: list[NDArray[np.int64]] = field(default_factory=list)
+    sure: list[NDArray[np.float64]] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    example: str = ""
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.rows))
+
+    def add(self, batch: Batch) -> None:
+        if len(batch.readable):
+            logits = batch.outputs[LOGITS]
+            self.rows.append(batch.start + batch.readable)
+            self.predicted.append(logits.argmax(1))
+            self.sure.append(confidence(logits.astype(np.float64)))
+            self.digests.extend(d for d in (batch.digests[i] for i in batch.readable) if d is not None)
+        if batch.unreadable and not self.example:
+            item, reason, _ = batch.unreadable[0]
+            self.example = f", for example {item.id} ({reason})"
+
+    def finish(self, features: SpooledFeatures, total: int) -> ReferenceFeatures:
+        return ReferenceFeatures(
+            features,
+            np.concatenate(self.predicted),
+            np.concatenate(self.rows),
+            total - self.count,
+            tuple(self.digests),
+            np.concatenate(self.sure),
+        )
 
 
 class _FiniteCheck:

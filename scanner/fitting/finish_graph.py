@@ -1,0 +1,43 @@
+"""The finished graph, and what it says of images that were fitted to."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scanner.fitting.options import FitOptions
+from scanner.fitting.self_check import Rescan, sample_rows, self_checks
+from scanner.fitting.session import open_session
+from scanner.fitting.stages import Detectors, Reference, ScoringGraph, Subject, TappedNetwork
+from scanner.graph.bundle import GraphBundle
+from scanner.graph.head import merge_head
+from scanner.graph.session import images_per_run
+from scanner.inputs.decode import decode
+
+
+def finish_graph(
+    subject: Subject, network: TappedNetwork, reference: Reference, detectors: Detectors, options: FitOptions
+) -> ScoringGraph:
+    """Append the detectors to the network, and try the result.
+
+    Raises:
+        ModelError: If a self-check fails.
+    """
+    graph = merge_head(network.graph, detectors.deep, network.descriptors, tuple(reference.tail_shapes))
+    rescan = _rescan(graph, subject, reference, detectors, options)
+    return ScoringGraph(graph, self_checks(rescan, detectors.deep, reference.plan))
+
+
+def _rescan(
+    graph: GraphBundle, subject: Subject, reference: Reference, detectors: Detectors, options: FitOptions
+) -> Rescan:
+    """A sample of the reference through the finished graph, from its files on."""
+    features, source = reference.features, subject.source
+    rows = sample_rows(len(features.rows))
+    session, size = open_session(graph, options), images_per_run(subject.spec.size)
+    parts = []
+    for start in range(0, len(rows), size):
+        items = [source.items[row] for row in features.rows[rows[start : start + size]].tolist()]
+        pixels = np.stack([decode(source.read(item), subject.spec) for item in items])
+        parts.append(session.run({"pixels": pixels}, ["scores"])["scores"])
+    spooled = {key: features.spooled[key][rows] for key in detectors.deep.densities}
+    return Rescan(rows, np.concatenate(parts), detectors.deep.score(spooled, features.predicted[rows]))

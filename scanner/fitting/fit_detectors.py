@@ -1,0 +1,104 @@
+"""Fit every detector to the reference, and calibrate their scores together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+
+import numpy as np
+
+from detectors.calibration.judge import Calibration
+from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan
+from detectors.deep_features.detector import DeepFeatures, fit_deep_features
+from detectors.deep_features.recipe import Recipe
+from scanner.base.errors import ModelError
+from scanner.base.progress import Progress
+from scanner.fitting.bayesian.fit_bayesian import LOWER_BOUND, BayesianFit, TailReference, fit_bayesian
+from scanner.fitting.bayesian.fit_posterior import TailData
+from scanner.fitting.options import FitOptions
+from scanner.fitting.reference_features import tail_key
+from scanner.fitting.stages import Detectors, Reference, Subject, TappedNetwork
+
+
+def fit_detectors(
+    subject: Subject,
+    network: TappedNetwork,
+    reference: Reference,
+    recipe: Recipe,
+    options: FitOptions,
+    progress: Progress,
+) -> Detectors:
+    """Densities of the features, and a posterior over the tail's weights where one was asked for.
+
+    Raises:
+        ModelError: If no density can be fitted.
+        UsageError: If fine-tuning costs the network its accuracy, or a checkpoint does not belong here.
+    """
+    deep = _fit_densities(subject, network, reference, recipe, options, progress)
+    bayesian = _fit_posterior(subject, network, reference, options, progress)
+    calibration = deep.calibration
+    if bayesian is not None:
+        calibration = combine_scores(deep, bayesian, reference.plan, recipe)
+    return Detectors(recipe, deep, bayesian, calibration)
+
+
+def _fit_densities(
+    subject: Subject,
+    network: TappedNetwork,
+    reference: Reference,
+    recipe: Recipe,
+    options: FitOptions,
+    progress: Progress,
+) -> DeepFeatures:
+    step = progress.task("densities", len(network.descriptors))
+    names = [descriptor.key for descriptor in network.descriptors]
+    try:
+        detector = fit_deep_features(
+            reference.features.spooled.only(names),
+            reference.classes,
+            reference.features.predicted,
+            subject.model.num_classes,
+            recipe,
+            reference.plan,
+            options.seed,
+            lambda key: step(names.index(key)),
+        )
+    except ValueError as error:
+        raise ModelError(
+            f"no density can be fitted: {error}", where=str(options.model), hint="Check the model and the images"
+        ) from error
+    step(len(names))
+    return detector
+
+
+def _fit_posterior(
+    subject: Subject, network: TappedNetwork, reference: Reference, options: FitOptions, progress: Progress
+) -> BayesianFit | None:
+    if network.tail is None or options.bayesian is None:
+        return None
+    features = reference.features
+    inputs = {name: features.spooled[tail_key(name)] for name in reference.tail_shapes}
+    data = TailData(inputs, reference.tail_shapes, reference.classes, _origin(subject, network, reference))
+    seen = TailReference(network.tail, data, features.predicted, reference.plan)
+    return fit_bayesian(seen, options.bayesian, options.seed, options.device, progress)
+
+
+def _origin(subject: Subject, network: TappedNetwork, reference: Reference) -> str:
+    """Digest of all that the features of the reference depend on."""
+    known = json.dumps([asdict(subject.spec), reference.features.digests], sort_keys=True)
+    digest = hashlib.sha256(known.encode())
+    for part in network.graph.serialise():
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def combine_scores(detector: DeepFeatures, bayesian: BayesianFit, plan: CalibrationPlan, recipe: Recipe) -> Calibration:
+    """One calibration for the scores of densities and of weight draws."""
+    return calibrate_by_plan(
+        np.concatenate((detector.clean_scores, bayesian.clean_scores), axis=1),
+        np.concatenate((detector.bounds, np.full(len(bayesian.scores), LOWER_BOUND))),
+        plan,
+        recipe.sharpness,
+        np.concatenate((detector.calibration.enters, bayesian.enters)),
+    )

@@ -1,0 +1,49 @@
+"""Open what `fit` was given: the suspect model, in a locked-down child, and the clean reference."""
+
+from __future__ import annotations
+
+from scanner.base.progress import Progress
+from scanner.fitting.options import FitOptions
+from scanner.fitting.reference_features import require_enough
+from scanner.fitting.reference_labels import reference_labels
+from scanner.fitting.stages import OpenedFiles
+from scanner.inputs.source import open_source, require_images
+from scanner.models.identify import ModelFile, identify
+from scanner.models.load import LoadedModel, LoadOptions, load_model
+from scanner.models.trust import absences, say_trust
+
+
+def open_files(options: FitOptions, progress: Progress) -> OpenedFiles:
+    """Identify and load the model, and list the reference.
+
+    Raises:
+        ModelError: The model cannot be loaded.
+        UnsafeModelError: Loading it would run code from it.
+        SourceError: The reference cannot be used.
+        InconclusiveError: It has too few images.
+    """
+    file = identify(options.model)
+    progress.say(f"model: {file.description}")
+    source = open_source(options.clean, labels=options.labels)
+    require_images(source)
+    require_enough(len(source.items), source)
+    progress.say(f"reference: {source.layout}")
+    say_trust(file, options.trust, progress)
+    model = load_at(file, options, options.input_size)
+    for note in (*model.notes, *absences(model.isolation)):
+        progress.say(note)
+    return OpenedFiles(model, source, reference_labels(source, model.num_classes) if options.labels else None)
+
+
+def load_at(file: ModelFile, options: FitOptions, size: tuple[int, int] | None) -> LoadedModel:
+    """The model at a height and width, or at its own.
+
+    Raises:
+        ModelError: It cannot be loaded, or does not run at this size.
+        UnsafeModelError: Loading it would run code from it.
+        UsageError: The options contradict the file.
+    """
+    wanted = LoadOptions(
+        options.architecture, options.trust, options.trust_code, size, options.num_classes, options.timeout
+    )
+    return load_model(file, wanted)
