@@ -37,10 +37,10 @@ from scanner.inputs.preprocess import PreprocessSpec
 from scanner.inputs.source import open_source
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.identify import identify
-from scanner.models.load import load_model
+from scanner.models.load import LoadOptions, load_model
 from scanner.profile.calibration_arrays import calibration_from_arrays
 from scanner.profile.reader import read_profile
-from scanner.scanning.judge import _judge
+from scanner.scanning.judge import judge_outputs
 
 REPEATS = 5
 
@@ -120,15 +120,7 @@ def measure_network(name: str, size: int, references: int, scanned: int, folder:
     fit_seconds = cpu_seconds(lambda: fit(options, Silent()))
     profile = read_profile(profile_path)
     spec = PreprocessSpec.from_dict(profile.header.preprocess.spec)
-    loaded = load_model(
-        identify(model_path),
-        architecture=name,
-        trust_code=False,
-        input_size=(size, size),
-        num_classes=None,
-        probe=None,
-        timeout=600,
-    )
+    loaded = load_model(identify(model_path), LoadOptions(architecture=name, input_size=(size, size)))
     plain = GraphSession(*add_pixel_input(loaded.bundle, spec).serialise(), device="cpu")
     scoring = GraphSession(profile.graph, profile.weights, device="cpu")
     calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
@@ -136,7 +128,7 @@ def measure_network(name: str, size: int, references: int, scanned: int, folder:
     source = open_source(inputs, labels=False)
 
     def scan() -> None:
-        run = lambda pixels: _judge(  # noqa: E731
+        run = lambda pixels: judge_outputs(  # noqa: E731
             scoring.run({"pixels": pixels}, ("logits", "scores", "class_evidence")), calibration, 10
         )
         for _ in run_pipeline(source, spec, run, batch_size=batch):

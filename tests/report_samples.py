@@ -7,8 +7,9 @@ import numpy as np
 from profile_samples import digests, names, sample_header
 
 from detectors.calibration.batch import batch_test, target_classes, triggered_share
-from scanner.report.build import batch_section, build_report
-from scanner.report.run import describe_run
+from scanner.report.batch import BatchOutcome, batch_section
+from scanner.report.build import Conclusion, Scanned, UsedProfile, build_report
+from scanner.report.run import Engine, Timing, describe_run
 from scanner.report.schema import InputRow, InputsSection, TopScore, UnreadableInput
 from scanner.verdict.accept import accept
 from scanner.verdict.decide import decide
@@ -97,54 +98,33 @@ def sample_report(
     for failed in unreadable:
         by_reason[failed.reason] = by_reason.get(failed.reason, 0) + 1
     if run is None:
-        run = describe_run(
-            started_at=STARTED,
-            duration_s=2.5,
-            scanned=scanned,
-            argv=("modelscan", "scan", "inputs"),
-            device="auto",
-            provider="CPUExecutionProvider",
-            threads=2,
-            environment={},
-        )
+        engine = Engine("auto", "CPUExecutionProvider", 2)
+        run = describe_run(Timing(STARTED, 2.5, scanned), engine, ("modelscan", "scan", "inputs"), environment={})
     if top_inputs is None:
         top_inputs = [sample_row(index, class_names=header.class_names) for index in range(3 if scanned else 0)]
     verdict = decide(evidence, fail_on)
     if accepted is not None:
         verdict = accept(verdict, accepted, Severity.CRITICAL)
+    inputs = InputsSection(
+        name=inputs_name,
+        source="folder",
+        total=scanned + len(unreadable),
+        scanned=scanned,
+        not_finite=not_finite,
+        unreadable=len(unreadable),
+        ignored=2,
+        unreadable_by_reason=by_reason,
+        unreadable_inputs=unreadable[:100],
+        digest="34" * 32,
+    )
+    outcome = BatchOutcome(test, share, classes, compared)
+    concluded = {name: sections.pop(name) for name in ("findings", "policy") if name in sections}
     return build_report(
-        header=header,
-        profile_name="modelscan.h5",
-        profile_digest="12" * 32,
-        libraries={"numpy": "2.4.6", "onnxruntime": "1.31.1"},
-        run=run,
-        alpha=ALPHA,
-        inputs=InputsSection(
-            name=inputs_name,
-            source="folder",
-            total=scanned + len(unreadable),
-            scanned=scanned,
-            not_finite=not_finite,
-            unreadable=len(unreadable),
-            ignored=2,
-            unreadable_by_reason=by_reason,
-            unreadable_inputs=unreadable[:100],
-            digest="34" * 32,
-        ),
-        batch=batch_section(
-            test=test,
-            share=share,
-            classes=classes,
-            compared=compared,
-            calibration_size=size,
-            alpha=ALPHA,
-            class_names=header.class_names,
-        ),
-        verdict=verdict,
-        top_inputs=top_inputs,
-        rows=rows,
-        warnings=warnings,
-        **sections,
+        UsedProfile(header, "modelscan.h5", "12" * 32, ALPHA),
+        Scanned(inputs, top_inputs, rows, **sections),
+        Conclusion(batch_section(outcome, size, ALPHA, header.class_names), verdict, warnings=warnings, **concluded),
+        run,
+        {"numpy": "2.4.6", "onnxruntime": "1.31.1"},
     )
 
 

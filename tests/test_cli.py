@@ -338,7 +338,7 @@ class TestFailures:
         script = (
             "import scanner.scanning.scan, sys\n"
             "def broken(*args): raise RuntimeError('surprise')\n"
-            "scanner.scanning.scan.run_scan = broken\n"
+            "scanner.scanning.scan.scan = broken\n"
             "from scanner.cli.main import run\n"
             "sys.exit(run(['scan', '.']))\n"
         )

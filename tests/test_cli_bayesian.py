@@ -20,7 +20,7 @@ from scanner.profile.content import Profile
 from scanner.profile.header import DeterministicNodes
 from scanner.profile.reader import read_profile
 from scanner.profile.writer import write_profile
-from scanner.scanning import scan as run_scan
+from scanner.scanning import open_scan
 from scanner.scanning.options import ScanOptions
 from scanner.scoring import scorer as score
 from scanner.scoring.scorer import Scorer
@@ -263,7 +263,7 @@ def test_the_cost_is_stated_for_the_threads_and_inputs_of_the_scan(fitted, monke
 
     monkeypatch.setattr(Scorer, "seconds_per_image", lambda _self: (0.01, 0.03))
     options = ScanOptions(Path("inputs"), fitted[0], device="cpu", threads=2)
-    run_scan._scorer(read_profile(fitted[0]), options, 50, Listener())
+    open_scan._scorer(read_profile(fitted[0]), options, 50, Listener())
     assert said == [
         "bayesian: 6 draws of 2 weight tensors (last-stage, fine-tuned); expected 20 s per 1,000 images on 2 threads "
         "(4.0 times a plain scan), 1 s in all"

@@ -11,7 +11,7 @@ from scipy import stats
 from scanner.base.errors import UsageError
 from scanner.profile.header import CalibrationInfo
 from scanner.report.build import calibration_section
-from scanner.report.run import describe_run, source_date_epoch
+from scanner.report.run import Engine, Timing, describe_run, source_date_epoch
 
 
 def test_batch():
@@ -79,18 +79,9 @@ def test_header_and_verdict_are_carried_over():
 # run
 
 
-def run(**changes):
-    arguments = {
-        "started_at": STARTED,
-        "duration_s": 2.5,
-        "scanned": 100,
-        "argv": ["modelscan", "scan"],
-        "device": "cpu",
-        "provider": "CPUExecutionProvider",
-        "threads": 2,
-        "environment": {},
-    }
-    return describe_run(**(arguments | changes))
+def run(started_at=STARTED, duration_s=2.5, environment=None):
+    engine = Engine("cpu", "CPUExecutionProvider", 2)
+    return describe_run(Timing(started_at, duration_s, 100), engine, ["modelscan", "scan"], environment or {})
 
 
 def test_run():

@@ -104,7 +104,7 @@ def scan(
     )
     from scanner.cli.console import TerminalProgress
     from scanner.cli.doctor import NAME_CLASH, name_clash
-    from scanner.scanning.scan import run_scan
+    from scanner.scanning.scan import scan as run_scan
 
     with TerminalProgress(quiet) as progress:
         if name_clash():

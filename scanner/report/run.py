@@ -6,22 +6,45 @@ import os
 import platform
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from scanner.base.errors import UsageError
 from scanner.report.schema import RunSection
 
 
+@dataclass(frozen=True)
+class Timing:
+    """When a scan ran.
+
+    Attributes:
+        started_at: Start of the scan, with time zone.
+        duration_s: Its duration in seconds.
+        scanned: Number of scanned inputs.
+    """
+
+    started_at: datetime
+    duration_s: float
+    scanned: int
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a scan ran on.
+
+    Attributes:
+        device: Device asked for.
+        provider: ONNX Runtime execution provider used.
+        threads: Number of worker threads.
+    """
+
+    device: str
+    provider: str
+    threads: int
+
+
 def describe_run(
-    *,
-    started_at: datetime,
-    duration_s: float,
-    scanned: int,
-    argv: Sequence[str],
-    device: str,
-    provider: str,
-    threads: int,
-    environment: Mapping[str, str] = os.environ,
+    timing: Timing, engine: Engine, argv: Sequence[str], environment: Mapping[str, str] = os.environ
 ) -> RunSection:
     """The report's `run`.
 
@@ -29,13 +52,9 @@ def describe_run(
     depends on the clock or on chance: the start is that time, and identifier and durations are null.
 
     Args:
-        started_at: Start of the scan, with time zone.
-        duration_s: Its duration in seconds.
-        scanned: Number of scanned inputs.
+        timing: When it ran.
+        engine: What it ran on.
         argv: Command line.
-        device: Device asked for.
-        provider: ONNX Runtime execution provider used.
-        threads: Number of worker threads.
         environment: Environment variables.
 
     Raises:
@@ -45,13 +64,13 @@ def describe_run(
     measured = epoch is None
     return RunSection(
         id=str(uuid.uuid4()) if measured else None,
-        started_at=(epoch or started_at).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        duration_s=duration_s if measured else None,
-        inputs_per_s=scanned / duration_s if measured and duration_s > 0 else None,
+        started_at=(epoch or timing.started_at).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        duration_s=timing.duration_s if measured else None,
+        inputs_per_s=timing.scanned / timing.duration_s if measured and timing.duration_s > 0 else None,
         argv=tuple(argv),
-        device=device,
-        provider=provider,
-        threads=threads,
+        device=engine.device,
+        provider=engine.provider,
+        threads=engine.threads,
         platform=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from detectors.calibration.conformal import rank_limit
 from scanner.report.schema import Distributions
-from scanner.scanning.judge import ScannedInput, UnreadableRow
+from scanner.scanning.scanned import ScannedInput, UnreadableRow
 
 BINS = 40
 P_BINS = 100
@@ -19,7 +19,7 @@ _MOST_FINE_BINS = 24  # of the bins, for the range that clean images cover; the 
 
 
 class DistributionTally:
-    """Counts every scanned input whose outputs are finite; a sink of `scanner.scanning.judge.scan_source`.
+    """Counts every scanned input whose outputs are finite; a sink of `scanner.scanning.count_inputs.count_inputs`.
 
     The bins depend on the calibration alone: 24 over the range of clean scores, 16 as wide ones beyond it, and
     what lies outside counts in the first or the last bin.

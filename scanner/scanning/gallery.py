@@ -19,8 +19,8 @@ from scanner.profile.header import ProfileHeader
 from scanner.profile.picture import Picture
 from scanner.profile.thumbnail import picture
 from scanner.report.schema import GalleryItem, LayerVoice, NearestReference
-from scanner.scanning.judge import ScannedInput
 from scanner.scanning.nearest import Nearest, NearestClean
+from scanner.scanning.scanned import ScannedInput
 
 MAX_ITEMS = 48
 MAX_LAYERS = 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scanner.profile.header import ProfileHeader
 from scanner.report.schema import InputRow, TopScore
-from scanner.scanning.judge import ScannedInput, UnreadableRow
+from scanner.scanning.scanned import ScannedInput, UnreadableRow
 
 
 class RowNamer:

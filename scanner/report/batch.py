@@ -1,0 +1,111 @@
+"""What the inputs say together, from the exact tests of a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from detectors.calibration.batch import BatchTest
+from detectors.calibration.batch import ClassCount as ClassTest
+from detectors.calibration.batch import TriggeredShare as ShareEstimate
+from detectors.calibration.binomial import clopper_pearson
+from detectors.calibration.conformal import rank_limit
+from scanner.report.schema import (
+    BatchSection,
+    BatchTestResult,
+    ClassCount,
+    Interval,
+    TargetClass,
+    TriggeredShare,
+)
+
+INTERVAL_LEVEL = 0.95
+TARGET_CLASS_LEVEL = 0.01
+MAX_CLASSES_LISTED = 1000
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """The tests of a batch.
+
+    Attributes:
+        test: Exact tests.
+        share: Share of triggered inputs; None when nothing was compared.
+        classes: Every predicted class with its counts, the most striking first.
+        compared: Number of scanned inputs whose outputs are finite.
+    """
+
+    test: BatchTest
+    share: ShareEstimate | None
+    classes: Sequence[ClassTest]
+    compared: int
+
+
+def batch_section(
+    outcome: BatchOutcome, calibration_size: int, alpha: float, class_names: Sequence[str]
+) -> BatchSection:
+    """What the inputs say together.
+
+    Args:
+        outcome: The tests.
+        calibration_size: Calibration images.
+        alpha: Significance level of an input.
+        class_names: Names in the order of the model's outputs.
+    """
+    test, share, compared = outcome.test, outcome.share, outcome.compared
+    counts = {
+        count.label: ClassCount(
+            class_index=count.label, class_name=class_names[count.label], n=count.inputs, flagged=count.flagged
+        )
+        for count in outcome.classes
+    }
+    return BatchSection(
+        flagged=test.flagged,
+        flag_rate=test.flagged / compared if compared else None,
+        flag_rate_interval=_interval(test.flagged, compared),
+        tests=_tests(outcome, calibration_size, alpha),
+        p_value=test.p_value,
+        smallest_attainable_p=test.smallest_attainable,
+        share=None if share is None else TriggeredShare(**dataclasses.asdict(share)),
+        target_classes=tuple(
+            TargetClass(**dict(counts[count.label]), p_adjusted=count.p_value)
+            for count in outcome.classes
+            if count.p_value <= TARGET_CLASS_LEVEL
+        ),
+        flagged_by_class=tuple(counts[label] for label in sorted(counts) if counts[label].flagged),
+        by_class=tuple(counts[label] for label in sorted(list(counts)[:MAX_CLASSES_LISTED])),
+    )
+
+
+def _interval(flagged: int, compared: int) -> Interval | None:
+    if not compared:
+        return None
+    low, high = clopper_pearson(flagged, compared, INTERVAL_LEVEL)
+    return Interval(low=low, high=high, level=INTERVAL_LEVEL)
+
+
+def _tests(outcome: BatchOutcome, calibration_size: int, alpha: float) -> tuple[BatchTestResult, ...]:
+    test, rank = outcome.test, rank_limit(calibration_size, alpha)
+    counted = (
+        ("LS111", "flagged inputs", test.flagged, test.flagged_p_value, rank),
+        ("LS112", "inputs above every calibration image", test.above_all, test.above_all_p_value, 1),
+    )
+    return tuple(
+        BatchTestResult(
+            id=identifier,
+            name=name,
+            statistic=count,
+            expected=outcome.compared * rank / (calibration_size + 1),
+            n=outcome.compared,
+            p_value=p_value,
+            null=_null(outcome.compared, rank, calibration_size),
+        )
+        for identifier, name, count, p_value, rank in counted
+    )
+
+
+def _null(compared: int, rank: int, calibration_size: int) -> str:
+    if not rank:
+        return "0: the calibration flags nothing at this alpha"
+    return f"BetaBinomial(n={compared}, a={rank}, b={calibration_size + 1 - rank})"

@@ -1,0 +1,78 @@
+"""From counts to a verdict and its findings."""
+
+from __future__ import annotations
+
+from scanner.profile.header import ProfileHeader
+from scanner.report.batch import BatchOutcome, batch_section
+from scanner.report.findings import find
+from scanner.report.schema import PolicySection
+from scanner.report.triage import accept_model, ignore_warnings, triage
+from scanner.scanning.options import ScanOptions
+from scanner.scanning.rows import RowNamer
+from scanner.scanning.stages import Concluded, Counted, OpenedScan, Told
+from scanner.scanning.tally import ScanCounts
+from scanner.verdict.decide import decide
+from scanner.verdict.terms import Evidence
+
+
+def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOptions) -> Concluded:
+    """Apply the rules of the verdict, and what people said about earlier findings."""
+    header, counts = opened.header, counted.counts
+    evidence = _evidence(header, counts, options)
+    verdict = decide(evidence, options.fail_on, options.max_unreadable, options.min_confidence)
+    verdict = accept_model(verdict, header.model, told.ignore, told.today)
+    namer = RowNamer(header)
+    top_inputs = tuple(namer.scanned(row, all_scores=False) for row in counts.top)
+    outcome = BatchOutcome(counts.test, counts.share, counts.targets, counts.compared)
+    batch = batch_section(outcome, header.calibration.size, options.alpha, header.class_names)
+    found = find(header.model, batch, verdict, top_inputs)
+    digests = {row.index: row.sha256 or "" for row in top_inputs}
+    return Concluded(
+        batch,
+        verdict,
+        top_inputs,
+        triage(found, verdict, told.ignore, told.known, digests, told.today),
+        tuple(ignore_warnings(told.ignore, found, header.model, told.today)),
+        _policy_section(options, told),
+    )
+
+
+def _evidence(header: ProfileHeader, counts: ScanCounts, options: ScanOptions) -> Evidence:
+    share = counts.share
+    return Evidence(
+        inputs_total=counts.total,
+        inputs_scanned=counts.scanned,
+        inputs_unreadable=counts.unreadable,
+        inputs_not_finite=counts.not_finite,
+        alpha=options.alpha,
+        smallest_alpha=header.calibration.smallest_alpha,
+        flagged=counts.flagged,
+        batch_p_value=counts.test.p_value,
+        smallest_attainable_p=counts.test.smallest_attainable,
+        share_low=share.low if share else 0.0,
+        share=share.estimate if share else 0.0,
+        share_high=share.high if share else 1.0,
+        clean_accuracy=header.reference.clean_accuracy,
+        reference_images=header.reference.images,
+        num_classes=header.num_classes,
+        calibration_size=header.calibration.size,
+        labelled=header.reference.labelled,
+        min_class_count=header.smallest_class,
+        parity=header.parity.relative,
+        self_checks=header.self_checks,
+    )
+
+
+def _policy_section(options: ScanOptions, told: Told) -> PolicySection | None:
+    policy = options.policy
+    if policy is None:
+        return None
+    ignore_sha256 = None if told.ignore is None else told.ignore.sha256
+    return PolicySection(
+        values={**policy.gate},
+        sources={name: policy.origins[name] for name in policy.gate},
+        config=policy.config_name,
+        baseline_sha256=told.baseline_sha256,
+        ignore_sha256=ignore_sha256,
+        sha256=policy.digest(told.baseline_sha256, ignore_sha256),
+    )

@@ -1,0 +1,66 @@
+"""An input of a scan, judged or left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanner.inputs.items import Item
+
+
+@dataclass(frozen=True)
+class ScannedInput:
+    """One judged input.
+
+    Attributes:
+        item: The input.
+        sha256: Digest of its bytes.
+        finite: Whether logits, scores and class evidence are all finite.
+        predicted: Predicted class; None where the logits are not finite.
+        source_class: The other class it looks most like; None where something is not finite, or no other class has a
+            density of its own.
+        p_value: Combined conformal p-value; the smallest that there is where something is not finite.
+        score: Combined score, in robust standard deviations; infinite where something is not finite.
+        flagged: Whether ``p_value <= alpha``, or something is not finite.
+        scores: ``(K, S)`` raw scores, by the densities of each fold.
+        score_p_values: ``(S,)``; None where only the most suspicious inputs need them.
+        z: ``(S,)`` standardised scores.
+        top_scores: Indices of the scores that contribute most to ``score``, the most first; none where the logits are
+            not finite, as scores are then about no class.
+    """
+
+    item: Item
+    sha256: str
+    finite: bool
+    predicted: int | None
+    source_class: int | None
+    p_value: float
+    score: float
+    flagged: bool
+    scores: NDArray[np.float64]
+    score_p_values: NDArray[np.float64] | None
+    z: NDArray[np.float64]
+    top_scores: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class UnreadableRow:
+    """One input that could not be read, with the reason."""
+
+    item: Item
+    sha256: str | None
+    reason: str
+    detail: str
+
+
+class RowSink(Protocol):
+    """Takes every row in order, scanned or not."""
+
+    def scanned(self, row: ScannedInput) -> None:
+        """A judged input."""
+
+    def unreadable(self, row: UnreadableRow) -> None:
+        """An input that was left out."""

@@ -1,0 +1,111 @@
+"""What `scan` knows after each of its steps. Each stage is made once and never changed.
+
+`OpenedScan` -> `Counted` -> `Concluded` -> report
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Self
+
+from detectors.calibration.judge import Calibration
+from scanner.inputs.items import Source
+from scanner.profile.content import Profile
+from scanner.profile.header import ProfileHeader
+from scanner.report.schema import BatchSection, Distributions, Finding, InputRow, PolicySection, RowsSection
+from scanner.report.triage import IgnoreFile
+from scanner.scanning.tally import ScanCounts
+from scanner.scoring.scorer import Scorer
+from scanner.verdict.terms import Verdict
+
+
+@dataclass(frozen=True)
+class Started:
+    """When a scan began: the time, for people, and a clock in seconds that only runs forward."""
+
+    at: datetime
+    clock: float
+
+    @classmethod
+    def now(cls) -> Self:
+        """At this moment."""
+        return cls(datetime.now(UTC), time.monotonic())
+
+
+@dataclass(frozen=True)
+class Told:
+    """What people said about earlier findings, and the day on which it is read.
+
+    Attributes:
+        ignore: The ignore file, or None.
+        known: Fingerprints of the baseline's findings.
+        baseline_sha256: Digest of the baseline, or None without one.
+        today: The day.
+    """
+
+    ignore: IgnoreFile | None
+    known: frozenset[str]
+    baseline_sha256: str | None
+    today: date
+
+
+@dataclass(frozen=True)
+class OpenedScan:
+    """The profile, ready to score, and the inputs; none of them was read yet.
+
+    Attributes:
+        profile: What to judge with.
+        scorer: Of the profile.
+        calibration: The profile's, which turns scores into p-values.
+        source: The inputs.
+    """
+
+    profile: Profile
+    scorer: Scorer
+    calibration: Calibration
+    source: Source
+
+    @property
+    def header(self) -> ProfileHeader:
+        """What the profile says of itself."""
+        return self.profile.header
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What one pass over the inputs gave; it does not grow with their number.
+
+    Attributes:
+        counts: Counts, tests of the batch, and the most suspicious inputs.
+        digest: SHA-256 over the inputs' digests, in order.
+        rows: The file with one row per input, or None.
+        distributions: Scores and p-values in bins.
+    """
+
+    counts: ScanCounts
+    digest: str
+    rows: RowsSection | None
+    distributions: Distributions
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """What follows from the counts.
+
+    Attributes:
+        batch: What the inputs say together.
+        verdict: The verdict, with what was accepted.
+        top_inputs: The most suspicious inputs.
+        findings: What was found, with what the ignore file and the baseline say of it.
+        warnings: What a person should know of the ignore file.
+        policy: The gate's settings, or None where nothing is known about them.
+    """
+
+    batch: BatchSection
+    verdict: Verdict
+    top_inputs: tuple[InputRow, ...]
+    findings: tuple[Finding, ...]
+    warnings: tuple[str, ...]
+    policy: PolicySection | None

@@ -1,0 +1,119 @@
+"""Counting inputs while they are scanned, and what the counts say of the batch."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.calibration.batch import (
+    BatchTest,
+    ClassCount,
+    TriggeredShare,
+    batch_test,
+    target_classes,
+    triggered_share,
+)
+from scanner.scanning.scanned import ScannedInput, UnreadableRow
+
+LISTED_UNREADABLE = 100
+
+
+@dataclass(frozen=True)
+class ScanCounts:
+    """Everything about a scan that does not grow with the number of inputs.
+
+    Inputs with something that is not finite are scanned and counted in ``not_finite``, and in none of the counts that
+    are compared with clean images: ``flagged``, those per class, the tests and the share.
+    """
+
+    total: int
+    scanned: int
+    not_finite: int
+    unreadable_by_reason: dict[str, int]
+    unreadable_listed: tuple[UnreadableRow, ...]
+    flagged: int
+    predicted_per_class: NDArray[np.int64]
+    flagged_per_class: NDArray[np.int64]
+    top: tuple[ScannedInput, ...]
+    test: BatchTest
+    share: TriggeredShare | None
+    targets: tuple[ClassCount, ...]
+
+    @property
+    def unreadable(self) -> int:
+        """Number of inputs left out."""
+        return self.total - self.scanned
+
+    @property
+    def compared(self) -> int:
+        """Number of inputs that the batch tests compare with clean images."""
+        return self.scanned - self.not_finite
+
+
+@dataclass
+class Tally:
+    """Counts while scanning; memory does not grow with the inputs."""
+
+    num_classes: int
+    top_size: int
+    scanned: int = 0
+    not_finite: int = 0
+    flagged: int = 0
+    above_all: int = 0
+    unreadable: Counter[str] = field(default_factory=Counter)
+    listed: list[UnreadableRow] = field(default_factory=list)
+    heap: list[tuple[float, int, ScannedInput]] = field(default_factory=list)
+    predicted_per_class: NDArray[np.int64] = field(init=False)
+    flagged_per_class: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.predicted_per_class = np.zeros(self.num_classes, np.int64)
+        self.flagged_per_class = np.zeros(self.num_classes, np.int64)
+
+    def add(self, row: ScannedInput, above_all: bool) -> None:
+        """Count a judged input; ``above_all``, whether it lies above every calibration image."""
+        self.scanned += 1
+        if row.finite and row.predicted is not None:
+            self.flagged += row.flagged
+            self.above_all += above_all
+            self.predicted_per_class[row.predicted] += 1
+            self.flagged_per_class[row.predicted] += row.flagged
+        else:
+            # Evidence of its own: the tests are about inputs that are exchangeable with clean images.
+            self.not_finite += 1
+        # The order is total (score, then position), so the result does not depend on timing.
+        entry = (row.score, -row.item.index, row)
+        if len(self.heap) < self.top_size:
+            heapq.heappush(self.heap, entry)
+        elif self.heap and entry[:2] > self.heap[0][:2]:
+            heapq.heapreplace(self.heap, entry)
+
+    def leave_out(self, row: UnreadableRow) -> None:
+        """Count an input that could not be read."""
+        self.unreadable[row.reason] += 1
+        if len(self.listed) < LISTED_UNREADABLE:
+            self.listed.append(row)
+
+    def finish(self, calibration_size: int, alpha: float) -> ScanCounts:
+        """The counts, and the tests of the whole batch."""
+        compared = self.scanned - self.not_finite
+        test = batch_test(self.flagged, self.above_all, compared, calibration_size, alpha)
+        top = [row for _, _, row in sorted(self.heap, key=lambda entry: entry[:2], reverse=True)]
+        return ScanCounts(
+            total=self.scanned + sum(self.unreadable.values()),
+            scanned=self.scanned,
+            not_finite=self.not_finite,
+            unreadable_by_reason=dict(sorted(self.unreadable.items())),
+            unreadable_listed=tuple(self.listed),
+            flagged=self.flagged,
+            predicted_per_class=self.predicted_per_class,
+            flagged_per_class=self.flagged_per_class,
+            top=tuple(top),
+            test=test,
+            share=triggered_share(self.flagged, compared, calibration_size, alpha) if compared else None,
+            targets=tuple(target_classes(self.flagged_per_class, self.predicted_per_class, calibration_size, alpha)),
+        )
