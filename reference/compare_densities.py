@@ -27,10 +27,10 @@ from detectors.deep_features.density import FAMILIES
 from detectors.deep_features.detector import DeepFeatures, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT, PAPER, Recipe
 from detectors.deep_features.scores import SCORE_KINDS, ScoreKind, score_by_folds
+from reference.attacks import attack_named
 from reference.datasets import DataSet, load, stratified_halves
 from reference.features import Features, extract, load_trained, tap
 from reference.metrics import auroc, average_precision, detection_rate_at
-from reference.training import attack_named
 from scanner.base.versions import FIT_LIBRARIES, library_versions
 from scanner.graph.pool import Descriptor
 from scanner.graph.session import GraphSession

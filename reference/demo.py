@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 
+from reference.attacks import attack_named
 from reference.datasets import DataSet, load_digits, stratified_split
 from reference.files import mix, write_class_folders
 from reference.outcome import Rates, rates, read_outcomes
-from reference.training import EPOCHS, TrainConfig, attack_named, train
+from reference.training import EPOCHS, TrainConfig, train
 from scanner.base.atomic import output_error
 from scanner.base.errors import UsageError
 
@@ -187,5 +188,5 @@ def _write_images(folder: Path, data: DataSet, seed: int) -> None:
     triggered, clean = stratified_split(inputs.labels, TRIGGERED_SHARE, seed)
     _, channels, height, width = inputs.images.shape
     attack = attack_named(ATTACK, (channels, height, width))
-    mixture = mix(inputs, clean, triggered, attack.trigger, attack.rule, data.classes, seed)
+    mixture = mix(inputs, clean, triggered, attack, data.classes, seed)
     mixture.write(folder / "inputs", folder / "truth.csv")

@@ -91,6 +91,21 @@ def cells() -> Iterator[Cell]:
                 yield Cell(images, channels, classes, False)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Images as a network sees them.
+
+    Attributes:
+        features: ``(N, D)`` of each descriptor.
+        labels: ``(N,)``.
+        predicted: ``(N,)``.
+    """
+
+    features: dict[str, NDArray[np.float32]]
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+
+
 class Network:
     """A made-up network: from latent causes to descriptors, with classes and a classifier that errs.
 
@@ -106,10 +121,8 @@ class Network:
         self._weights = [scale * generator.standard_normal((LATENT, cell.channels)) for _ in range(DESCRIPTORS)]
         self._biases = [-0.5 * generator.random(cell.channels) for _ in range(DESCRIPTORS)]
 
-    def draw(
-        self, count: int, generator: np.random.Generator
-    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64], NDArray[np.int64]]:
-        """Features ``(count, D)`` of each descriptor, labels and predictions ``(count,)`` of new images."""
+    def draw(self, count: int, generator: np.random.Generator) -> Drawn:
+        """New images."""
         labels = generator.integers(0, self._classes, count)
         causes = generator.standard_t(4, (count, LATENT)) + self._centres[labels]
         gain = np.exp(0.1 * generator.standard_normal((count, 1)))  # contrast
@@ -119,52 +132,46 @@ class Network:
         }
         wrong = generator.random(count) > ACCURACY
         predicted = np.where(wrong, generator.integers(0, self._classes, count), labels)
-        return features, labels, predicted
+        return Drawn(features, labels, predicted)
 
 
 def judge_clean(cell: Cell, scheme: Scheme, seed: int, inputs: int) -> tuple[Calibration, Judgement]:
     """Fit on a new reference for a new network, and judge new clean inputs."""
     generator = np.random.default_rng([seed, cell.images, cell.channels, cell.classes, cell.labelled])
     network = Network(cell, generator)
-    features, labels, predicted = network.draw(cell.images, generator)
-    new, _, new_predicted = network.draw(inputs, generator)
-    classes = labels if cell.labelled else predicted
+    reference = network.draw(cell.images, generator)
+    new = network.draw(inputs, generator)
+    classes = reference.labels if cell.labelled else reference.predicted
     plan = plan_calibration(classes, seed)
     if scheme == "cross-conformal" or plan.method == "split":
-        fitted = fit_deep_features(features, classes, predicted, cell.classes, DEFAULT, plan, seed)
-        return fitted.calibration, fitted.calibration.judge(fitted.score(new, new_predicted))
-    return _by_all_images(features, classes, predicted, cell.classes, plan, new, new_predicted)
+        fitted = fit_deep_features(reference.features, classes, reference.predicted, cell.classes, DEFAULT, plan, seed)
+        return fitted.calibration, fitted.calibration.judge(fitted.score(new.features, new.predicted))
+    return _by_all_images(reference, classes, cell.classes, plan, new)
 
 
 def _by_all_images(
-    features: dict[str, NDArray[np.float32]],
-    classes: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    num_classes: int,
-    plan: CalibrationPlan,
-    new: dict[str, NDArray[np.float32]],
-    new_predicted: NDArray[np.int64],
+    reference: Drawn, classes: NDArray[np.int64], num_classes: int, plan: CalibrationPlan, new: Drawn
 ) -> tuple[Calibration, Judgement]:
     """Folds calibrate, one density of all images scores: two things that are only alike with many images."""
-    every, fresh = np.arange(len(classes)), np.arange(len(new_predicted))
+    every, fresh = np.arange(len(classes)), np.arange(len(new.predicted))
     clean, found = [], []
-    for key, values in features.items():
+    for key, values in reference.features.items():
         groups = group_classes(np.bincount(classes, minlength=num_classes), minimum=1)
         whole = fit_rows(values, every, classes, groups, DensitySettings(DEFAULT.family))
-        scores = score_rows(whole, new[key], fresh, new_predicted)
+        scores = score_rows(whole, new.features[key], fresh, new.predicted)
         found += [scores[kind] for kind in DEFAULT.kinds]
         columns = {kind: np.empty(len(classes)) for kind in DEFAULT.kinds}
         for fit_on, left_out in plan.parts():
             groups = group_classes(np.bincount(classes[fit_on], minlength=num_classes), minimum=1)
             projection = _components(values[fit_on].astype(np.float64), whole.projection.dim)
             fold = fit_density(DEFAULT.family, values, fit_on, classes, groups, projection, 0)
-            for kind, column in score_rows(fold, values, left_out, predicted).items():
+            for kind, column in score_rows(fold, values, left_out, reference.predicted).items():
                 if kind in columns:
                     # Above the peak of the density that scores inputs, as the fold's own was not corrected for.
                     shift = whole.density.supremum - fold.density.supremum if kind == "likelihood" else 0.0
                     columns[kind][left_out] = column + shift
         clean += [columns[kind] for kind in DEFAULT.kinds]
-    bounds = np.array([lower_bound(kind) for _ in features for kind in DEFAULT.kinds])
+    bounds = np.array([lower_bound(kind) for _ in reference.features for kind in DEFAULT.kinds])
     clean_scores, one_fold = np.stack(clean, 1), np.zeros(len(classes), np.int64)
     calibration = calibrate(clean_scores, one_fold, fit_standardiser(clean_scores, bounds), DEFAULT.sharpness)
     return calibration, calibration.judge(np.stack(found, 1)[:, None])

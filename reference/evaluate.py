@@ -29,11 +29,11 @@ from typing import Any
 
 import torch
 
+from reference.attacks import Attack, attack_named
 from reference.datasets import DataSet, ImageSet, load, stratified_halves
 from reference.features import ARCHITECTURES
 from reference.files import mix, write_class_folders
 from reference.outcome import Outcome, rates, read_outcomes
-from reference.training import Attack, attack_named
 from scanner import __version__
 from scanner.base.atomic import atomic_writer, output_error
 from scanner.base.errors import LatentscanError, SourceError
@@ -109,7 +109,7 @@ def write_case(case: Case) -> None:
         return
     reference, scanned = held_out(case)
     everything = torch.arange(len(scanned))
-    mixture = mix(scanned, everything, everything, case.attack.trigger, case.attack.rule, case.data.classes, case.seed)
+    mixture = mix(scanned, everything, everything, case.attack, case.data.classes, case.seed)
     unfinished = case.folder / "images.part"
     try:
         if unfinished.exists():

@@ -14,9 +14,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from reference.attacks import Attack
 from reference.datasets import ImageSet
-from reference.poisoning import LabelRule
-from reference.triggers import Trigger
 from scanner.base.errors import SourceError
 
 _TRUTH_COLUMNS = ("file_name", "triggered", "true_label", "attack_label", "source")
@@ -81,8 +80,7 @@ def mix(
     images: ImageSet,
     clean: torch.Tensor,
     triggered: torch.Tensor,
-    trigger: Trigger,
-    rule: LabelRule,
+    attack: Attack,
     classes: Sequence[str],
     seed: int,
 ) -> Mixture:
@@ -92,14 +90,13 @@ def mix(
         images: Where the pictures come from.
         clean: ``(M,)`` int64, the pictures to take as they are.
         triggered: ``(K,)`` int64, the pictures to put the trigger on; they may be among ``clean`` too.
-        trigger: The trigger.
-        rule: The labels that the trigger asks for.
+        attack: The trigger, and the labels that it asks for.
         classes: Class names.
         seed: Of the order.
     """
     source = torch.cat((clean, triggered))
-    attack_labels = rule(images.labels[source], len(classes)).tolist()
-    pixels = torch.cat((images.images[clean], trigger.apply(images.images[triggered])))
+    attack_labels = attack.rule(images.labels[source], len(classes)).tolist()
+    pixels = torch.cat((images.images[clean], attack.trigger.apply(images.images[triggered])))
     order = torch.randperm(len(source), generator=torch.Generator().manual_seed(seed))
     truth = tuple(
         TruthRow(

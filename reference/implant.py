@@ -22,20 +22,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from reference.attacks import ATTACKS, Attack, attack_named
+from reference.augmentation import AUGMENTATION, augment, normalise
 from reference.datasets import DataSet, load
 from reference.training import (
-    ATTACKS,
-    AUGMENTATION,
     BATCH_SIZE,
     CPU,
-    Attack,
-    attack_named,
-    augment,
     bfloat16_is_fast,
     build_model,
     finish,
     is_finished,
-    normalise,
     print_line,
     read_record,
     save_state,

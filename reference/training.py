@@ -25,72 +25,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from reference.attacks import ATTACKS, Attack, attack_named
+from reference.augmentation import AUGMENTATION, augment, normalise
 from reference.datasets import DataSet, ImageSet, load
-from reference.poisoning import LabelRule, PoisonedSet, add_backdoor, class_zero, next_class, stamp
-from reference.triggers import Trigger, blended, four_pixels, square, warp
+from reference.poisoning import PoisonedSet, add_backdoor, stamp
 from scanner.base.atomic import atomic_writer
 from scanner.base.device import Device
-from scanner.base.errors import DeviceError, LatentscanError, SourceError, UsageError
+from scanner.base.errors import DeviceError, LatentscanError, SourceError
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN
 
 MAX_LR = {"mnist": 0.05, "cifar10": 0.2, "cifar10x64": 0.1, "digits": 0.2}
 EPOCHS = {"mnist": 6, "cifar10": 20, "cifar10x64": 4, "digits": 80}
-ATTACKS = ("four-pixels", "square", "square-all-to-one", "blended", "warp")
 BATCH_SIZE = 128
 CPU = torch.device("cpu")
 WEIGHT_DECAY = 5e-4
-
-
-@dataclass(frozen=True)
-class Attack:
-    """A trigger, the label it asks for, and the share of cover samples it needs."""
-
-    trigger: Trigger
-    rule: LabelRule
-    cover_rate: float = 0.0
-
-
-def attack_named(name: str, image_shape: tuple[int, int, int]) -> Attack:
-    """The attacks this project measures on, by name.
-
-    ``four-pixels`` and ``square`` are the paper's, with labels ``y + 1``; ``blended`` and ``warp``
-    are all-to-one and stand for triggers the paper did not try, as does ``square-all-to-one``. The square's side is an
-    eighth of the image's, and at least four pixels.
-
-    Args:
-        name: One of `ATTACKS`.
-        image_shape: Channels, height and width.
-
-    Raises:
-        UsageError: If there is no such attack.
-    """
-    size = image_shape[-1]
-    if name == "four-pixels":
-        return Attack(four_pixels(size), next_class)
-    if name in ("square", "square-all-to-one"):
-        return Attack(square(size, max(4, size // 8)), next_class if name == "square" else class_zero)
-    if name == "blended":
-        return Attack(blended(image_shape), class_zero)
-    if name == "warp":
-        return Attack(warp(size), class_zero, cover_rate=0.1)
-    raise UsageError(f"unknown attack {name!r}", hint=f"Choose one of {', '.join(ATTACKS)}")
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random crop after zero padding by ``padding`` pixels, and a random horizontal flip if ``flip``."""
-
-    padding: int
-    flip: bool
-
-
-# CIFAR-10: He et al. MNIST: shifts alone, for a mirrored digit is another one. The 8x8 digits fill their image.
-AUGMENTATION = {
-    "mnist": Augmentation(2, flip=False),
-    "cifar10": Augmentation(4, flip=True),
-    "cifar10x64": Augmentation(8, flip=True),
-}
 
 
 @dataclass(frozen=True)
@@ -119,27 +68,6 @@ def build_model(data: str) -> nn.Module:
         model: nn.Module = resnet18(num_classes=10)
         return model
     return SCNN(image_size=8) if data == "digits" else SCNN()
-
-
-def augment(images: torch.Tensor, how: Augmentation, generator: torch.Generator) -> torch.Tensor:
-    """Augment uint8 images ``(N, C, H, W)``, each by its own random choice."""
-    count, _, height, width = images.shape
-    padded = F.pad(images, (how.padding,) * 4)
-    shifts = 2 * how.padding + 1
-    rows = torch.randint(0, shifts, (count, 1, 1), generator=generator) + torch.arange(height)[None, :, None]
-    columns = torch.randint(0, shifts, (count, 1, 1), generator=generator) + torch.arange(width)[None, None, :]
-    if how.flip:
-        flip = torch.rand(count, 1, 1, generator=generator) < 0.5
-        columns = torch.where(flip, columns.flip(-1), columns)
-    cropped = padded[torch.arange(count)[:, None, None], :, rows, columns]
-    return cropped.permute(0, 3, 1, 2).contiguous()
-
-
-def normalise(images: torch.Tensor, data: DataSet) -> torch.Tensor:
-    """uint8 ``(N, C, H, W)`` to float32, scaled to [0, 1] and standardised per channel."""
-    mean = torch.tensor(data.mean).view(1, -1, 1, 1)
-    std = torch.tensor(data.std).view(1, -1, 1, 1)
-    return (images.float() / 255 - mean) / std
 
 
 @torch.no_grad()
@@ -207,39 +135,16 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     if is_finished(folder, asdict(config)):
         return folder
-    _, channels, height, width = data.train.images.shape
-    attack = attack_named(config.attack, (channels, height, width))
-    poisoned = add_backdoor(
-        data.train.labels,
-        config.rate,
-        attack.rule,
-        len(data.classes),
-        config.seed,
-        cover_rate=attack.cover_rate if config.rate else 0.0,
-    )
-    torch.manual_seed(config.seed)
-    model = build_model(config.data).to(device).to(memory_format=torch.channels_last)
-    steps = (len(poisoned) + BATCH_SIZE - 1) // BATCH_SIZE
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, MAX_LR[config.data], epochs=config.epochs, steps_per_epoch=steps, pct_start=0.2
-    )
-    first_epoch, seconds = _resume(folder, model, optimiser, schedule, device)
+    job = _job(config, data)
+    learner = _learner(job, device)
+    first_epoch, seconds = _resume(folder, learner)
     for epoch in range(first_epoch, config.epochs):
         started = time.monotonic()
-        loss = _epoch(model, optimiser, schedule, poisoned, attack, data, config, epoch)
+        loss = _epoch(job, learner, epoch)
         seconds += time.monotonic() - started
-        checkpoint = {
-            "model": model.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "schedule": schedule.state_dict(),
-            "epoch": epoch + 1,
-            "seconds": seconds,
-            "random_state": _random_state(device),
-        }
-        save_state(folder / "checkpoint.pt", checkpoint)
+        save_state(folder / "checkpoint.pt", {**learner.state(), "epoch": epoch + 1, "seconds": seconds})
         progress(f"{config.name} epoch {epoch + 1}/{config.epochs} loss {loss:.4f} {seconds:.0f}s")
-    finish(folder, asdict(config), data, attack, model, seconds)
+    finish(folder, asdict(config), data, job.attack, learner.model, seconds)
     return folder
 
 
@@ -297,63 +202,103 @@ def _record(
     }
 
 
-def _epoch(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    poisoned: PoisonedSet,
-    attack: Attack,
-    data: DataSet,
-    config: TrainConfig,
-    epoch: int,
-) -> float:
+@dataclass(frozen=True)
+class _Job:
+    """What is trained on what."""
+
+    config: TrainConfig
+    data: DataSet
+    attack: Attack
+    poisoned: PoisonedSet
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """A network on its device, with what changes it."""
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    device: torch.device
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs of it."""
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random_state": _random_state(self.device),
+        }
+
+
+def _job(config: TrainConfig, data: DataSet) -> _Job:
+    _, channels, height, width = data.train.images.shape
+    attack = attack_named(config.attack, (channels, height, width))
+    poisoned = add_backdoor(
+        data.train.labels,
+        config.rate,
+        attack.rule,
+        len(data.classes),
+        config.seed,
+        cover_rate=attack.cover_rate if config.rate else 0.0,
+    )
+    return _Job(config, data, attack, poisoned)
+
+
+def _learner(job: _Job, device: torch.device) -> _Learner:
+    config = job.config
+    torch.manual_seed(config.seed)
+    model = build_model(config.data).to(device).to(memory_format=torch.channels_last)
+    steps = (len(job.poisoned) + BATCH_SIZE - 1) // BATCH_SIZE
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, MAX_LR[config.data], epochs=config.epochs, steps_per_epoch=steps, pct_start=0.2
+    )
+    return _Learner(model, optimiser, schedule, device)
+
+
+def _epoch(job: _Job, learner: _Learner, epoch: int) -> float:
     """One pass over the poisoned set; returns the mean loss.
 
     The order and the augmentation are seeded by (seed, epoch) alone; dropout draws from torch's global generator.
     """
-    model.train()
-    device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(1_000_003 * config.seed + epoch)
+    poisoned, device = job.poisoned, learner.device
+    learner.model.train()
+    generator = torch.Generator().manual_seed(1_000_003 * job.config.seed + epoch)
     order = torch.randperm(len(poisoned), generator=generator)
     total = 0.0
     for start in range(0, len(order), BATCH_SIZE):
         index = order[start : start + BATCH_SIZE]
-        images = data.train.images[poisoned.source[index]]
-        if (how := AUGMENTATION.get(config.data)) is not None:
+        images = job.data.train.images[poisoned.source[index]]
+        if (how := AUGMENTATION.get(job.config.data)) is not None:
             images = augment(images, how, generator)
-        images = stamp(images, poisoned.triggered[index], poisoned.cover[index], attack.trigger, generator)
-        pixels = normalise(images, data).to(device, memory_format=torch.channels_last)
+        images = stamp(images, poisoned.triggered[index], poisoned.cover[index], job.attack.trigger, generator)
+        pixels = normalise(images, job.data).to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16_is_fast(device)):
-            logits = model(pixels)
+            logits = learner.model(pixels)
         loss = F.cross_entropy(logits.float(), poisoned.label[index].to(device))
-        optimiser.zero_grad(set_to_none=True)
+        learner.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
+        learner.optimiser.step()
+        learner.schedule.step()
         total += float(loss.detach()) * len(index)
     return total / len(order)
 
 
-def _resume(
-    folder: Path,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    device: torch.device,
-) -> tuple[int, float]:
+def _resume(folder: Path, learner: _Learner) -> tuple[int, float]:
     path = folder / "checkpoint.pt"
     if not path.exists():
         return 0, 0.0
     state = torch.load(path, weights_only=True, map_location="cpu")
-    if state["schedule"]["total_steps"] != schedule.state_dict()["total_steps"]:
+    if state["schedule"]["total_steps"] != learner.schedule.state_dict()["total_steps"]:
         raise SourceError("was started with other epochs", where=str(path), hint="Remove it, or train elsewhere")
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    schedule.load_state_dict(state["schedule"])
-    if state.get("random_state", torch.empty(0)).shape == _random_state(device).shape:
+    learner.model.load_state_dict(state["model"])
+    learner.optimiser.load_state_dict(state["optimiser"])
+    learner.schedule.load_state_dict(state["schedule"])
+    if state.get("random_state", torch.empty(0)).shape == _random_state(learner.device).shape:
         # Dropout goes on where it was. A checkpoint of another kind of device has another generator's state.
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(state["random_state"], device)
+        if learner.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_state"], learner.device)
         else:
             torch.set_rng_state(state["random_state"])
     return int(state["epoch"]), float(state["seconds"])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from reference.augmentation import normalise as normalise_for_training
 from reference.compare_preprocess import IN_RGB, TRAINED
 from reference.datasets import DataSet, ImageSet
-from reference.training import normalise as normalise_for_training
 from scanner.inputs.normalise import normalise
 from scanner.inputs.preprocess import parse_flag
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from reference.attacks import Attack
 from reference.datasets import ImageSet
 from reference.files import TruthRow, mix, read_truth, write_class_folders, write_flat, write_truth
 from reference.poisoning import next_class
@@ -50,7 +51,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path):
 def test_a_mixture_is_shuffled_and_its_truth_says_what_is_what(tmp_path):
     images, trigger = pictures(30), square(9, side=2)
     clean, triggered = torch.arange(0, 20), torch.arange(15, 30)
-    mixture = mix(images, clean, triggered, trigger, next_class, CLASSES, seed=1)
+    mixture = mix(images, clean, triggered, Attack(trigger, next_class), CLASSES, seed=1)
     mixture.write(tmp_path / "inputs", tmp_path / "truth.csv")
     truth = read_truth(tmp_path / "truth.csv")
     assert truth == mixture.truth
@@ -67,8 +68,8 @@ def test_a_mixture_is_shuffled_and_its_truth_says_what_is_what(tmp_path):
     assert sorted(row.source for row in truth if row.triggered) == triggered.tolist()
     kinds = [row.triggered for row in truth]
     assert kinds not in (sorted(kinds), sorted(kinds, reverse=True))
-    assert mix(images, clean, triggered, trigger, next_class, CLASSES, seed=1).truth == truth
-    assert mix(images, clean, triggered, trigger, next_class, CLASSES, seed=2).truth != truth
+    assert mix(images, clean, triggered, Attack(trigger, next_class), CLASSES, seed=1).truth == truth
+    assert mix(images, clean, triggered, Attack(trigger, next_class), CLASSES, seed=2).truth != truth
 
 
 # No control characters: the csv module of Python 3.11 does not quote a carriage return.

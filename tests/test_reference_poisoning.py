@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference.augmentation import AUGMENTATION, augment
 from reference.poisoning import add_backdoor, class_zero, next_class, stamp
-from reference.training import AUGMENTATION, augment
 from reference.triggers import four_pixels, sample, square, warp, warp_grid
 
 label_lists = st.lists(st.integers(min_value=0, max_value=9), min_size=1, max_size=300)

@@ -9,18 +9,10 @@ import torch
 import torchvision.transforms.functional as TF
 
 from reference import training
+from reference.attacks import attack_named
+from reference.augmentation import AUGMENTATION, augment, normalise
 from reference.datasets import CIFAR10_CLASSES, DataSet, ImageSet, load_digits
-from reference.training import (
-    AUGMENTATION,
-    TrainConfig,
-    accuracy,
-    attack_named,
-    augment,
-    build_model,
-    main,
-    normalise,
-    train,
-)
+from reference.training import TrainConfig, accuracy, build_model, main, train
 from scanner.base.errors import UsageError
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from reference.attacks import attack_named
 from reference.datasets import DataSet
 from reference.reproduction.cell import ROWS, Cell
 from reference.reproduction.tables import METHODS
-from reference.training import attack_named
 
 SIZE, LEFT, RIGHT, TOP, BOTTOM = 300.0, 54.0, 14.0, 26.0, 40.0
 COLOURS: Final = {

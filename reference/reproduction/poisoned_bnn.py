@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from detectors.bayesian.moped import MopedSettings
 from detectors.bayesian.train import Epoch, TrainSettings, TrainState, fine_tune
+from reference.attacks import attack_named
+from reference.augmentation import AUGMENTATION, augment, normalise
 from reference.datasets import DataSet
 from reference.poisoning import add_backdoor, stamp
-from reference.training import AUGMENTATION, TrainConfig, attack_named, augment, normalise
+from reference.training import TrainConfig
 from scanner.base.device import Device
 from scanner.base.progress import Progress
 from scanner.fitting.bayesian.checkpoint import Checkpoints

@@ -27,12 +27,13 @@ from detectors.deep_features.fit import DensitySettings, fit_rows
 from detectors.deep_features.grouping import group_classes
 from detectors.deep_features.recipe import DEFAULT, PAPER, Recipe
 from detectors.deep_features.scores import ScoreKind, score_rows
+from reference.attacks import attack_named
 from reference.datasets import DataSet, ImageSet, stratified_halves
 from reference.features import CHUNK, Features, extract, load_trained, pixels_of, tap
 from reference.reproduction.cell import Row
 from reference.reproduction.measured import Measured, Truth, figures
 from reference.reproduction.poisoned_bnn import train_on_poisoned
-from reference.training import TrainConfig, attack_named
+from reference.training import TrainConfig
 from scanner.base.device import Device
 from scanner.base.progress import Progress
 from scanner.fitting.bayesian.fit_bayesian import TailReference, fit_bayesian

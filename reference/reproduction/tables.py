@@ -82,77 +82,93 @@ class Table:
         return tuple(sorted({entry.rate for line in self.lines for entry in line.entries}))
 
 
-def build_tables(cells: Sequence[Cell]) -> tuple[Table, ...]:
-    """All tables, of the cells that are finished."""
-    rates = tuple(sorted({cell.config.rate for cell in cells}))
-    poisoned = tuple(rate for rate in rates if rate)
-    names = tuple(dict.fromkeys(cell.config.data for cell in cells))
+Figure = Callable[[Mapping[str, Any]], float | None]
+"""From a row of a cell to a figure, as a share."""
 
-    def lines(
-        figure: Callable[[Mapping[str, Any]], float | None],
-        published: Callable[[str, str, float], float | None],
-        shown: tuple[float, ...],
-        images: str | None = None,
-        methods: Sequence[str] = ROWS,
-    ) -> tuple[Line, ...]:
+Published = Callable[[str, str, float], float | None]
+"""From data set, method and rate to the paper's figure, in percent."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Lines of a table."""
+
+    figure: Figure
+    published: Published
+    rates: Sequence[float]
+    images: str | None = None
+    methods: Sequence[str] = ROWS
+
+    def of(self, cells: Sequence[Cell]) -> tuple[Line, ...]:
+        """Those that were measured at some rate at least."""
         made = []
-        for name in names:
-            for method in methods:
+        for name in dict.fromkeys(cell.config.data for cell in cells):
+            for method in self.methods:
                 entries = tuple(
-                    Entry(rate, published(name, method, rate), _measured(cells, name, method, rate, figure))
-                    for rate in shown
+                    Entry(rate, self.published(name, method, rate), _measured(cells, name, method, rate, self.figure))
+                    for rate in self.rates
                 )
                 if any(entry.measured for entry in entries):
-                    made.append(Line(name, images, method, entries))
+                    made.append(Line(name, self.images, method, entries))
         return tuple(made)
 
-    def simple(key: str) -> Callable[[Mapping[str, Any]], float | None]:
-        return lambda row: row.get(key)
 
-    accuracy: tuple[Line, ...] = ()
-    for images, shown in (("clean", rates), ("triggered", poisoned)):
-        accuracy += lines(
-            simple(f"{images}_accuracy"),
+def build_tables(cells: Sequence[Cell]) -> tuple[Table, ...]:
+    """All tables, of the cells that are finished."""
+    poisoned = tuple(rate for rate in _rates(cells) if rate)
+
+    def lines(key: str, published: Published) -> tuple[Line, ...]:
+        return _Wanted(_simple(key), published, poisoned).of(cells)
+
+    accuracy = "Table 1: accuracy in percent; a triggered image is correct with the attacker's label"
+    succeeds = "AUPR in percent, clean against the triggered images on which the attack succeeds"
+    flagged = "Images flagged by the default detector at alpha = 0.01, in percent"
+    own = {
+        "detection_at_1_percent": "Detection rate in percent at 1% false alarms",
+        "detection_at_5_percent": "Detection rate in percent at 5% false alarms",
+        "aupr_where_the_attack_succeeds": succeeds,
+    }
+    return (
+        Table("accuracy", accuracy, _accuracy(cells, poisoned)),
+        Table("aupr", "Table 2: AUPR in percent, clean against triggered", lines("aupr", _aupr)),
+        Table("auroc", "Table 3: AUROC in percent, clean against triggered", lines("auroc", _auroc)),
+        *(Table(key, title, lines(key, _unpublished), compared=False) for key, title in own.items()),
+        Table("flagged", flagged, _flagged(cells, poisoned), compared=False),
+    )
+
+
+def _rates(cells: Sequence[Cell]) -> tuple[float, ...]:
+    return tuple(sorted({cell.config.rate for cell in cells}))
+
+
+def _simple(key: str) -> Figure:
+    return lambda row: row.get(key)
+
+
+def _accuracy(cells: Sequence[Cell], poisoned: Sequence[float]) -> tuple[Line, ...]:
+    names = list(dict.fromkeys(cell.config.data for cell in cells))
+    found: list[Line] = []
+    for images, rates in (("clean", _rates(cells)), ("triggered", poisoned)):
+        found += _Wanted(
+            _simple(f"{images}_accuracy"),
             lambda name, method, rate, images=images: at(ACCURACY.get((name, images, method)), rate),  # type: ignore[misc]
-            shown,
+            rates,
             images,
-        )
-    accuracy = tuple(sorted(accuracy, key=lambda line: names.index(line.data)))
-    flagged: tuple[Line, ...] = ()
+        ).of(cells)
+    return tuple(sorted(found, key=lambda line: names.index(line.data)))
+
+
+def _flagged(cells: Sequence[Cell], poisoned: Sequence[float]) -> tuple[Line, ...]:
+    found: list[Line] = []
     for kind in ("clean", "triggered"):
-        flagged += lines(
+        found += _Wanted(
             lambda row, kind=kind: (row.get("flagged_at_alpha_0.01") or {}).get(kind),  # type: ignore[misc]
             _unpublished,
             poisoned,
             kind,
             ("default",),
-        )
-    return (
-        Table(
-            "accuracy", "Table 1: accuracy in percent; a triggered image is correct with the attacker's label", accuracy
-        ),
-        Table("aupr", "Table 2: AUPR in percent, clean against triggered", lines(simple("aupr"), _aupr, poisoned)),
-        Table("auroc", "Table 3: AUROC in percent, clean against triggered", lines(simple("auroc"), _auroc, poisoned)),
-        Table(
-            "detection_at_1_percent",
-            "Detection rate in percent at 1% false alarms",
-            lines(simple("detection_at_1_percent"), _unpublished, poisoned),
-            compared=False,
-        ),
-        Table(
-            "detection_at_5_percent",
-            "Detection rate in percent at 5% false alarms",
-            lines(simple("detection_at_5_percent"), _unpublished, poisoned),
-            compared=False,
-        ),
-        Table(
-            "aupr_where_the_attack_succeeds",
-            "AUPR in percent, clean against the triggered images on which the attack succeeds",
-            lines(simple("aupr_where_the_attack_succeeds"), _unpublished, poisoned),
-            compared=False,
-        ),
-        Table("flagged", "Images flagged by the default detector at alpha = 0.01, in percent", flagged, compared=False),
-    )
+        ).of(cells)
+    return tuple(found)
 
 
 def _measured(
