@@ -242,7 +242,8 @@ def target_classes(
             f"and {calibration_size} images"
         )
     if (flagged < 0).any() or (flagged > inputs).any():
-        raise ValueError("more inputs of a class are flagged than there are, or fewer than none")
+        label = int(np.flatnonzero((flagged < 0) | (flagged > inputs))[0])
+        raise ValueError(f"{flagged[label]} of {inputs[label]} inputs of class {label} cannot be flagged")
     r = rank_limit(calibration_size, alpha)
     seen = np.flatnonzero(inputs)
     counts = [
