@@ -89,6 +89,8 @@ def fit_standardiser(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -
     """
     if scores.ndim != 2 or 0 in scores.shape or bounds.shape != scores.shape[1:]:
         raise ValueError(f"scores (n, S) and bounds (S,) are needed, got {scores.shape} and {bounds.shape}")
+    if np.isinf(bounds).any():
+        raise ValueError(f"bounds must be finite or NaN, got {bounds}")
     transformed = _transform(scores, bounds)
     locations = np.median(transformed, axis=0)
     scales = MAD_TO_SIGMA * np.median(np.abs(transformed - locations), axis=0)
