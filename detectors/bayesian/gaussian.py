@@ -79,7 +79,7 @@ def kl_divergence(
     References:
         Bishop (2006), Pattern recognition and machine learning, exercise 2.13.
         Blundell, Cornebise, Kavukcuoglu and Wierstra (2015), Weight uncertainty in neural networks,
-        https://arxiv.org/abs/1505.05424, section 3.1, for its place in the objective.
+        https://arxiv.org/abs/1505.05424, section 3, for its place in the objective.
     """
     shapes = [tuple(part.shape) for part in (mean, std, prior_mean, prior_std)]
     if len(set(shapes)) > 1:

@@ -245,7 +245,7 @@ def kl_sum(module: nn.Module) -> torch.Tensor:
 
     References:
         Blundell, Cornebise, Kavukcuoglu and Wierstra (2015), Weight uncertainty in neural networks,
-        https://arxiv.org/abs/1505.05424, section 3.1.
+        https://arxiv.org/abs/1505.05424, section 3.
     """
     terms = [layer.kl() for _, layer in flipout_layers(module)]
     return torch.stack(terms).sum() if terms else torch.zeros(())

@@ -84,7 +84,7 @@ class Epoch:
 
     References:
         Blundell, Cornebise, Kavukcuoglu and Wierstra (2015), Weight uncertainty in neural networks,
-        https://arxiv.org/abs/1505.05424, section 3.1, for the two terms of the objective.
+        https://arxiv.org/abs/1505.05424, section 3, for the two terms of the objective.
     """
 
     number: int

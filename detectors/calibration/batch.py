@@ -39,8 +39,8 @@ class BatchTest:
         (1.0, True)
 
     References:
-        Marques F. (2025), Universal distribution of the empirical coverage in split conformal prediction, Statistics
-        and Probability Letters, https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
+        Marques F. (2023), Universal distribution of the empirical coverage in split conformal prediction,
+        https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
     """
 
     flagged: int
@@ -76,8 +76,8 @@ def batch_test(flagged: int, above_all: int, inputs: int, calibration_size: int,
         True
 
     References:
-        Marques F. (2025), Universal distribution of the empirical coverage in split conformal prediction, Statistics
-        and Probability Letters, https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
+        Marques F. (2023), Universal distribution of the empirical coverage in split conformal prediction,
+        https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
         Dunn (1961), Multiple comparisons among means, Journal of the American Statistical Association 56, 52-64, for
         Bonferroni's correction.
     """
@@ -198,8 +198,8 @@ class ClassCount:
         1
 
     References:
-        Marques F. (2025), Universal distribution of the empirical coverage in split conformal prediction, Statistics
-        and Probability Letters, https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
+        Marques F. (2023), Universal distribution of the empirical coverage in split conformal prediction,
+        https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
     """
 
     label: int
@@ -231,8 +231,8 @@ def target_classes(
         [(1, 9), (0, 1)]
 
     References:
-        Marques F. (2025), Universal distribution of the empirical coverage in split conformal prediction, Statistics
-        and Probability Letters, https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
+        Marques F. (2023), Universal distribution of the empirical coverage in split conformal prediction,
+        https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
         Dunn (1961), Multiple comparisons among means, Journal of the American Statistical Association 56, 52-64, for
         Bonferroni's correction.
     """
