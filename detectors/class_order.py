@@ -24,6 +24,15 @@ class Assignment:
         outputs: ``(L,)`` int64, one output per label, all different.
         accuracy: Share of images predicted as their label's output.
         solved: Whether it differs from the given order and was solved from the predictions.
+
+    Example:
+        >>> Assignment(np.array([1, 0]), accuracy=0.9, solved=True).outputs.tolist()
+        [1, 0]
+
+    References:
+        Kuhn (1955), The Hungarian method for the assignment problem, Naval Research Logistics Quarterly 2, 83-97.
+        Crouse (2016), On implementing 2D rectangular assignment algorithms, IEEE Transactions on Aerospace and
+        Electronic Systems 52, 1679-1696, as SciPy has it.
     """
 
     outputs: NDArray[np.int64]
@@ -35,6 +44,8 @@ def assign_classes(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], given: NDArray[np.int64], num_outputs: int
 ) -> Assignment:
     """Keep the given order unless another one is clearly better on images it was not solved on.
+
+    .. math:: \\max_\\pi \\#\\{i : \\pi(\\mathrm{label}_i) = \\mathrm{predicted}_i\\}, \\quad \\pi \\text{ one-to-one}
 
     Solving on few images overfits: with one image a class a perfect assignment always exists. The
     assignment is therefore solved on every other image of each class and has to win by
@@ -48,6 +59,17 @@ def assign_classes(
 
     Raises:
         ValueError: The arrays do not fit together, or hold labels or outputs that do not exist.
+
+    Example:
+        >>> labels = np.arange(20) % 2
+        >>> found = assign_classes(labels, 1 - labels, given=np.array([0, 1]), num_outputs=2)
+        >>> found.outputs.tolist(), found.accuracy
+        ([1, 0], 1.0)
+
+    References:
+        Kuhn (1955), The Hungarian method for the assignment problem, Naval Research Logistics Quarterly 2, 83-97.
+        Crouse (2016), On implementing 2D rectangular assignment algorithms, IEEE Transactions on Aerospace and
+        Electronic Systems 52, 1679-1696, as SciPy has it.
     """
     _check(labels, predicted, given, num_outputs)
     as_given = Assignment(given, float((given[labels] == predicted).mean()), False)

@@ -25,6 +25,19 @@ def mark_batch_axes(module: nn.Module, fetch: Fetch) -> None:
     Args:
         module: A converted network.
         fetch: Gives the inputs of a batch; asked for the first image, two and three times.
+
+    Example:
+        >>> from detectors.bayesian.convert import convert
+        >>> from detectors.bayesian.moped import MopedSettings
+        >>> tokens = nn.Flatten(0, 1)  # of two positions each, beside the examples on the first axis
+        >>> network = convert(nn.Sequential(nn.Linear(3, 3), tokens, nn.Linear(3, 3)), MopedSettings()).module
+        >>> mark_batch_axes(network, lambda index: [torch.zeros(len(index), 2, 3)])
+        >>> [layer.per_example for _, layer in flipout_layers(network)]
+        [True, False]
+
+    References:
+        Wen, Vicol, Ba, Tran and Grosse (2018), Flipout: Efficient pseudo-independent weight perturbations on
+        mini-batches, https://arxiv.org/abs/1803.04386, section 3.
     """
     layers = [layer for _, layer in flipout_layers(module)]
     stochastic = [layer.stochastic for layer in layers]

@@ -26,6 +26,13 @@ class LeftDeterministic:
     Attributes:
         name: Path of the module; empty for the root.
         reason: Why, in a few words.
+
+    Example:
+        >>> convert(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), MopedSettings()).left
+        (LeftDeterministic(name='1', reason='LayerNorm has no Flipout form'),)
+
+    References:
+        docs/method.md, section Bayesian scores: biases and normalisation stay as they are.
     """
 
     name: str
@@ -40,6 +47,14 @@ class Conversion:
         module: The network; a new module where the root itself was a layer.
         converted: Paths of the converted layers, each under its first name.
         left: Modules with parameters that stay deterministic.
+
+    Example:
+        >>> type(convert(nn.Linear(2, 2), MopedSettings()).module).__name__
+        'FlipoutLinear'
+
+    References:
+        Krishnan, Subedar and Tickoo (2019), MOPED: Efficient priors for scalable variational inference in Bayesian
+        deep neural networks, https://arxiv.org/abs/1906.05323.
     """
 
     module: nn.Module
@@ -59,6 +74,20 @@ def convert(
         module: A trained network.
         settings: Widths of priors and posteriors.
         wanted: Chooses layers by path; the others are left.
+
+    Raises:
+        ValueError: A chosen layer has weights that are not finite, or none.
+
+    Example:
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+        >>> convert(network, MopedSettings(), lambda name: name == "3").converted
+        ('3',)
+
+    References:
+        Krishnan, Subedar and Tickoo (2019), MOPED: Efficient priors for scalable variational inference in Bayesian
+        deep neural networks, https://arxiv.org/abs/1906.05323.
+        Wen, Vicol, Ba, Tran and Grosse (2018), Flipout: Efficient pseudo-independent weight perturbations on
+        mini-batches, https://arxiv.org/abs/1803.04386.
     """
     owners = Counter(
         id(p) for _, part in module.named_modules() for name, p in part.named_parameters(recurse=False) if p is not None

@@ -7,14 +7,32 @@ import torch.nn.functional as F
 
 
 def softplus(rho: torch.Tensor) -> torch.Tensor:
-    """Standard deviation of an unconstrained parameter, ``log(1 + exp(rho))``, exact at both ends."""
+    """Standard deviation of an unconstrained parameter, exact at both ends.
+
+    .. math:: \\sigma = \\log(1 + e^\\rho)
+
+    Raises:
+        ValueError: The parameter is of an integer type.
+
+    Example:
+        >>> softplus(torch.tensor([-20.0, 0.0, 100.0]))
+        tensor([2.0612e-09, 6.9315e-01, 1.0000e+02])
+
+    References:
+        Blundell, Cornebise, Kavukcuoglu and Wierstra (2015), Weight uncertainty in neural networks,
+        https://arxiv.org/abs/1505.05424, section 3.2.
+    """
+    if not rho.is_floating_point():
+        raise ValueError(f"a parameter of a floating-point type is needed, got {rho.dtype}")
     return F.softplus(rho, threshold=30.0)
 
 
 def inverse_softplus(std: torch.Tensor) -> torch.Tensor:
     """The ``rho`` whose softplus is ``std``.
 
-    Written as ``s + log(1 - exp(-s))``, which neither overflows for large values nor cancels for small ones,
+    .. math:: \\rho = \\sigma + \\log(1 - e^{-\\sigma})
+
+    Written so, it neither overflows for large values nor cancels for small ones,
     as ``log(exp(s) - 1)`` does.
 
     Args:
@@ -22,6 +40,13 @@ def inverse_softplus(std: torch.Tensor) -> torch.Tensor:
 
     Raises:
         ValueError: Some are not.
+
+    Example:
+        >>> softplus(inverse_softplus(torch.tensor([0.001, 100.0])))
+        tensor([1.0000e-03, 1.0000e+02])
+
+    References:
+        Mächler (2012), Accurately computing log(1 - exp(-|a|)), vignette of the R package Rmpfr.
     """
     if not bool((std > 0).all()):
         raise ValueError(f"standard deviations must be positive, got {float(std.min()):g} at least")
@@ -45,6 +70,16 @@ def kl_divergence(
 
     Raises:
         ValueError: The shapes differ.
+
+    Example:
+        >>> one = torch.ones(3)
+        >>> kl_divergence(2 * one, one, one, one)
+        tensor(1.5000)
+
+    References:
+        Bishop (2006), Pattern recognition and machine learning, exercise 2.13.
+        Blundell, Cornebise, Kavukcuoglu and Wierstra (2015), Weight uncertainty in neural networks,
+        https://arxiv.org/abs/1505.05424, section 3, for its place in the objective.
     """
     shapes = [tuple(part.shape) for part in (mean, std, prior_mean, prior_std)]
     if len(set(shapes)) > 1:

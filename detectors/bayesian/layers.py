@@ -39,6 +39,19 @@ class FlipoutLayer(nn.Module):
         stochastic: Whether a forward pass perturbs the weights; otherwise it uses their means.
         per_example: Whether the first axis of the inputs is the batch's. Otherwise one weight draw serves the whole
             batch, without signs: correct, with a larger variance of gradients.
+
+    Raises:
+        ValueError: The bias is not ``(out,)``, with as many values as the weight has rows.
+
+    Example:
+        >>> from detectors.bayesian.moped import MopedSettings, moped
+        >>> layer = FlipoutLinear(moped(torch.eye(2), MopedSettings(delta=0.5)), None)
+        >>> isinstance(layer, FlipoutLayer), layer.weight_std.diagonal().tolist()
+        (True, [0.5, 0.5])
+
+    References:
+        Wen, Vicol, Ba, Tran and Grosse (2018), Flipout: Efficient pseudo-independent weight perturbations on
+        mini-batches, https://arxiv.org/abs/1803.04386, equation 4.
     """
 
     prior_mean: torch.Tensor
@@ -46,6 +59,9 @@ class FlipoutLayer(nn.Module):
 
     def __init__(self, posterior: WeightPosterior, bias: torch.Tensor | None) -> None:
         super().__init__()
+        if bias is not None and bias.shape != posterior.mean.shape[:1]:
+            rows = list(posterior.mean.shape[:1])
+            raise ValueError(f"a bias of shape {rows} is needed, as the weight has rows, got {list(bias.shape)}")
         self.weight_mean = nn.Parameter(posterior.mean.clone())
         self.weight_rho = nn.Parameter(inverse_softplus(posterior.std))
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
@@ -65,7 +81,13 @@ class FlipoutLayer(nn.Module):
         return kl_divergence(self.weight_mean, self.weight_std, self.prior_mean, self.prior_std)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Apply the layer with perturbed weights, or with their means if not ``stochastic``."""
+        """Apply the layer with perturbed weights, or with their means if not ``stochastic``.
+
+        .. math:: y_n = \\bar W x_n + (\\Delta W (x_n \\circ s_n)) \\circ r_n
+
+        Raises:
+            ValueError: The input is of another dimension.
+        """
         if not self.stochastic:
             return self._apply_weight(x, self.weight_mean, self.bias)
         noise = torch.randn(
@@ -95,12 +117,37 @@ class FlipoutLinear(FlipoutLayer):
     """``y = x W^T + b`` on inputs ``(N, ..., in_features)``, ``W`` of shape ``(out_features, in_features)``.
 
     Positions between the first and the last axis (tokens) share their example's signs.
+
+    Args:
+        posterior: Of the weight.
+        bias: ``(out_features,)``, or None.
+
+    Raises:
+        ValueError: The weight is no matrix, or the bias does not fit it.
+
+    Example:
+        >>> from detectors.bayesian.moped import MopedSettings, moped
+        >>> layer = FlipoutLinear(moped(2.0 * torch.eye(2), MopedSettings()), torch.ones(2))
+        >>> layer.stochastic = False
+        >>> layer(torch.tensor([[1.0, 3.0]])).tolist()
+        [[3.0, 7.0]]
+
+    References:
+        Wen, Vicol, Ba, Tran and Grosse (2018), Flipout: Efficient pseudo-independent weight perturbations on
+        mini-batches, https://arxiv.org/abs/1803.04386, equation 4.
     """
+
+    def __init__(self, posterior: WeightPosterior, bias: torch.Tensor | None) -> None:
+        if posterior.mean.ndim != 2:
+            raise ValueError(f"a linear weight has 2 dimensions, got {posterior.mean.ndim}")
+        super().__init__(posterior, bias)
 
     def _channel_axis(self) -> int:
         return -1
 
     def _apply_weight(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        if x.shape[-1:] != weight.shape[1:]:
+            raise ValueError(f"inputs (N, ..., {weight.shape[1]}) are needed, got {tuple(x.shape)}")
         return F.linear(x, weight, bias)
 
 
@@ -115,6 +162,19 @@ class FlipoutConv(FlipoutLayer):
         dilation: Likewise.
         groups: Likewise.
         padding_mode: Likewise.
+
+    Raises:
+        ValueError: The weight is that of no convolution, or another argument does not fit it.
+
+    Example:
+        >>> from detectors.bayesian.moped import MopedSettings, moped
+        >>> layer = FlipoutConv(moped(torch.ones(4, 1, 3, 3), MopedSettings()), None, padding="same")
+        >>> layer(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 4, 8, 8])
+
+    References:
+        Wen, Vicol, Ba, Tran and Grosse (2018), Flipout: Efficient pseudo-independent weight perturbations on
+        mini-batches, https://arxiv.org/abs/1803.04386, equation 4.
     """
 
     def __init__(
@@ -131,6 +191,8 @@ class FlipoutConv(FlipoutLayer):
         axes = posterior.mean.ndim - 2
         if axes not in (1, 2, 3):
             raise ValueError(f"a convolution weight has 3, 4 or 5 dimensions, got {posterior.mean.ndim}")
+        if groups < 1 or posterior.mean.shape[0] % groups:
+            raise ValueError(f"groups that divide {posterior.mean.shape[0]} channels are needed, got {groups}")
         self.stride, self.dilation = _each(stride, axes), _each(dilation, axes)
         self.groups, self.padding_mode = groups, padding_mode
         kernel = posterior.mean.shape[2:]
@@ -153,20 +215,47 @@ class FlipoutConv(FlipoutLayer):
 
 
 def flipout_layers(module: nn.Module) -> Iterator[tuple[str, FlipoutLayer]]:
-    """Name and layer of every Flipout layer of a module, each layer once."""
+    """Name and layer of every Flipout layer of a module, each layer once.
+
+    Example:
+        >>> from detectors.bayesian.moped import MopedSettings, moped
+        >>> layer = FlipoutLinear(moped(torch.eye(2), MopedSettings()), None)
+        >>> [name for name, _ in flipout_layers(nn.Sequential(layer, nn.ReLU(), layer))]
+        ['0']
+
+    References:
+        Wen, Vicol, Ba, Tran and Grosse (2018), Flipout: Efficient pseudo-independent weight perturbations on
+        mini-batches, https://arxiv.org/abs/1803.04386.
+    """
     for name, part in module.named_modules():
         if isinstance(part, FlipoutLayer):
             yield name, part
 
 
 def kl_sum(module: nn.Module) -> torch.Tensor:
-    """KL divergence of all Flipout layers together, a scalar in nats; a shared layer counts once."""
+    """KL divergence of all Flipout layers together, a scalar in nats; a shared layer counts once.
+
+    .. math:: \\sum_l \\mathrm{KL}(q_l \\,\\|\\, p_l)
+
+    Example:
+        >>> from detectors.bayesian.moped import MopedSettings, moped
+        >>> layer = FlipoutLinear(moped(torch.eye(2), MopedSettings()), None)  # begins at its prior
+        >>> round(kl_sum(nn.Sequential(layer)).item(), 4)
+        0.0
+
+    References:
+        Blundell, Cornebise, Kavukcuoglu and Wierstra (2015), Weight uncertainty in neural networks,
+        https://arxiv.org/abs/1505.05424, section 3.
+    """
     terms = [layer.kl() for _, layer in flipout_layers(module)]
     return torch.stack(terms).sum() if terms else torch.zeros(())
 
 
 def _each(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    return (value,) * axes if isinstance(value, int) else tuple(value)
+    each = (value,) * axes if isinstance(value, int) else tuple(value)
+    if len(each) != axes:
+        raise ValueError(f"one number or one for each of {axes} axes is needed, got {each}")
+    return each
 
 
 def _pads(

@@ -31,6 +31,18 @@ class TrainSettings:
         accuracy_passes: Stochastic passes that accuracy is averaged over.
         accuracy_images: Accuracy is measured on at most this many of the images.
         seed: Seeds batch order and noise.
+
+    Raises:
+        ValueError: One of them is out of range.
+
+    Example:
+        >>> TrainSettings(epochs=2).batch_size
+        64
+
+    References:
+        Kingma and Ba (2015), Adam: a method for stochastic optimization, https://arxiv.org/abs/1412.6980. Pascanu,
+        Mikolov and Bengio (2013), On the difficulty of training recurrent neural networks,
+        https://arxiv.org/abs/1211.5063, section 3.2, for clipping the norm.
     """
 
     epochs: int = 10
@@ -52,6 +64,8 @@ class TrainSettings:
         for name in ("learning_rate", "rho_learning_rate", "clip_norm"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        if math.isnan(self.max_accuracy_drop):
+            raise ValueError(f"max_accuracy_drop must be a number, got {self.max_accuracy_drop}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,14 @@ class Epoch:
         cross_entropy: Mean over images, in nats.
         kl: KL divergence per image at the end of the epoch, in nats.
         accuracy: Share of the images that the mean of several stochastic passes classifies as labelled.
+
+    Example:
+        >>> Epoch(number=1, cross_entropy=0.25, kl=0.5, accuracy=0.99).kl
+        0.5
+
+    References:
+        Blundell, Cornebise, Kavukcuoglu and Wierstra (2015), Weight uncertainty in neural networks,
+        https://arxiv.org/abs/1505.05424, section 3, for the two terms of the objective.
     """
 
     number: int
@@ -78,6 +100,13 @@ class AccuracyDroppedError(Exception):
         before: Accuracy of the network.
         after: Accuracy of the posterior.
         epoch: After how many epochs.
+
+    Example:
+        >>> print(AccuracyDroppedError(before=0.99, after=0.8, epoch=3))
+        clean accuracy fell from 99.0% to 80.0% after 3 epochs
+
+    References:
+        docs/method.md, section Bayesian scores: this project's own rule.
     """
 
     def __init__(self, before: float, after: float, epoch: int) -> None:
@@ -98,6 +127,23 @@ class TrainState:
         module: State dict of the network.
         optimiser: State dict of the optimiser.
         noise: State of the generator of all noise.
+
+    Example:
+        >>> from detectors.bayesian.convert import convert
+        >>> from detectors.bayesian.moped import MopedSettings
+        >>> images, labels = torch.eye(2).repeat(8, 1), torch.arange(2).repeat(8)
+        >>> linear = nn.Linear(2, 2, bias=False)
+        >>> linear.weight.data = 4.0 * torch.eye(2)
+        >>> network = convert(linear, MopedSettings()).module
+        >>> states = []
+        >>> _ = fine_tune(network, lambda index: [images[index]], labels, TrainSettings(epochs=1),
+        ...               finished=lambda _epoch, state: states.append(state))
+        >>> states[0].epoch, sorted(states[0].optimiser)
+        (1, ['param_groups', 'state'])
+
+    References:
+        Kingma and Ba (2015), Adam: a method for stochastic optimization, https://arxiv.org/abs/1412.6980, for what the
+        optimiser carries from step to step.
     """
 
     accuracy_before: float
@@ -123,6 +169,8 @@ def fine_tune(
 ) -> tuple[Epoch, ...]:
     """Train the posterior in place.
 
+    .. math:: \\frac1B \\sum_b -\\log p(y_b | x_b, w) + \\frac1N \\mathrm{KL}(q \\,\\|\\, p)
+
     The loss of a batch is the mean cross-entropy plus the KL divergence divided by the number of
     training images, whose sum over an epoch is the negative evidence lower bound. Everything but
     posterior means and deviations is frozen, the statistics of batch normalisation included. Layers
@@ -143,6 +191,25 @@ def fine_tune(
     Raises:
         AccuracyDroppedError: If clean accuracy falls too far.
         ValueError: There is nothing to train, or nothing to train on.
+
+    Example:
+        >>> from detectors.bayesian.convert import convert
+        >>> from detectors.bayesian.moped import MopedSettings
+        >>> images, labels = torch.eye(2).repeat(8, 1), torch.arange(2).repeat(8)
+        >>> linear = nn.Linear(2, 2, bias=False)
+        >>> linear.weight.data = 4.0 * torch.eye(2)
+        >>> network = convert(linear, MopedSettings()).module
+        >>> epochs = fine_tune(network, lambda index: [images[index]], labels, TrainSettings(epochs=2))
+        >>> len(epochs), epochs[-1].accuracy
+        (2, 1.0)
+
+    References:
+        Blundell, Cornebise, Kavukcuoglu and Wierstra (2015), Weight uncertainty in neural networks,
+        https://arxiv.org/abs/1505.05424, section 3.
+        Krishnan, Subedar and Tickoo (2019), MOPED: Efficient priors for scalable variational inference in Bayesian
+        deep neural networks, https://arxiv.org/abs/1906.05323.
+        Wen, Vicol, Ba, Tran and Grosse (2018), Flipout: Efficient pseudo-independent weight perturbations on
+        mini-batches, https://arxiv.org/abs/1803.04386.
     """
     if labels.ndim != 1 or not len(labels) or labels.dtype != torch.int64:
         raise ValueError(f"needs labels (N,) int64, at least one, got {tuple(labels.shape)} {labels.dtype}")

@@ -31,6 +31,20 @@ class DrawStatistics:
 
     Raises:
         ValueError: There is no input or no class.
+
+    Example:
+        >>> statistics = DrawStatistics(count=1, num_classes=2)
+        >>> for logits in ([[9.0, -9.0]], [[-9.0, 9.0]]):  # two draws that are sure of different classes
+        ...     statistics.add(np.array(logits))
+        >>> {kind: round(float(values[0]), 4) for kind, values in statistics.scores().items()}
+        {'bald': 0.6931, 'predictive-entropy': 0.6931, 'expected-entropy': 0.0, 'variation-ratio': 0.5}
+
+    References:
+        Subedar, Ahuja, Krishnan, Ndiour and Tickoo (2019), Deep probabilistic models to detect data poisoning attacks,
+        https://arxiv.org/abs/1912.01206, equations 1 to 3.
+        Houlsby, Huszár, Ghahramani and Lengyel (2011), Bayesian active learning for classification and preference
+        learning, https://arxiv.org/abs/1112.5745, equation 2. Gal (2016), Uncertainty in deep learning, University of
+        Cambridge, section 3.3.1, for the variation ratio.
     """
 
     def __init__(self, count: int, num_classes: int) -> None:
@@ -60,6 +74,8 @@ class DrawStatistics:
     def mean_probabilities(self) -> NDArray[np.float64]:
         """The predictive distribution ``(N, C)``.
 
+        .. math:: \\bar p = \\frac1T \\sum_t p_t
+
         Raises:
             ValueError: No draw was added.
         """
@@ -69,6 +85,12 @@ class DrawStatistics:
 
     def scores(self) -> dict[BayesianKind, NDArray[np.float64]]:
         """All four scores ``(N,)``; higher is more uncertain.
+
+        .. math::
+            \\mathrm{predictive\\text{-}entropy} &= H(\\bar p) = -\\sum_c \\bar p_c \\log \\bar p_c \\\\
+            \\mathrm{expected\\text{-}entropy} &= \\frac1T \\sum_t H(p_t) \\\\
+            \\mathrm{bald} &= H(\\bar p) - \\frac1T \\sum_t H(p_t) \\\\
+            \\mathrm{variation\\text{-}ratio} &= 1 - \\frac1T \\max_c \\#\\{t : \\arg\\max p_t = c\\}
 
         Entropy is concave, so ``bald`` is never negative; a difference of rounding is reported as 0.
 

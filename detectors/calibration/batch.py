@@ -32,6 +32,15 @@ class BatchTest:
         p_value: Both together, by Bonferroni.
         smallest_attainable: ``p_value`` if every input had been above everything: when this is
             large, the batch is too small to convince anybody.
+
+    Example:
+        >>> test = batch_test(flagged=0, above_all=0, inputs=100, calibration_size=199, alpha=0.01)
+        >>> test.p_value, test.smallest_attainable < 1e-30
+        (1.0, True)
+
+    References:
+        Marques F. (2023), Universal distribution of the empirical coverage in split conformal prediction,
+        https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
     """
 
     flagged: int
@@ -45,8 +54,10 @@ class BatchTest:
 def batch_test(flagged: int, above_all: int, inputs: int, calibration_size: int, alpha: float) -> BatchTest:
     """Test that a batch is clean.
 
-    The count at alpha has power when many inputs are triggered; the count above the calibration
-    maximum when few are, but those few stand out.
+    .. math:: K_\\alpha \\sim \\mathrm{BetaBinomial}(N, r, n + 1 - r), \\quad r = \\lfloor\\alpha (n + 1)\\rfloor
+
+    for the count at alpha of a clean batch of ``N``, and the same with ``r = 1`` for that above all. The first has
+    power when many inputs are triggered; the second when few are, but those few stand out.
 
     Args:
         flagged: Inputs with a combined p-value of at most alpha.
@@ -56,7 +67,19 @@ def batch_test(flagged: int, above_all: int, inputs: int, calibration_size: int,
         alpha: Flagging level.
 
     Raises:
-        ValueError: If more inputs are counted than there are, or there is no calibration image.
+        ValueError: If more inputs are counted than there are, there is no calibration image, or alpha is not in [0, 1].
+
+    Example:
+        >>> batch_test(flagged=1, above_all=0, inputs=100, calibration_size=199, alpha=0.01).p_value
+        1.0
+        >>> batch_test(flagged=30, above_all=20, inputs=100, calibration_size=199, alpha=0.01).p_value < 1e-6
+        True
+
+    References:
+        Marques F. (2023), Universal distribution of the empirical coverage in split conformal prediction,
+        https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
+        Dunn (1961), Multiple comparisons among means, Journal of the American Statistical Association 56, 52-64, for
+        Bonferroni's correction.
     """
     if calibration_size < 1 or not (0 <= flagged <= inputs and 0 <= above_all <= inputs):
         raise ValueError(
@@ -85,6 +108,20 @@ class TriggeredShare:
 
     It estimates the share of triggered inputs if every triggered input is flagged, and is a lower
     bound of it otherwise.
+
+    Attributes:
+        estimate: The share.
+        low: Lower end of its confidence interval.
+        high: Upper end.
+        level: Level of the interval, at least.
+
+    Example:
+        >>> triggered_share(flagged=0, inputs=100, calibration_size=199, alpha=0.01).estimate
+        0.0
+
+    References:
+        Rogan and Gladen (1978), Estimating prevalence from the results of a screening test, American Journal of
+        Epidemiology 107, 71-76.
     """
 
     estimate: float
@@ -96,10 +133,38 @@ class TriggeredShare:
 def triggered_share(flagged: int, inputs: int, calibration_size: int, alpha: float) -> TriggeredShare:
     """Estimate and confidence interval of the share of triggered inputs.
 
-    With flag rate ``f`` and false-alarm rate ``a`` the share is ``(f - a) / (1 - a)``. The interval
+    With flag rate ``f`` and false-alarm rate ``a``
+
+    .. math:: \\mathrm{share} = \\frac{f - a}{1 - a}
+
+    which is the estimator of Rogan and Gladen for a test that misses nothing. The interval
     takes the exact interval of ``f`` (Clopper and Pearson) and the exact range of ``a`` given the
     calibration size (beta), each at half the error, so its level is at least the nominal one.
+
+    Args:
+        flagged: Inputs with a combined p-value of at most alpha.
+        inputs: Scanned inputs, at least one.
+        calibration_size: Calibration images, at least one.
+        alpha: Flagging level, below 1.
+
+    Raises:
+        ValueError: If the counts are not such, or alpha is not in [0, 1).
+
+    Example:
+        >>> share = triggered_share(flagged=51, inputs=100, calibration_size=199, alpha=0.01)
+        >>> round(share.estimate, 3), share.low < share.estimate < share.high
+        (0.505, True)
+
+    References:
+        Rogan and Gladen (1978), Estimating prevalence from the results of a screening test, American Journal of
+        Epidemiology 107, 71-76. Clopper and Pearson (1934), Biometrika 26, 404-413, for the interval of ``f``. Vovk
+        (2013), Conditional validity of inductive conformal predictors, Machine Learning 92, 349-376, for that of ``a``.
     """
+    if not (inputs >= 1 and 0 <= flagged <= inputs and calibration_size >= 1 and alpha < 1.0):
+        raise ValueError(
+            f"{flagged} flagged of {inputs} inputs by {calibration_size} calibration images at {alpha}: at least one "
+            "input, one image and an alpha below 1 are needed"
+        )
     r = rank_limit(calibration_size, alpha)
     half = 1.0 - (1.0 - INTERVAL_LEVEL) / 2.0
     rate_low, rate_high = clopper_pearson(flagged, inputs, half)
@@ -120,7 +185,22 @@ def _excess(rate: float, alarm: float) -> float:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Flagged inputs among those predicted as one class, with the exact p-value, Bonferroni-adjusted."""
+    """Flagged inputs among those predicted as one class.
+
+    Attributes:
+        label: The class.
+        inputs: Scanned inputs that the network predicts as it.
+        flagged: Those of them that are flagged.
+        p_value: Exact p-value of their number, Bonferroni-adjusted.
+
+    Example:
+        >>> target_classes(np.array([0, 9]), np.array([50, 50]), 199, 0.01)[0].label
+        1
+
+    References:
+        Marques F. (2023), Universal distribution of the empirical coverage in split conformal prediction,
+        https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
+    """
 
     label: int
     inputs: int
@@ -141,7 +221,29 @@ def target_classes(
         inputs: ``(C,)`` scanned inputs per predicted class.
         calibration_size: Calibration images.
         alpha: Flagging level.
+
+    Raises:
+        ValueError: If the shapes differ, more inputs of a class are flagged than there are, or there is no
+            calibration image.
+
+    Example:
+        >>> [(c.label, c.flagged) for c in target_classes(np.array([1, 9, 0]), np.array([50, 50, 0]), 199, 0.01)]
+        [(1, 9), (0, 1)]
+
+    References:
+        Marques F. (2023), Universal distribution of the empirical coverage in split conformal prediction,
+        https://arxiv.org/abs/2303.02770, for the beta-binomial distribution.
+        Dunn (1961), Multiple comparisons among means, Journal of the American Statistical Association 56, 52-64, for
+        Bonferroni's correction.
     """
+    if flagged.ndim != 1 or flagged.shape != inputs.shape or calibration_size < 1:
+        raise ValueError(
+            f"flagged and scanned inputs (C,) and calibration images are needed, got {flagged.shape}, {inputs.shape} "
+            f"and {calibration_size} images"
+        )
+    if (flagged < 0).any() or (flagged > inputs).any():
+        label = int(np.flatnonzero((flagged < 0) | (flagged > inputs))[0])
+        raise ValueError(f"{flagged[label]} of {inputs[label]} inputs of class {label} cannot be flagged")
     r = rank_limit(calibration_size, alpha)
     seen = np.flatnonzero(inputs)
     counts = [

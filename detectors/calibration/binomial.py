@@ -15,12 +15,27 @@ from numpy.typing import NDArray
 def beta_binomial_tail(k: int, n: int, a: int, b: int) -> float:
     """``P(K >= k)`` for ``K ~ BetaBinomial(n, a, b)`` with integers ``a, b >= 1``.
 
+    .. math:: P(K \\ge k) = \\sum_{j=k}^n \\binom nj \\frac{B(a + j, b + n - j)}{B(a, b)}
+
     Args:
         k: Observed count.
         n: Number of trials.
         a: First shape parameter.
         b: Second shape parameter.
+
+    Raises:
+        ValueError: If the number of trials is negative, or a shape parameter below 1.
+
+    Example:
+        >>> round(beta_binomial_tail(3, 4, 1, 1), 6)  # uniform on 0 to 4
+        0.4
+
+    References:
+        Skellam (1948), A probability distribution derived from the binomial distribution by regarding the probability
+        of success as variable between the sets of trials, Journal of the Royal Statistical Society B 10, 257-261.
     """
+    if n < 0 or a < 1 or b < 1:
+        raise ValueError(f"n >= 0 trials and shapes a, b >= 1 are needed, got n = {n}, a = {a} and b = {b}")
     if k <= 0:
         return 1.0
     if k > n:
@@ -32,7 +47,27 @@ def beta_binomial_tail(k: int, n: int, a: int, b: int) -> float:
 
 
 def binomial_tail(k: int, n: int, p: float) -> float:
-    """``P(K >= k)`` for ``K ~ Binomial(n, p)``."""
+    """``P(K >= k)`` for ``K ~ Binomial(n, p)``.
+
+    .. math:: P(K \\ge k) = \\sum_{j=k}^n \\binom nj p^j (1 - p)^{n-j}
+
+    Args:
+        k: Observed count.
+        n: Number of trials.
+        p: Chance of success of each.
+
+    Raises:
+        ValueError: If the number of trials is negative, or the chance is not in [0, 1].
+
+    Example:
+        >>> round(binomial_tail(2, 3, 0.5), 6)
+        0.5
+
+    References:
+        Johnson, Kemp and Kotz (2005), Univariate discrete distributions, third edition, chapter 3.
+    """
+    if n < 0 or not 0.0 <= p <= 1.0:
+        raise ValueError(f"n >= 0 trials and a chance in [0, 1] are needed, got n = {n} and p = {p}")
     if k <= 0 or p >= 1.0:
         return 1.0
     if k > n or p <= 0.0:
@@ -56,8 +91,22 @@ def beta_quantile(probability: float, a: int, b: int) -> float:
     """The ``probability`` quantile of ``Beta(a, b)`` with integers ``a, b >= 0``.
 
     ``a = 0`` is the point mass at 0 and ``b = 0`` the point mass at 1, the conventions that
-    Clopper and Pearson's interval needs at its ends.
+    Clopper and Pearson's interval needs at its ends. Found by bisection of
+
+    .. math:: P(\\mathrm{Beta}(a, b) \\le x) = P(\\mathrm{Binomial}(a + b - 1, x) \\ge a)
+
+    Raises:
+        ValueError: If the probability is not in [0, 1], or a shape is negative, or both are zero.
+
+    Example:
+        >>> round(beta_quantile(0.5, 2, 2), 6)
+        0.5
+
+    References:
+        NIST Digital Library of Mathematical Functions (2010), equation 8.17.5, https://dlmf.nist.gov/8.17.E5.
     """
+    if not 0.0 <= probability <= 1.0 or a < 0 or b < 0 or a + b == 0:
+        raise ValueError(f"a probability and shapes a, b >= 0, not both 0, are needed, got {probability}, {a} and {b}")
     if a == 0:
         return 0.0
     if b == 0:
@@ -74,6 +123,25 @@ def beta_quantile(probability: float, a: int, b: int) -> float:
 
 
 def clopper_pearson(k: int, n: int, level: float) -> tuple[float, float]:
-    """Exact confidence interval for a proportion from ``k`` of ``n`` (Clopper and Pearson 1934)."""
+    """Exact confidence interval for a proportion from ``k`` of ``n``.
+
+    .. math:: [B_{\\alpha/2}(k, n - k + 1),\\ B_{1-\\alpha/2}(k + 1, n - k)], \\quad \\alpha = 1 - \\mathrm{level}
+
+    where ``B_q(a, b)`` is the quantile of :func:`beta_quantile`.
+
+    Raises:
+        ValueError: If ``k`` is not in [0, n], or the level not between 0 and 1.
+
+    Example:
+        >>> low, high = clopper_pearson(0, 10, 0.95)
+        >>> round(low, 4), round(high, 4)
+        (0.0, 0.3085)
+
+    References:
+        Clopper and Pearson (1934), The use of confidence or fiducial limits illustrated in the case of the binomial,
+        Biometrika 26, 404-413.
+    """
+    if not 0 <= k <= n or not 0.0 < level < 1.0:
+        raise ValueError(f"0 <= k <= n and a level in (0, 1) are needed, got k = {k}, n = {n} and level {level}")
     miss = (1.0 - level) / 2.0
     return beta_quantile(miss, k, n - k + 1), beta_quantile(1.0 - miss, k + 1, n - k)

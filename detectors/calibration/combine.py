@@ -27,6 +27,10 @@ def soft_maximum(z: NDArray[np.float64], sharpness: float = SHARPNESS) -> NDArra
     Example:
         >>> soft_maximum(np.array([[0.0, 3.0]])).round(4)
         array([3.0012])
+
+    References:
+        Boyd and Vandenberghe (2004), Convex optimization, section 3.1.5: log-sum-exp lies between the maximum and the
+        maximum plus ``log S`` (here ``log S / t``).
     """
     if z.ndim != 2 or not z.shape[1] or not sharpness > 0:
         raise ValueError(f"scores (N, S) and a positive sharpness are needed, got {z.shape} and {sharpness}")

@@ -22,6 +22,16 @@ def stratified_folds(classes: NDArray[np.int64], count: int, seed: int) -> NDArr
 
     Raises:
         ValueError: If there are fewer images than folds, or no fold.
+
+    Example:
+        >>> classes = np.array([0, 0, 0, 0, 1, 1])
+        >>> folds = stratified_folds(classes, 2, seed=0)
+        >>> np.bincount(folds[classes == 0]).tolist(), np.bincount(folds[classes == 1]).tolist()
+        ([2, 2], [1, 1])
+
+    References:
+        Kohavi (1995), A study of cross-validation and bootstrap for accuracy estimation and model selection,
+        International Joint Conference on Artificial Intelligence, section 2.
     """
     if classes.ndim != 1 or not 1 <= count <= len(classes):
         raise ValueError(f"{count} folds of classes of shape {classes.shape}: a fold needs an image")

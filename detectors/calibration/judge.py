@@ -23,6 +23,17 @@ class Judgement:
         combined: ``(N,)`` combined score, averaged over folds, in units of robust standard deviations.
         p_values: ``(N,)`` conformal p-value of the combined score.
         calibration: What they were judged by.
+
+    Example:
+        >>> from detectors.calibration.standardise import fit_standardiser
+        >>> clean = np.arange(1.0, 10.0)[:, None]
+        >>> standardiser = fit_standardiser(clean, np.zeros(1))
+        >>> judged = calibrate(clean, np.zeros(9, np.int64), standardiser, 2.0).judge(np.array([[[50.0]]]))
+        >>> judged.p_values, judged.score_p_values
+        (array([0.1]), array([[0.1]]))
+
+    References:
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
 
     scores: NDArray[np.float64]
@@ -49,6 +60,20 @@ class Calibration:
         standardiser: Fitted on clean scores.
         sharpness: Of the soft maximum.
         enters: ``(S,)`` bool, which scores enter the combined one; the others only get a p-value.
+
+    Raises:
+        ValueError: If shapes do not fit together, or a fold has no image.
+
+    Example:
+        >>> from detectors.calibration.standardise import fit_standardiser
+        >>> clean = np.arange(1.0, 10.0)[:, None]
+        >>> standardiser = fit_standardiser(clean, np.zeros(1))
+        >>> calibration = calibrate(clean, np.zeros(9, np.int64), standardiser, 2.0)
+        >>> calibration.judge(np.array([[[5.0]], [[0.5]]])).p_values
+        array([0.6, 1. ])
+
+    References:
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
 
     scores: NDArray[np.float64]
@@ -57,6 +82,18 @@ class Calibration:
     standardiser: Standardiser
     sharpness: float
     enters: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit together; whether they are sorted is not looked at."""
+        size, sizes = len(self.combined), self.fold_sizes
+        expected = (size, len(self.standardiser.bounds))
+        if self.scores.shape != expected or 0 in expected or self.enters.shape != expected[1:]:
+            raise ValueError(
+                f"scores (n, S), combined (n,) and enters (S,) of S = {expected[1]} are needed, got "
+                f"{self.scores.shape}, {self.combined.shape} and {self.enters.shape}"
+            )
+        if sizes.ndim != 1 or (sizes < 1).any() or sizes.sum() != size:
+            raise ValueError(f"sizes of folds that sum to {size} are needed, got {sizes.tolist()[:10]}")
 
     @property
     def size(self) -> int:
@@ -80,7 +117,11 @@ class Calibration:
         return [[np.ascontiguousarray(fold[:, index]) for fold in folds] for index in range(self.scores.shape[1])]
 
     def combine(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Combined score ``(..., K)`` of scores ``(..., K, S)``."""
+        """Combined score ``(..., K)`` of scores ``(..., K, S)``.
+
+        Raises:
+            ValueError: If there are not as many scores.
+        """
         z = self.standardiser(_finite(scores))[..., self.enters]
         return soft_maximum(z.reshape(-1, z.shape[-1]), self.sharpness).reshape(z.shape[:-1])
 
@@ -109,7 +150,12 @@ class Calibration:
 
         Returns:
             Their indices, ``(N, min(count, entering scores))``; scores that do not enter are never among them.
+
+        Raises:
+            ValueError: If there are not as many scores, or the count is negative.
         """
+        if z.ndim != 2 or z.shape[1:] != self.enters.shape or count < 0:
+            raise ValueError(f"z (N, {len(self.enters)}) and a count >= 0 are needed, got {z.shape} and {count}")
         order = np.argsort(-z[:, self.enters], axis=1, kind="stable")[:, :count]
         return np.flatnonzero(self.enters)[order]
 
@@ -136,15 +182,28 @@ def calibrate(
 
     Raises:
         ValueError: If the scores are not finite, or shapes do not fit, or a fold has no image.
+
+    Example:
+        >>> from detectors.calibration.standardise import fit_standardiser
+        >>> clean = np.array([[3.0], [1.0], [4.0], [2.0]])
+        >>> calibrate(clean, np.array([0, 0, 1, 1]), fit_standardiser(clean, np.zeros(1)), 2.0).scores.ravel()
+        array([1., 3., 2., 4.])
+
+    References:
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
     if scores.ndim != 2 or 0 in scores.shape or folds.shape != scores.shape[:1]:
         raise ValueError(f"scores (n, S) and folds (n,) are needed, got {scores.shape} and {folds.shape}")
     if not np.isfinite(scores).all():
         raise ValueError(f"{int((~np.isfinite(scores)).any(1).sum())} clean images have scores that are not finite")
+    if folds.min() < 0:
+        raise ValueError(f"folds are numbered from 0, got {folds.min()}")
     sizes = np.bincount(folds)
     if not sizes.all():
         raise ValueError(f"fold {int(sizes.argmin())} of {len(sizes)} has no image")
     enters = np.ones(scores.shape[1], bool) if enters is None else enters
+    if enters.shape != scores.shape[1:]:
+        raise ValueError(f"enters ({scores.shape[1]},) is needed, got shape {enters.shape}")
     combined = soft_maximum(standardiser(scores)[:, enters], sharpness)
     members = [np.flatnonzero(folds == fold) for fold in range(len(sizes))]
     return Calibration(

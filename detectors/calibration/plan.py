@@ -29,12 +29,22 @@ class CalibrationPlan:
     Under exchangeability the p-values are then exactly uniform.
 
     Raises:
-        ValueError: If a fold or a role has no image, or there is only one fold.
+        ValueError: If the method is another, a fold or a role has no image, or there is only one fold.
 
     Attributes:
         method: Which of the two.
         folds: ``(N,)`` fold of every image (``cross-conformal``), or its role (``split``): 0 fits, 1
             standardises, 2 calibrates.
+
+    Example:
+        >>> plan = CalibrationPlan("cross-conformal", np.array([0, 1, 0, 1]))
+        >>> [(fits.tolist(), scores.tolist()) for fits, scores in plan.parts()]
+        [([1, 3], [0, 2]), ([0, 2], [1, 3])]
+
+    References:
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
+        Papadopoulos, Proedrou, Vovk and Gammerman (2002), Inductive confidence machines for regression, European
+        Conference on Machine Learning, for the split.
     """
 
     method: Literal["cross-conformal", "split"]
@@ -42,6 +52,8 @@ class CalibrationPlan:
 
     def __post_init__(self) -> None:
         """Refuse a plan in which a fold or a role has no image."""
+        if self.method not in ("cross-conformal", "split"):
+            raise ValueError(f"method must be 'cross-conformal' or 'split', got {self.method!r}")
         present = set(np.unique(self.folds).tolist())
         expected = {0, 1, 2} if self.method == "split" else set(range(max(2, len(present))))
         if self.folds.ndim != 1 or present != expected:
@@ -81,6 +93,17 @@ def plan_calibration(classes: NDArray[np.int64], seed: int) -> CalibrationPlan:
 
     Raises:
         ValueError: If there are fewer than two images.
+
+    Example:
+        >>> plan_calibration(np.arange(100) % 2, seed=0).method
+        'cross-conformal'
+        >>> plan_calibration(np.arange(2000) % 2, seed=0).method
+        'split'
+
+    References:
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
+        Papadopoulos, Proedrou, Vovk and Gammerman (2002), Inductive confidence machines for regression, European
+        Conference on Machine Learning, for the split.
     """
     if classes.ndim != 1 or len(classes) < 2:
         raise ValueError(f"classes (N,) of at least two images are needed, got shape {classes.shape}")
@@ -109,6 +132,16 @@ def calibrate_by_plan(
 
     Raises:
         ValueError: If the shapes do not fit together.
+
+    Example:
+        >>> scores = np.arange(1.0, 11.0)[:, None]
+        >>> plan = plan_calibration(np.arange(10) % 2, seed=0)
+        >>> calibration = calibrate_by_plan(scores, np.zeros(1), plan, 2.0, np.ones(1, bool))
+        >>> calibration.size, calibration.num_folds
+        (10, 5)
+
+    References:
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
     unseen = plan.unseen()
     if scores.shape[:1] != unseen.shape:

@@ -27,28 +27,70 @@ class Standardiser:
         bounds: ``(S,)`` float64 lower bounds; NaN for scores without one, which stay linear.
         locations: ``(S,)`` float64 medians after the transformation.
         scales: ``(S,)`` float64 robust scales, positive.
+
+    Raises:
+        ValueError: If shapes differ, a bound is infinite, or a scale not positive and finite.
+
+    Example:
+        >>> Standardiser(np.array([np.nan]), np.array([1.0]), np.array([2.0]))(np.array([[5.0]]))
+        array([[2.]])
+
+    References:
+        Rousseeuw and Croux (1993), Alternatives to the median absolute deviation, Journal of the American Statistical
+        Association 88, 1273-1283, section 1.
     """
 
     bounds: NDArray[np.float64]
     locations: NDArray[np.float64]
     scales: NDArray[np.float64]
 
+    def __post_init__(self) -> None:
+        """Refuse what would give scores that mean nothing."""
+        shapes = [part.shape for part in (self.bounds, self.locations, self.scales)]
+        if self.bounds.ndim != 1 or len(set(shapes)) > 1:
+            raise ValueError(f"bounds, locations and scales (S,) are needed, got shapes {shapes}")
+        if np.isinf(self.bounds).any() or not (np.isfinite(self.scales) & (self.scales > 0)).all():
+            raise ValueError(f"bounds must be finite or NaN and scales positive, got {self.bounds} and {self.scales}")
+
     def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Standardise scores ``(..., S)``."""
+        """Standardise scores ``(..., S)``.
+
+        .. math:: z = (t(s) - \\mathrm{location}) / \\mathrm{scale}, \\quad t(s) = \\log(s - \\mathrm{bound})
+
+        and ``t(s) = s`` where there is no bound.
+
+        Raises:
+            ValueError: If there are not as many scores.
+        """
+        if scores.shape[-1:] != self.bounds.shape:
+            raise ValueError(f"scores (..., {len(self.bounds)}) are needed, got {scores.shape}")
         return (_transform(scores, self.bounds) - self.locations) / self.scales
 
 
 def fit_standardiser(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -> Standardiser:
     """Fit on clean scores ``(n, S)``; ``bounds`` as in :class:`Standardiser`.
 
+    .. math:: \\mathrm{scale} = 1.4826\\ \\mathrm{med}_i\\,|t(s_i) - \\mathrm{med}_j\\,t(s_j)|
+
     The scale is 1.4826 times the median absolute deviation, which equals the standard deviation
     for a Gaussian; a score that is constant on the calibration set, up to rounding, gets scale 1.
 
     Raises:
-        ValueError: If the shapes do not fit together, or there is no score or no image.
+        ValueError: If the shapes do not fit together, there is no score or no image, or a bound is infinite.
+
+    Example:
+        >>> fitted = fit_standardiser(np.array([[1.0], [2.0], [4.0]]), np.array([np.nan]))
+        >>> float(fitted.locations[0]), round(float(fitted.scales[0]), 4)
+        (2.0, 1.4826)
+
+    References:
+        Rousseeuw and Croux (1993), Alternatives to the median absolute deviation, Journal of the American Statistical
+        Association 88, 1273-1283, section 1.
     """
     if scores.ndim != 2 or 0 in scores.shape or bounds.shape != scores.shape[1:]:
         raise ValueError(f"scores (n, S) and bounds (S,) are needed, got {scores.shape} and {bounds.shape}")
+    if np.isinf(bounds).any():
+        raise ValueError(f"bounds must be finite or NaN, got {bounds}")
     transformed = _transform(scores, bounds)
     locations = np.median(transformed, axis=0)
     scales = MAD_TO_SIGMA * np.median(np.abs(transformed - locations), axis=0)

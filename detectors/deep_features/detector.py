@@ -35,6 +35,22 @@ class DeepFeatures:
         groups: Which classes have densities of their own.
         class_scales: Per descriptor, median and robust scale of the log deviance, on which the
             classes of different descriptors are compared.
+
+    Example:
+        >>> from detectors.calibration.plan import plan_calibration
+        >>> from detectors.deep_features.recipe import DEFAULT
+        >>> classes = np.arange(60) % 2
+        >>> values = np.random.default_rng(0).normal(9.0 * classes[:, None], size=(60, 3)).astype(np.float32)
+        >>> features, plan = {"layer:mean": values}, plan_calibration(classes, seed=0)
+        >>> detector = fit_deep_features(features, classes, classes, 2, DEFAULT, plan, seed=0)
+        >>> unusual = {"layer:mean": np.full((1, 3), 30.0, np.float32)}
+        >>> round(float(detector.calibration.judge(detector.score(unusual, np.zeros(1, np.int64))).p_values[0]), 4)
+        0.0164
+
+    References:
+        Subedar, Ahuja, Krishnan, Ndiour and Tickoo (2019), Deep probabilistic models to detect data poisoning attacks,
+        https://arxiv.org/abs/1912.01206, section 2.
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
 
     densities: dict[str, tuple[DescriptorDensity, ...]]
@@ -51,7 +67,12 @@ class DeepFeatures:
         return tuple(name.kind for name in self.scores if name.descriptor == key)  # type: ignore[misc]
 
     def score(self, features: Mapping[str, NDArray[np.float32]], predicted: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Scores ``(N, K, S)`` of features ``(N, D)`` by descriptor key, given predicted classes ``(N,)``."""
+        """Scores ``(N, K, S)`` of features ``(N, D)`` by descriptor key, given predicted classes ``(N,)``.
+
+        Raises:
+            ValueError: If a descriptor is missing, or the shapes do not fit its densities.
+        """
+        self._require(features)
         columns = []
         for key, folds in self.densities.items():
             scores = score_by_folds(folds, features[key], predicted)
@@ -63,7 +84,11 @@ class DeepFeatures:
 
         Standardised for each descriptor and averaged over them; a class without a density of its own looks like
         nothing (:data:`~detectors.deep_features.grouping.UNLIKE`).
+
+        Raises:
+            ValueError: If a descriptor is missing, or of another dimension.
         """
+        self._require(features)
         total: NDArray[np.float64] | float = 0.0
         for key, folds in self.densities.items():
             location, scale = self.class_scales[key]
@@ -73,6 +98,11 @@ class DeepFeatures:
         mean = np.asarray(total, np.float64) / len(self.densities)
         spread = mean[:, np.maximum(self.groups.of_class, 0)]
         return np.asarray(spread + np.where(self.groups.own, 0.0, UNLIKE), np.float64)
+
+    def _require(self, features: Mapping[str, NDArray[np.float32]]) -> None:
+        missing = [key for key in self.densities if key not in features]
+        if missing:
+            raise ValueError(f"features of {len(self.densities)} descriptors are needed, {missing[:4]} are missing")
 
 
 def fit_deep_features(
@@ -100,6 +130,21 @@ def fit_deep_features(
 
     Raises:
         ValueError: If there is no descriptor that varies, or shapes or classes do not fit together.
+
+    Example:
+        >>> from detectors.calibration.plan import plan_calibration
+        >>> from detectors.deep_features.recipe import DEFAULT
+        >>> classes = np.arange(60) % 2
+        >>> values = np.random.default_rng(0).normal(9.0 * classes[:, None], size=(60, 3)).astype(np.float32)
+        >>> features, plan = {"layer:mean": values}, plan_calibration(classes, seed=0)
+        >>> detector = fit_deep_features(features, classes, classes, 2, DEFAULT, plan, seed=0)
+        >>> [name.key for name in detector.scores], detector.calibration.num_folds
+        (['layer:mean:likelihood', 'layer:mean:reconstruction'], 5)
+
+    References:
+        Subedar, Ahuja, Krishnan, Ndiour and Tickoo (2019), Deep probabilistic models to detect data poisoning attacks,
+        https://arxiv.org/abs/1912.01206, section 2.
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
     _check(features, classes, predicted, num_classes, plan)
     settings = DensitySettings(recipe.family, recipe.retained_variance, recipe.images_per_component, seed)

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.deep_features.density import (
+    FAMILIES,
     ClassDensity,
     Family,
     gaussian_log_scale,
     principal_whitener,
     whitener_of,
 )
-from detectors.deep_features.grouping import ClassGroups
+from detectors.deep_features.grouping import NO_GROUP, ClassGroups
 from detectors.deep_features.moments import blocks
 from detectors.deep_features.projection import Projection
 from detectors.deep_features.scores import DescriptorDensity
@@ -115,8 +116,25 @@ def fit_density(
         seed: Seeds the mixture's initialisation; the Gaussians are deterministic.
 
     Raises:
-        ValueError: If the images do not differ in these features.
+        ValueError: If the images do not differ in these features, or an argument does not fit the others.
+
+    Example:
+        >>> from detectors.deep_features.grouping import group_classes
+        >>> from detectors.deep_features.projection import projection_from_covariance
+        >>> features = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+        >>> rows, classes, groups = np.arange(60), np.arange(60) % 2, group_classes(np.array([30, 30]))
+        >>> projection = projection_from_covariance(features.mean(0, np.float64), np.eye(3), 60)
+        >>> fit_density("separate", features, rows, classes, groups, projection, seed=0).density.whiteners.shape
+        (2, 1, 3, 3)
+
+    References:
+        Ahuja, Ndiour, Kalyanpur and Tickoo (2019), Probabilistic modeling of deep features for out-of-distribution
+        and adversarial detection, https://arxiv.org/abs/1909.11786.
+        Ledoit and Wolf (2004), A well-conditioned estimator for large-dimensional covariance matrices, Journal of
+        Multivariate Analysis 88, 365-411, for ``-shrunk``.
+        Schwarz (1978), Estimating the dimension of a model, The Annals of Statistics 6, 461-464, for BIC.
     """
+    _check(family, features, rows, classes, groups, projection)
     sample = _Sample(features, rows, groups.of_class[classes], groups, projection)
     means = sample.means()
     if family in ("tied", "tied-shrunk"):
@@ -124,6 +142,28 @@ def fit_density(
     if family == "mixture":
         return DescriptorDensity(projection, _fit_mixtures(sample, means, seed))
     return DescriptorDensity(projection, _fit_separate(sample, means, shrink=family == "separate-shrunk"))
+
+
+def _check(
+    family: Family,
+    features: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    groups: ClassGroups,
+    projection: Projection,
+) -> None:
+    if family not in FAMILIES:
+        raise ValueError(f"a family of {', '.join(FAMILIES)} is needed, got {family!r}")
+    if features.ndim != 2 or features.shape[1] != len(projection.mean) or classes.shape != features.shape[:1]:
+        raise ValueError(
+            f"features (N, {len(projection.mean)}) and classes (N,) are needed, "
+            f"got {features.shape} and {classes.shape}"
+        )
+    if rows.ndim != 1 or not len(rows):
+        raise ValueError(f"rows (M,) of at least one image are needed, got shape {rows.shape}")
+    low, high = classes[rows].min(), classes[rows].max()
+    if low < 0 or high >= len(groups.of_class) or (groups.of_class[classes[rows]] == NO_GROUP).any():
+        raise ValueError(f"classes with a group, of {len(groups.of_class)}, are needed, got {low} to {high}")
 
 
 def _fit_tied(sample: _Sample, means: NDArray[np.float64], shrink: bool) -> DescriptorDensity:

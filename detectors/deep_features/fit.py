@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.calibration.plan import CalibrationPlan
-from detectors.deep_features.density import Family
+from detectors.deep_features.density import FAMILIES, Family
 from detectors.deep_features.families import fit_density
 from detectors.deep_features.grouping import ClassGroups
 from detectors.deep_features.moments import CHUNK_ROWS, Moments, blocks, moments_of
@@ -31,12 +31,32 @@ class DensitySettings:
         retained_variance: Share of variance that the projection keeps.
         images_per_component: Keep at most one component for so many images; None for no such limit.
         seed: Seeds the mixture family.
+
+    Raises:
+        ValueError: If there is no such family, or a number is out of range.
+
+    Example:
+        >>> DensitySettings(images_per_component=4).most_components(160)
+        40
+
+    References:
+        Ahuja, Ndiour, Kalyanpur and Tickoo (2019), Probabilistic modeling of deep features for out-of-distribution
+        and adversarial detection, https://arxiv.org/abs/1909.11786.
     """
 
     family: Family = "tied-shrunk"
     retained_variance: float = RETAINED_VARIANCE
     images_per_component: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no density can have."""
+        if self.family not in FAMILIES:
+            raise ValueError(f"a family of {', '.join(FAMILIES)} is needed, got {self.family!r}")
+        if not 0.0 < self.retained_variance <= 1.0:
+            raise ValueError(f"retained_variance must lie in (0, 1], got {self.retained_variance}")
+        if self.images_per_component is not None and self.images_per_component < 1:
+            raise ValueError(f"images_per_component must be at least 1, got {self.images_per_component}")
 
     def most_components(self, images: int) -> int | None:
         """The limit for a density of so many images."""
@@ -51,6 +71,18 @@ class FittedDescriptor:
         folds: The density of every fold, fitted without the fold; one alone for a split.
         scores: Scores ``(n_cal,)`` of each kind for the calibration images, each from the density
             that did not see the image.
+
+    Example:
+        >>> from detectors.deep_features.grouping import group_classes
+        >>> features = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+        >>> classes, groups = np.arange(60) % 2, group_classes(np.array([30, 30]))
+        >>> plan = CalibrationPlan("cross-conformal", np.arange(60) // 2 % 5)
+        >>> fitted = fit_descriptor(features, classes, classes, groups, plan, DensitySettings())
+        >>> len(fitted.folds), sorted(fitted.scores)
+        (5, ['likelihood', 'max-likelihood', 'mismatch', 'reconstruction'])
+
+    References:
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
 
     folds: tuple[DescriptorDensity, ...]
@@ -74,8 +106,21 @@ def fit_rows(
         settings: Family, retained variance, seed.
 
     Raises:
-        ValueError: If the images do not differ in these features.
+        ValueError: If the images do not differ in these features, or the arrays do not fit together.
+
+    Example:
+        >>> from detectors.deep_features.grouping import group_classes
+        >>> features = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+        >>> classes, groups = np.arange(60) % 2, group_classes(np.array([30, 30]))
+        >>> fit_rows(features, np.arange(60), classes, groups, DensitySettings()).density.means.shape
+        (2, 1, 3)
+
+    References:
+        Ahuja, Ndiour, Kalyanpur and Tickoo (2019), Probabilistic modeling of deep features for out-of-distribution
+        and adversarial detection, https://arxiv.org/abs/1909.11786.
     """
+    if features.ndim != 2 or rows.ndim != 1 or not len(rows):
+        raise ValueError(f"features (N, D) and at least one row are needed, got {features.shape} and {rows.shape}")
     projection = _projection(features, rows, settings, None)
     return fit_density(settings.family, features, rows, classes, groups, projection, settings.seed)
 
@@ -115,8 +160,26 @@ def fit_descriptor(
         settings: Family, retained variance, seed.
 
     Raises:
-        ValueError: If the images of a fold do not differ in these features.
+        ValueError: If the images of a fold do not differ in these features, or the arrays do not fit together.
+
+    Example:
+        >>> from detectors.deep_features.grouping import group_classes
+        >>> features = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+        >>> classes, groups = np.arange(60) % 2, group_classes(np.array([30, 30]))
+        >>> plan = CalibrationPlan("cross-conformal", np.arange(60) // 2 % 5)
+        >>> fit_descriptor(features, classes, classes, groups, plan, DensitySettings()).scores["likelihood"].shape
+        (60,)
+
+    References:
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
+        Ahuja, Ndiour, Kalyanpur and Tickoo (2019), Probabilistic modeling of deep features for out-of-distribution
+        and adversarial detection, https://arxiv.org/abs/1909.11786.
     """
+    shapes = classes.shape, predicted.shape, plan.folds.shape
+    if features.ndim != 2 or shapes != (features.shape[:1],) * 3:
+        raise ValueError(
+            f"features (N, D), classes, predictions and folds (N,) are needed, got {features.shape} and {shapes}"
+        )
     unseen = plan.unseen()
     position = np.full(len(features), -1)
     position[unseen] = np.arange(len(unseen))

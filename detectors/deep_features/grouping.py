@@ -31,11 +31,29 @@ class ClassGroups:
             no group is shared.
         count: Number of groups ``G``.
         shared: The group of all classes with too few images, or None where there is none.
+
+    Raises:
+        ValueError: If there is no class, or a group that is not one of those counted.
+
+    Example:
+        >>> ClassGroups(np.array([0, 1, 1]), count=2, shared=1).own.tolist()
+        [True, False, False]
+
+    References:
+        docs/method.md, section Scores: this project's own rule.
     """
 
     of_class: NDArray[np.int64]
     count: int
     shared: int | None
+
+    def __post_init__(self) -> None:
+        """Refuse groups that do not exist."""
+        if self.of_class.ndim != 1 or not len(self.of_class) or self.count < 1:
+            raise ValueError(f"groups of classes (C,) are needed, got {self.of_class.shape} and {self.count} groups")
+        low, high = self.of_class.min(), self.of_class.max()
+        if low < NO_GROUP or high >= self.count or not (self.shared is None or 0 <= self.shared < self.count):
+            raise ValueError(f"groups in [0, {self.count}) are needed, got {low} to {high} and shared {self.shared}")
 
     @property
     def own(self) -> NDArray[np.bool_]:
@@ -55,14 +73,19 @@ def group_classes(counts: NDArray[np.int64], minimum: int = MIN_CLASS_IMAGES) ->
         minimum: Images that a class needs; at least 1.
 
     Raises:
-        ValueError: If no class has an image.
+        ValueError: If no class has an image, or the minimum is below 1.
 
     Example:
         >>> group_classes(np.array([7, 1, 0, 9])).of_class.tolist()
         [0, 2, 2, 1]
         >>> group_classes(np.array([7, 0, 9])).of_class.tolist()
         [0, -1, 1]
+
+    References:
+        docs/method.md, section Scores: this project's own rule.
     """
+    if minimum < 1:
+        raise ValueError(f"a minimum of at least 1 image is needed, got {minimum}")
     if counts.ndim != 1 or not (counts > 0).any():
         raise ValueError(f"images of at least one class are needed, got counts of shape {counts.shape}")
     own = counts >= minimum

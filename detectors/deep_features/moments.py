@@ -27,6 +27,19 @@ class Moments:
         count: Number of images.
         total: ``(D,)`` float64, sum of ``x - pilot``.
         scatter: ``(D, D)`` float64, sum of ``(x - pilot)(x - pilot)^T``.
+
+    Raises:
+        ValueError: If shapes differ.
+
+    Example:
+        >>> features = np.array([[0.0], [2.0], [7.0]], np.float32)
+        >>> rest = moments_of(features, np.arange(3), np.zeros(1)) - moments_of(features, np.array([2]), np.zeros(1))
+        >>> rest.mean(), rest.covariance()
+        (array([1.]), array([[1.]]))
+
+    References:
+        Chan, Golub and LeVeque (1983), Algorithms for computing the sample variance, The American Statistician 37,
+        242-247.
     """
 
     pilot: NDArray[np.float64]
@@ -34,24 +47,64 @@ class Moments:
     total: NDArray[np.float64]
     scatter: NDArray[np.float64]
 
+    def __post_init__(self) -> None:
+        """Refuse moments of different dimensions."""
+        shapes = self.pilot.shape, self.total.shape, self.scatter.shape
+        if self.pilot.ndim != 1 or shapes != ((dim := len(self.pilot),), (dim,), (dim, dim)):
+            raise ValueError(f"pilot (D,), total (D,) and scatter (D, D) are needed, got {shapes}")
+
     def __add__(self, other: Moments) -> Moments:
-        """Moments of the union of two disjoint sets."""
+        """Moments of the union of two disjoint sets.
+
+        Raises:
+            ValueError: If their pilots differ.
+        """
+        self._require_same_pilot(other)
         return Moments(self.pilot, self.count + other.count, self.total + other.total, self.scatter + other.scatter)
 
     def __sub__(self, other: Moments) -> Moments:
-        """Moments of this set without a subset of it."""
+        """Moments of this set without a subset of it.
+
+        Raises:
+            ValueError: If their pilots differ, or the other set is larger.
+        """
+        self._require_same_pilot(other)
+        if other.count > self.count:
+            raise ValueError(f"a subset of {self.count} images is needed, got one of {other.count}")
         return Moments(self.pilot, self.count - other.count, self.total - other.total, self.scatter - other.scatter)
 
     def mean(self) -> NDArray[np.float64]:
-        """Mean over all images, ``(D,)``."""
+        """Mean over all images, ``(D,)``.
+
+        .. math:: \\bar x = p + \\frac1n \\sum_i (x_i - p)
+
+        Raises:
+            ValueError: If there is no image.
+        """
+        self._require_images()
         mean: NDArray[np.float64] = self.pilot + self.total / self.count
         return mean
 
     def covariance(self) -> NDArray[np.float64]:
-        """Covariance around the mean (maximum likelihood, divides by N), ``(D, D)``."""
+        """Covariance around the mean (maximum likelihood, divides by n), ``(D, D)``.
+
+        .. math:: S = \\frac1n \\sum_i (x_i - p)(x_i - p)^T - (\\bar x - p)(\\bar x - p)^T
+
+        Raises:
+            ValueError: If there is no image.
+        """
+        self._require_images()
         offset = self.total / self.count
         covariance: NDArray[np.float64] = self.scatter / self.count - np.outer(offset, offset)
         return covariance
+
+    def _require_same_pilot(self, other: Moments) -> None:
+        if self.pilot is not other.pilot and not np.array_equal(self.pilot, other.pilot):
+            raise ValueError("moments around one pilot are needed, got two different ones")
+
+    def _require_images(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"moments of at least one image are needed, got {self.count}")
 
 
 def moments_of(features: NDArray[np.float32], rows: NDArray[np.int64], pilot: NDArray[np.float64]) -> Moments:
@@ -61,7 +114,21 @@ def moments_of(features: NDArray[np.float32], rows: NDArray[np.int64], pilot: ND
         features: ``(N, D)`` float32, possibly a memory map.
         rows: ``(M,)`` indices into ``features``.
         pilot: ``(D,)`` reference point.
+
+    Raises:
+        ValueError: If the shapes do not fit together.
+
+    Example:
+        >>> features = np.array([[0.0, 1.0], [2.0, 1.0]], np.float32)
+        >>> moments_of(features, np.arange(2), np.ones(2)).covariance().tolist()
+        [[1.0, 0.0], [0.0, 0.0]]
+
+    References:
+        Chan, Golub and LeVeque (1983), Algorithms for computing the sample variance, The American Statistician 37,
+        242-247.
     """
+    if features.ndim != 2 or pilot.shape != features.shape[1:]:
+        raise ValueError(f"features (N, D) and a pilot (D,) are needed, got {features.shape} and {pilot.shape}")
     dim = features.shape[1]
     total, scatter = np.zeros(dim), np.zeros((dim, dim))
     for _, block in blocks(features, rows):
@@ -74,7 +141,25 @@ def moments_of(features: NDArray[np.float32], rows: NDArray[np.int64], pilot: ND
 def blocks(
     features: NDArray[np.float32], rows: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield ``(row indices, float64 features)`` in chunks, so that memory stays bounded."""
+    """Yield ``(row indices, float64 features)`` in chunks, so that memory stays bounded.
+
+    Args:
+        features: ``(N, D)`` float32, possibly a memory map.
+        rows: ``(M,)`` indices into ``features``.
+
+    Raises:
+        ValueError: If the shapes are others.
+
+    Example:
+        >>> [(chunk.tolist(), block.tolist()) for chunk, block in blocks(np.eye(3, dtype=np.float32), np.array([2, 0]))]
+        [([2, 0], [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])]
+
+    References:
+        Chan, Golub and LeVeque (1983), Algorithms for computing the sample variance, The American Statistician 37,
+        242-247.
+    """
+    if features.ndim != 2 or rows.ndim != 1:
+        raise ValueError(f"features (N, D) and rows (M,) are needed, got {features.shape} and {rows.shape}")
     for start in range(0, len(rows), CHUNK_ROWS):
         chunk = rows[start : start + CHUNK_ROWS]
         yield chunk, np.asarray(features[chunk], np.float64)

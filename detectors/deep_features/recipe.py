@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,20 @@ class Recipe:
         retained_variance: Share of variance that the projection keeps.
         images_per_component: Images that a density needs for each component it keeps; None for no such limit.
         sharpness: Of the soft maximum that combines the standardised scores.
+
+    Raises:
+        ValueError: If there is no pooling or no score, or a number is out of range.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> replace(PAPER, family="mixture").kinds
+        ('likelihood',)
+
+    References:
+        Subedar, Ahuja, Krishnan, Ndiour and Tickoo (2019), Deep probabilistic models to detect data poisoning attacks,
+        https://arxiv.org/abs/1912.01206, section 2.
+        Ahuja, Ndiour, Kalyanpur and Tickoo (2019), Probabilistic modeling of deep features for out-of-distribution
+        and adversarial detection, https://arxiv.org/abs/1909.11786.
     """
 
     name: str
@@ -36,6 +51,18 @@ class Recipe:
     retained_variance: float = RETAINED_VARIANCE
     images_per_component: int | None = None
     sharpness: float = SHARPNESS
+
+    def __post_init__(self) -> None:
+        """Refuse a recipe that scores nothing."""
+        if not self.poolings or not self.kinds:
+            raise ValueError(f"a pooling and a score are needed, got {self.poolings} and {self.kinds}")
+        if not 0.0 < self.retained_variance <= 1.0 or not 0.0 < self.sharpness < math.inf:
+            raise ValueError(
+                "a retained variance in (0, 1] and a positive finite sharpness are needed, "
+                f"got {self.retained_variance} and {self.sharpness}"
+            )
+        if self.images_per_component is not None and self.images_per_component < 1:
+            raise ValueError(f"images_per_component must be at least 1, got {self.images_per_component}")
 
 
 DEFAULT = Recipe(
