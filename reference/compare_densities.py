@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from detectors.baselines.confidence import confidence
 from detectors.calibration.plan import plan_calibration
 from detectors.deep_features.density import FAMILIES
-from detectors.deep_features.detector import DeepFeatures, fit_deep_features
+from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT, PAPER, Recipe
 from detectors.deep_features.scores import SCORE_KINDS, ScoreKind, score_by_folds
 from reference.attacks import attack_named
@@ -86,7 +86,8 @@ def fit(recipe: Recipe, descriptors: Sequence[Descriptor], reference: Features, 
     deepest = descriptors[-1].tap
     keys = [d.key for d in descriptors if d.pooling in recipe.poolings and (recipe.taps == "all" or d.tap == deepest)]
     plan = plan_calibration(reference.labels, 0)
-    return fit_deep_features(reference.only(keys), reference.labels, reference.predicted, num_classes, recipe, plan, 0)
+    classes = ImageClasses(reference.labels, reference.predicted, num_classes)
+    return fit_deep_features(reference.only(keys), classes, recipe, plan, 0)
 
 
 def single_scores(

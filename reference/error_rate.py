@@ -35,13 +35,14 @@ from detectors.calibration.conformal import rank_limit
 from detectors.calibration.judge import Calibration, Judgement, calibrate
 from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.calibration.standardise import fit_standardiser
-from detectors.deep_features.detector import fit_deep_features
+from detectors.deep_features.detector import ImageClasses, fit_deep_features
 from detectors.deep_features.families import fit_density
-from detectors.deep_features.fit import DensitySettings, fit_rows
+from detectors.deep_features.fit import fit_rows
 from detectors.deep_features.grouping import group_classes
 from detectors.deep_features.projection import Projection, projection_from_covariance, projection_from_images
 from detectors.deep_features.recipe import DEFAULT
 from detectors.deep_features.scores import lower_bound, score_rows
+from detectors.deep_features.settings import DensitySettings
 from scanner.base.atomic import atomic_writer
 from scanner.base.versions import FIT_LIBRARIES, library_versions
 
@@ -144,7 +145,9 @@ def judge_clean(cell: Cell, scheme: Scheme, seed: int, inputs: int) -> tuple[Cal
     classes = reference.labels if cell.labelled else reference.predicted
     plan = plan_calibration(classes, seed)
     if scheme == "cross-conformal" or plan.method == "split":
-        fitted = fit_deep_features(reference.features, classes, reference.predicted, cell.classes, DEFAULT, plan, seed)
+        fitted = fit_deep_features(
+            reference.features, ImageClasses(classes, reference.predicted, cell.classes), DEFAULT, plan, seed
+        )
         return fitted.calibration, fitted.calibration.judge(fitted.score(new.features, new.predicted))
     return _by_all_images(reference, classes, cell.classes, plan, new)
 
@@ -164,7 +167,7 @@ def _by_all_images(
         for fit_on, left_out in plan.parts():
             groups = group_classes(np.bincount(classes[fit_on], minlength=num_classes), minimum=1)
             projection = _components(values[fit_on].astype(np.float64), whole.projection.dim)
-            fold = fit_density(DEFAULT.family, values, fit_on, classes, groups, projection, 0)
+            fold = fit_density(DensitySettings(DEFAULT.family), values, fit_on, classes, groups, projection)
             for kind, column in score_rows(fold, values, left_out, reference.predicted).items():
                 if kind in columns:
                     # Above the peak of the density that scores inputs, as the fold's own was not corrected for.

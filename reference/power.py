@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 import detectors
 from detectors.calibration.plan import plan_calibration
-from detectors.deep_features.detector import DeepFeatures, fit_deep_features
+from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT
 from reference.datasets import stratified_split
 from reference.evaluate import ALPHA, Case, describe_machine, held_out, open_case, write_json
@@ -96,7 +96,7 @@ def fit(reference: Features, num_classes: int) -> DeepFeatures:
     """Fit the product's default to a reference of ``N`` labelled images, seed 0."""
     plan = plan_calibration(reference.labels, 0)
     return fit_deep_features(
-        reference.values, reference.labels, reference.predicted, num_classes, DEFAULT, plan, seed=0
+        reference.values, ImageClasses(reference.labels, reference.predicted, num_classes), DEFAULT, plan, seed=0
     )
 
 

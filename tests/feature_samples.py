@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from detectors.deep_features.density import Family
-from detectors.deep_features.fit import DensitySettings, fit_rows
+from detectors.deep_features.fit import fit_rows
 from detectors.deep_features.grouping import ClassGroups, group_classes
 from detectors.deep_features.scores import DescriptorDensity
+from detectors.deep_features.settings import DensitySettings
 
 CLASSES = 3
 

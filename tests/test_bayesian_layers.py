@@ -15,7 +15,7 @@ from torch.distributions import Normal, kl_divergence
 
 from detectors.bayesian.gaussian import inverse_softplus, softplus
 from detectors.bayesian.gaussian import kl_divergence as our_kl
-from detectors.bayesian.layers import FlipoutConv, FlipoutLayer, FlipoutLinear, flipout_layers, kl_sum
+from detectors.bayesian.layers import ConvSettings, FlipoutConv, FlipoutLayer, FlipoutLinear, flipout_layers, kl_sum
 from detectors.bayesian.moped import MopedSettings, moped
 
 WIDE = MopedSettings(delta=0.5)
@@ -69,7 +69,7 @@ def test_variance_after_global_average_pooling_is_that_of_weight_draws(groups: i
     """A sign per pixel keeps the variance of each pixel and loses this one, a hundredfold on smooth maps."""
     torch.manual_seed(0)
     conv = nn.Conv2d(8, 6, 3, padding=1, groups=groups, dtype=torch.float64)
-    layer = FlipoutConv(moped(conv.weight, WIDE), conv.bias, padding=1, groups=groups)
+    layer = FlipoutConv(moped(conv.weight, WIDE), conv.bias, ConvSettings(padding=1, groups=groups))
     x = smooth_maps()
     flipout = by_flipout(layer, x, 8000).mean((-2, -1)).var(0)
     direct = by_weight_draws(layer, x, 8000).mean((-2, -1)).var(0)
@@ -104,7 +104,7 @@ def linear() -> tuple[FlipoutLayer, torch.Tensor]:
 
 def convolution() -> tuple[FlipoutLayer, torch.Tensor]:
     weight = torch.randn(4, 2, 3, 3, dtype=torch.float64) / 4
-    layer = FlipoutConv(moped(weight, WIDE), None, padding=1, padding_mode="reflect")
+    layer = FlipoutConv(moped(weight, WIDE), None, ConvSettings(padding=1, padding_mode="reflect"))
     return layer, torch.randn(32, 2, 4, 4, dtype=torch.float64)
 
 
@@ -156,7 +156,7 @@ def test_mean_weights_give_the_deterministic_layer(kind: type, arguments: dict, 
     conv = kind(4, 8, 3, **arguments)
     posterior = moped(conv.weight, MopedSettings())
     given = {key: value for key, value in arguments.items() if key != "bias"}
-    layer = FlipoutConv(posterior, conv.bias, **given)
+    layer = FlipoutConv(posterior, conv.bias, ConvSettings(**given))
     x = torch.randn(2, 4, *size)
     layer.stochastic = False
     torch.testing.assert_close(layer(x), conv(x), rtol=1e-6, atol=1e-6)
@@ -174,7 +174,7 @@ def test_perturbations_take_the_same_way_as_the_weights(
     torch.manual_seed(0)
     conv = kind(4, 8, 3, dtype=torch.float64, **arguments)
     given = {key: value for key, value in arguments.items() if key != "bias"}
-    layer = seeded(FlipoutConv(moped(conv.weight, WIDE), conv.bias, **given), 5)
+    layer = seeded(FlipoutConv(moped(conv.weight, WIDE), conv.bias, ConvSettings(**given)), 5)
     noise = torch.randn(conv.weight.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     x = torch.randn(2, 4, *size, dtype=torch.float64)
     with torch.no_grad():
@@ -256,4 +256,4 @@ def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="dimensions"):
         FlipoutConv(moped(torch.ones(2, 2), MopedSettings()), None)
     with pytest.raises(ValueError, match="stride"):
-        FlipoutConv(moped(torch.ones(2, 2, 3), MopedSettings()), None, stride=2, padding="same")
+        FlipoutConv(moped(torch.ones(2, 2, 3), MopedSettings()), None, ConvSettings(stride=2, padding="same"))

@@ -8,8 +8,9 @@ from feature_samples import groups_of, make_data
 
 from detectors.calibration.plan import CalibrationPlan
 from detectors.deep_features.density import FAMILIES, Family
-from detectors.deep_features.fit import DensitySettings, FittedDescriptor, fit_descriptor, fit_rows
+from detectors.deep_features.fit import FittedDescriptor, fit_descriptor, fit_rows
 from detectors.deep_features.scores import SCORE_KINDS, score_by_folds, score_features
+from detectors.deep_features.settings import DensitySettings
 
 
 def cross(features: np.ndarray, labels: np.ndarray, settings: DensitySettings, folds: int = 5) -> FittedDescriptor:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from detectors.calibration.plan import plan_calibration
-from detectors.deep_features.detector import fit_deep_features
+from detectors.deep_features.detector import ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT
 
 CLASSES, DIMS = 4, (6, 10)
@@ -30,7 +30,9 @@ def fresh_p_values(seed: int, count: int, fresh: int = 400, dims: tuple[int, ...
     """P-values of new clean inputs, by a detector that was fitted on ``count`` images."""
     rng = np.random.default_rng(seed)
     features, labels = draw(rng, count, np.random.default_rng(99), dims)
-    fitted = fit_deep_features(features, labels, labels, CLASSES, DEFAULT, plan_calibration(labels, seed), seed)
+    fitted = fit_deep_features(
+        features, ImageClasses(labels, labels, CLASSES), DEFAULT, plan_calibration(labels, seed), seed
+    )
     inputs, predicted = draw(rng, fresh, np.random.default_rng(99), dims)
     return fitted.calibration.judge(fitted.score(inputs, predicted)).p_values
 

@@ -9,7 +9,7 @@ import pytest
 
 from detectors.calibration.plan import plan_calibration
 from detectors.deep_features.density import FAMILIES, Family
-from detectors.deep_features.detector import DeepFeatures, fit_deep_features
+from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.grouping import UNLIKE
 from detectors.deep_features.recipe import DEFAULT
 from detectors.deep_features.scores import SCORE_KINDS
@@ -31,7 +31,9 @@ def fit(
 ) -> DeepFeatures:
     named = features if isinstance(features, dict) else {"tap:mean": features}
     recipe = replace(DEFAULT, family=family, kinds=SCORE_KINDS)
-    return fit_deep_features(named, labels, labels, num_classes, recipe, plan_calibration(labels, 0), seed=0)
+    return fit_deep_features(
+        named, ImageClasses(labels, labels, num_classes), recipe, plan_calibration(labels, 0), seed=0
+    )
 
 
 def assert_sound(fitted: DeepFeatures) -> None:

@@ -16,7 +16,7 @@ from detectors.base import ScoreName
 from detectors.baselines.confidence import overconfidence
 from detectors.bayesian.convert import convert
 from detectors.bayesian.gaussian import softplus
-from detectors.bayesian.layers import FlipoutConv, FlipoutLinear
+from detectors.bayesian.layers import ConvSettings, FlipoutConv, FlipoutLinear
 from detectors.bayesian.moped import MopedSettings, WeightPosterior, moped
 from detectors.bayesian.train import TrainSettings
 from detectors.calibration.batch import batch_test, target_classes, triggered_share
@@ -26,14 +26,15 @@ from detectors.calibration.judge import calibrate
 from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.calibration.standardise import Standardiser, fit_standardiser
 from detectors.deep_features.density import gaussian_log_scale, principal_whitener
-from detectors.deep_features.detector import fit_deep_features
+from detectors.deep_features.detector import ImageClasses, fit_deep_features
 from detectors.deep_features.families import fit_density
-from detectors.deep_features.fit import DensitySettings, fit_descriptor, fit_rows
+from detectors.deep_features.fit import fit_descriptor, fit_rows
 from detectors.deep_features.grouping import ClassGroups, group_classes
 from detectors.deep_features.moments import Moments, blocks, moments_of
 from detectors.deep_features.projection import projection_from_covariance, projection_from_images
 from detectors.deep_features.recipe import DEFAULT
 from detectors.deep_features.scores import lower_bound, score_by_folds, score_features, score_rows
+from detectors.deep_features.settings import DensitySettings
 from detectors.deep_features.shrinkage import ledoit_wolf
 from detectors.mcnemar import mcnemar
 
@@ -176,15 +177,23 @@ def test_parts_of_a_density(call: Callable[[], Any], message: str) -> None:
         (lambda: DensitySettings(retained_variance=0.0), "got 0.0"),
         (lambda: DensitySettings(images_per_component=0), "at least 1, got 0"),
         (lambda: fit_rows(FEATURES, ROWS[:0], LABELS, GROUPS, DensitySettings()), r"got \(240, 12\) and \(0,\)"),
-        (lambda: fit_density("x", FEATURES, ROWS, LABELS, GROUPS, PROJECTION, 0), "got 'x'"),
-        (lambda: fit_density("tied", FEATURES[:, :3], ROWS, LABELS, GROUPS, PROJECTION, 0), r"got \(240, 3\)"),
-        (lambda: fit_density("tied", FEATURES, ROWS[:0], LABELS, GROUPS, PROJECTION, 0), r"got shape \(0,\)"),
+        (lambda: fit_density(DensitySettings("x"), FEATURES, ROWS, LABELS, GROUPS, PROJECTION), "got 'x'"),
         (
-            lambda: fit_density("tied", FEATURES, ROWS, LABELS + 1, GROUPS, PROJECTION, 0),
+            lambda: fit_density(DensitySettings("tied"), FEATURES[:, :3], ROWS, LABELS, GROUPS, PROJECTION),
+            r"got \(240, 3\)",
+        ),
+        (
+            lambda: fit_density(DensitySettings("tied"), FEATURES, ROWS[:0], LABELS, GROUPS, PROJECTION),
+            r"got shape \(0,\)",
+        ),
+        (
+            lambda: fit_density(DensitySettings("tied"), FEATURES, ROWS, LABELS + 1, GROUPS, PROJECTION),
             "3, are needed, got 1 to 3",
         ),
         (
-            lambda: fit_density("tied", FEATURES, ROWS, LABELS, group_classes(np.array([9, 0, 9])), PROJECTION, 0),
+            lambda: fit_density(
+                DensitySettings("tied"), FEATURES, ROWS, LABELS, group_classes(np.array([9, 0, 9])), PROJECTION
+            ),
             "classes with a group, of 3, are needed, got 0 to 2",
         ),
         (
@@ -206,7 +215,7 @@ def test_densities(call: Callable[[], Any], message: str) -> None:
 
 
 def test_a_detector_names_the_descriptors_that_it_lacks() -> None:
-    detector = fit_deep_features({"tap:mean": FEATURES}, LABELS, LABELS, CLASSES, DEFAULT, PLAN, 0)
+    detector = fit_deep_features({"tap:mean": FEATURES}, ImageClasses(LABELS, LABELS, CLASSES), DEFAULT, PLAN, 0)
     for call in (lambda: detector.score({}, LABELS), lambda: detector.class_evidence({"tap:max": FEATURES})):
         with pytest.raises(ValueError, match=r"1 descriptors are needed, \['tap:mean'\] are missing"):
             call()
@@ -223,8 +232,14 @@ def test_a_detector_names_the_descriptors_that_it_lacks() -> None:
         (lambda: FlipoutLinear(moped(torch.ones(2, 3), WIDTHS), torch.ones(3)), r"shape \[2\] is needed.*got \[3\]"),
         (lambda: FlipoutLinear(moped(torch.ones(2, 3, 1), WIDTHS), None), "2 dimensions, got 3"),
         (lambda: convert(nn.Linear(3, 2), WIDTHS).module(torch.zeros(4, 5)), r"\(N, ..., 3\) are needed, got \(4, 5\)"),
-        (lambda: FlipoutConv(moped(torch.ones(4, 1, 3, 3), WIDTHS), None, groups=3), "divide 4 channels.*got 3"),
-        (lambda: FlipoutConv(moped(torch.ones(4, 1, 3, 3), WIDTHS), None, stride=(1,)), r"each of 2 axes.*got \(1,\)"),
+        (
+            lambda: FlipoutConv(moped(torch.ones(4, 1, 3, 3), WIDTHS), None, ConvSettings(groups=3)),
+            "divide 4 channels.*got 3",
+        ),
+        (
+            lambda: FlipoutConv(moped(torch.ones(4, 1, 3, 3), WIDTHS), None, ConvSettings(stride=(1,))),
+            r"each of 2 axes.*got \(1,\)",
+        ),
     ]
 )
 def test_layers(call: Callable[[], Any], message: str) -> None:

@@ -16,7 +16,7 @@ from detectors.calibration.judge import Calibration, calibrate
 from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.calibration.standardise import fit_standardiser
 from detectors.deep_features.density import FAMILIES, Family
-from detectors.deep_features.detector import DeepFeatures, fit_deep_features
+from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.grouping import NO_GROUP, UNLIKE
 from detectors.deep_features.recipe import DEFAULT
 from detectors.deep_features.scores import SCORE_KINDS
@@ -93,7 +93,9 @@ def fitted(name: str, family: Family, method: str) -> tuple[DeepFeatures, tuple[
     if method == "split":
         plan = CalibrationPlan("split", np.array([0, 1, 0, 2])[np.arange(len(labels)) % 4])
     features = draw(labels, dims, 0, max(8, len(counts)))
-    detector = fit_deep_features(features, labels, labels, len(counts), replace(ALL_SCORES, family=family), plan, 0)
+    detector = fit_deep_features(
+        features, ImageClasses(labels, labels, len(counts)), replace(ALL_SCORES, family=family), plan, 0
+    )
     bundle, descriptors = passing(dims, len(counts))
     return detector, descriptors, merge_head(bundle, detector, descriptors)
 
@@ -162,7 +164,7 @@ def test_features_that_overflow_are_seen(family: Family, name: str) -> None:
 def test_constant_descriptors_are_not_scored() -> None:
     labels = np.arange(60) % 3
     features = draw(labels, DIMS, 0) | {"dead:mean": np.ones((60, 4), np.float32)}
-    detector = fit_deep_features(features, labels, labels, 3, ALL_SCORES, plan_calibration(labels, 0), 0)
+    detector = fit_deep_features(features, ImageClasses(labels, labels, 3), ALL_SCORES, plan_calibration(labels, 0), 0)
     bundle, descriptors = passing({**DIMS, "dead": 4}, 3)
     inputs, predicted = fresh([1, 1, 1])
     inputs["dead:mean"] = np.ones((40, 4), np.float32)
@@ -252,9 +254,7 @@ def test_graph_scores_equal_the_densities(family: Family) -> None:
     recipe = replace(ALL_SCORES, family=family)
     detector = fit_deep_features(
         {d.key: outputs[d.output] for d in descriptors},
-        predicted,
-        predicted,
-        4,
+        ImageClasses(predicted, predicted, 4),
         recipe,
         plan_calibration(predicted, 0),
         seed=0,
@@ -289,9 +289,7 @@ def _merged() -> tuple[GraphBundle, DeepFeatures]:
     predicted = outputs["logits"].argmax(1).astype(np.int64)
     detector = fit_deep_features(
         {d.key: outputs[d.output] for d in descriptors},
-        predicted,
-        predicted,
-        4,
+        ImageClasses(predicted, predicted, 4),
         DEFAULT,
         plan_calibration(predicted, 0),
         seed=0,

@@ -18,7 +18,7 @@ import scanner.fitting.finish_graph
 import scanner.fitting.fit_detectors
 from detectors.calibration.judge import calibrate
 from detectors.calibration.plan import CalibrationPlan, plan_calibration
-from detectors.deep_features.detector import DeepFeatures, fit_deep_features
+from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT
 from scanner.base.errors import ModelError
 from scanner.fitting.fit import fit
@@ -47,7 +47,7 @@ def detector_of(method: str, count: int = 240) -> tuple[DeepFeatures, Calibratio
     plan = plan_calibration(labels, 0)
     if method == "split":
         plan = CalibrationPlan("split", np.array([0, 1, 2, 2])[np.arange(count) // 3 % 4])
-    detector = fit_deep_features({"tap:mean": features}, labels, labels, CLASSES, DEFAULT, plan, 0)
+    detector = fit_deep_features({"tap:mean": features}, ImageClasses(labels, labels, CLASSES), DEFAULT, plan, 0)
     assert detector.groups.own.tolist() == groups_of(labels).own.tolist()
     rows = sample_rows(count)
     exact = detector.score({"tap:mean": features[rows]}, labels[rows])

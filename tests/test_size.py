@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = sorted(path for name in ("scanner", "detectors", "reference", "benchmarks") for path in (ROOT / name).rglob("*.py"))
+FILES = sorted(
+    path for name in ("scanner", "detectors", "reference", "benchmarks") for path in (ROOT / name).rglob("*.py")
+)
 
 MOST_PARAMETERS = 6
 MOST_LINES = 60

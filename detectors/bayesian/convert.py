@@ -10,7 +10,7 @@ from typing import cast
 from torch import nn
 from torch.nn.utils import parametrize
 
-from detectors.bayesian.layers import FlipoutConv, FlipoutLayer, FlipoutLinear
+from detectors.bayesian.layers import ConvSettings, FlipoutConv, FlipoutLayer, FlipoutLinear
 from detectors.bayesian.moped import MopedSettings, moped
 
 _READ_WEIGHTS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
@@ -151,13 +151,7 @@ def _flipout(part: nn.Module, settings: MopedSettings) -> FlipoutLayer:
         layer: FlipoutLayer = FlipoutLinear(moped(part.weight, settings), part.bias)
     else:
         conv = cast(nn.Conv2d, part)
-        layer = FlipoutConv(
-            moped(conv.weight, settings),
-            conv.bias,
-            conv.stride,
-            conv.padding,  # type: ignore[arg-type]
-            conv.dilation,
-            conv.groups,
-            conv.padding_mode,
-        )
+        padding = cast(tuple[int, ...], conv.padding)
+        how = ConvSettings(conv.stride, padding, conv.dilation, conv.groups, conv.padding_mode)
+        layer = FlipoutConv(moped(conv.weight, settings), conv.bias, how)
     return layer.train(part.training)

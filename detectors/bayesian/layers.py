@@ -13,6 +13,7 @@ that is left after global average pooling.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -151,24 +152,47 @@ class FlipoutLinear(FlipoutLayer):
         return F.linear(x, weight, bias)
 
 
+@dataclass(frozen=True)
+class ConvSettings:
+    """How a convolution moves over its input, as in :class:`torch.nn.Conv2d`.
+
+    Attributes:
+        stride: One number or one per axis.
+        padding: Likewise, or ``"same"`` or ``"valid"``.
+        dilation: Likewise.
+        groups: Groups of channels.
+        padding_mode: What is around the input.
+
+    Example:
+        >>> ConvSettings(padding="same").stride
+        1
+
+    References:
+        Dumoulin and Visin (2016), A guide to convolution arithmetic for deep learning,
+        https://arxiv.org/abs/1603.07285.
+    """
+
+    stride: int | Sequence[int] = 1
+    padding: int | Sequence[int] | Literal["same", "valid"] = 0
+    dilation: int | Sequence[int] = 1
+    groups: int = 1
+    padding_mode: PaddingMode = "zeros"
+
+
 class FlipoutConv(FlipoutLayer):
     """Convolution over one, two or three axes, on inputs ``(N, in_channels, *spatial)``.
 
     Args:
         posterior: Of the weight ``(out_channels, in_channels / groups, *kernel)``.
         bias: ``(out_channels,)``, or None.
-        stride: As in :class:`torch.nn.Conv2d`, one number or one per axis.
-        padding: Likewise, or ``"same"`` or ``"valid"``.
-        dilation: Likewise.
-        groups: Likewise.
-        padding_mode: Likewise.
+        how: Stride, padding, dilation and groups.
 
     Raises:
         ValueError: The weight is that of no convolution, or another argument does not fit it.
 
     Example:
         >>> from detectors.bayesian.moped import MopedSettings, moped
-        >>> layer = FlipoutConv(moped(torch.ones(4, 1, 3, 3), MopedSettings()), None, padding="same")
+        >>> layer = FlipoutConv(moped(torch.ones(4, 1, 3, 3), MopedSettings()), None, ConvSettings(padding="same"))
         >>> layer(torch.zeros(2, 1, 8, 8)).shape
         torch.Size([2, 4, 8, 8])
 
@@ -178,25 +202,18 @@ class FlipoutConv(FlipoutLayer):
     """
 
     def __init__(
-        self,
-        posterior: WeightPosterior,
-        bias: torch.Tensor | None,
-        stride: int | Sequence[int] = 1,
-        padding: int | Sequence[int] | Literal["same", "valid"] = 0,
-        dilation: int | Sequence[int] = 1,
-        groups: int = 1,
-        padding_mode: PaddingMode = "zeros",
+        self, posterior: WeightPosterior, bias: torch.Tensor | None, how: ConvSettings = ConvSettings()
     ) -> None:
         super().__init__(posterior, bias)
         axes = posterior.mean.ndim - 2
         if axes not in (1, 2, 3):
             raise ValueError(f"a convolution weight has 3, 4 or 5 dimensions, got {posterior.mean.ndim}")
-        if groups < 1 or posterior.mean.shape[0] % groups:
-            raise ValueError(f"groups that divide {posterior.mean.shape[0]} channels are needed, got {groups}")
-        self.stride, self.dilation = _each(stride, axes), _each(dilation, axes)
-        self.groups, self.padding_mode = groups, padding_mode
+        if how.groups < 1 or posterior.mean.shape[0] % how.groups:
+            raise ValueError(f"groups that divide {posterior.mean.shape[0]} channels are needed, got {how.groups}")
+        self.stride, self.dilation = _each(how.stride, axes), _each(how.dilation, axes)
+        self.groups, self.padding_mode = how.groups, how.padding_mode
         kernel = posterior.mean.shape[2:]
-        self._padding = _pads(padding, self.stride, self.dilation, kernel)
+        self._padding = _pads(how.padding, self.stride, self.dilation, kernel)
         self._convolve = (F.conv1d, F.conv2d, F.conv3d)[axes - 1]
 
     def _channel_axis(self) -> int:

@@ -240,7 +240,7 @@ def fine_tune(
             _restore(generator, state, settings.seed)
             before, history = state.accuracy_before, state.history
         for number in range(len(history) + 1, settings.epochs + 1):
-            cross_entropy = _pass(module, fetch, labels, settings, optimiser, generator, number)
+            cross_entropy = _pass(module, fetch, labels, settings, optimiser, number)
             after = _accuracy(module, fetch, labels, settings, settings.accuracy_passes)
             with torch.no_grad():
                 kl = float(kl_sum(module)) / len(labels)
@@ -274,7 +274,6 @@ def _pass(
     labels: torch.Tensor,
     settings: TrainSettings,
     optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
     number: int,
 ) -> float:
     """One epoch; the mean cross-entropy."""

@@ -12,10 +12,11 @@ from detectors.base import ScoreName
 from detectors.calibration.judge import Calibration
 from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan
 from detectors.calibration.standardise import FLOOR, fit_standardiser
-from detectors.deep_features.fit import DensitySettings, FittedDescriptor, fit_descriptor
+from detectors.deep_features.fit import FittedDescriptor, fit_descriptor
 from detectors.deep_features.grouping import UNLIKE, ClassGroups, group_classes
 from detectors.deep_features.recipe import Recipe
 from detectors.deep_features.scores import DescriptorDensity, ScoreKind, lower_bound, score_by_folds
+from detectors.deep_features.settings import DensitySettings
 
 CONSTANT = 1e-6
 """Largest range of a descriptor's features, relative to their size, that is one value and rounding."""
@@ -42,7 +43,7 @@ class DeepFeatures:
         >>> classes = np.arange(60) % 2
         >>> values = np.random.default_rng(0).normal(9.0 * classes[:, None], size=(60, 3)).astype(np.float32)
         >>> features, plan = {"layer:mean": values}, plan_calibration(classes, seed=0)
-        >>> detector = fit_deep_features(features, classes, classes, 2, DEFAULT, plan, seed=0)
+        >>> detector = fit_deep_features(features, ImageClasses(classes, classes, 2), DEFAULT, plan, seed=0)
         >>> unusual = {"layer:mean": np.full((1, 3), 30.0, np.float32)}
         >>> round(float(detector.calibration.judge(detector.score(unusual, np.zeros(1, np.int64))).p_values[0]), 4)
         0.0164
@@ -105,11 +106,31 @@ class DeepFeatures:
             raise ValueError(f"features of {len(self.densities)} descriptors are needed, {missing[:4]} are missing")
 
 
+@dataclass(frozen=True)
+class ImageClasses:
+    """What ``N`` clean images are fitted and scored under.
+
+    Attributes:
+        fitted: ``(N,)`` class each image is fitted under: its label, or the prediction where there is none.
+        predicted: ``(N,)`` class the network predicts, under which each image is scored.
+        count: Number of classes ``C``.
+
+    Example:
+        >>> ImageClasses(np.array([0, 1]), np.array([0, 0]), count=2).count
+        2
+
+    References:
+        docs/method.md, section Scores: conditioning on the predicted class.
+    """
+
+    fitted: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    count: int
+
+
 def fit_deep_features(
     features: Mapping[str, NDArray[np.float32]],
-    classes: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    num_classes: int,
+    classes: ImageClasses,
     recipe: Recipe,
     plan: CalibrationPlan,
     seed: int,
@@ -119,10 +140,7 @@ def fit_deep_features(
 
     Args:
         features: Per descriptor key ``(N, D)`` float32, possibly memory maps; finite.
-        classes: ``(N,)`` class each image is fitted under: its label, or the prediction where
-            there is none.
-        predicted: ``(N,)`` class the network predicts, under which each image is scored.
-        num_classes: Number of classes ``C``.
+        classes: What they are fitted and scored under.
         recipe: What to compute.
         plan: Which images calibrate.
         seed: Seeds the mixture family.
@@ -137,7 +155,7 @@ def fit_deep_features(
         >>> classes = np.arange(60) % 2
         >>> values = np.random.default_rng(0).normal(9.0 * classes[:, None], size=(60, 3)).astype(np.float32)
         >>> features, plan = {"layer:mean": values}, plan_calibration(classes, seed=0)
-        >>> detector = fit_deep_features(features, classes, classes, 2, DEFAULT, plan, seed=0)
+        >>> detector = fit_deep_features(features, ImageClasses(classes, classes, 2), DEFAULT, plan, seed=0)
         >>> [name.key for name in detector.scores], detector.calibration.num_folds
         (['layer:mean:likelihood', 'layer:mean:reconstruction'], 5)
 
@@ -146,9 +164,9 @@ def fit_deep_features(
         https://arxiv.org/abs/1912.01206, section 2.
         Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
-    _check(features, classes, predicted, num_classes, plan)
+    _check(features, classes, plan)
     settings = DensitySettings(recipe.family, recipe.retained_variance, recipe.images_per_component, seed)
-    groups = group_classes(np.bincount(classes[plan.fit_rows()], minlength=num_classes))
+    groups = group_classes(np.bincount(classes.fitted[plan.fit_rows()], minlength=classes.count))
     densities: dict[str, tuple[DescriptorDensity, ...]] = {}
     names: list[ScoreName] = []
     columns: list[NDArray[np.float64]] = []
@@ -157,7 +175,7 @@ def fit_deep_features(
         progress(key)
         if _is_constant(key, values):
             continue
-        fitted = fit_descriptor(values, classes, predicted, groups, plan, settings)
+        fitted = fit_descriptor(values, classes.fitted, classes.predicted, groups, plan, settings)
         densities[key] = fitted.folds
         names += [ScoreName(key, kind) for kind in recipe.kinds]
         columns += [fitted.scores[kind] for kind in recipe.kinds]
@@ -171,14 +189,8 @@ def fit_deep_features(
     return DeepFeatures(densities, constant, tuple(names), scores, bounds, calibration, groups, class_scales)
 
 
-def _check(
-    features: Mapping[str, NDArray[np.float32]],
-    classes: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    num_classes: int,
-    plan: CalibrationPlan,
-) -> None:
-    count = len(classes)
+def _check(features: Mapping[str, NDArray[np.float32]], classes: ImageClasses, plan: CalibrationPlan) -> None:
+    count, predicted = len(classes.fitted), classes.predicted
     if not features:
         raise ValueError("at least one descriptor is needed, got none")
     for key, values in features.items():
@@ -186,9 +198,9 @@ def _check(
             raise ValueError(f"descriptor {key!r} has shape {values.shape}, ({count}, D) is needed")
     if predicted.shape != (count,) or plan.folds.shape != (count,):
         raise ValueError(f"predictions {predicted.shape} and folds {plan.folds.shape} of {count} images are needed")
-    for what, numbers in (("classes", classes), ("predictions", predicted)):
-        if numbers.min() < 0 or numbers.max() >= num_classes:
-            raise ValueError(f"{what} lie in {numbers.min()} to {numbers.max()}, 0 to {num_classes - 1} is needed")
+    for what, numbers in (("classes", classes.fitted), ("predictions", predicted)):
+        if numbers.min() < 0 or numbers.max() >= classes.count:
+            raise ValueError(f"{what} lie in {numbers.min()} to {numbers.max()}, 0 to {classes.count - 1} is needed")
 
 
 def _is_constant(key: str, features: NDArray[np.float32]) -> bool:

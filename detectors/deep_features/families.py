@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.deep_features.density import (
-    FAMILIES,
     ClassDensity,
-    Family,
     gaussian_log_scale,
     principal_whitener,
     whitener_of,
@@ -26,6 +24,7 @@ from detectors.deep_features.grouping import NO_GROUP, ClassGroups
 from detectors.deep_features.moments import blocks
 from detectors.deep_features.projection import Projection
 from detectors.deep_features.scores import DescriptorDensity
+from detectors.deep_features.settings import DensitySettings
 from detectors.deep_features.shrinkage import ledoit_wolf
 
 MAX_MIXTURE_COMPONENTS = 4
@@ -96,24 +95,22 @@ class _Sample:
 
 
 def fit_density(
-    family: Family,
+    settings: DensitySettings,
     features: NDArray[np.float32],
     rows: NDArray[np.int64],
     classes: NDArray[np.int64],
     groups: ClassGroups,
     projection: Projection,
-    seed: int,
 ) -> DescriptorDensity:
     """Fit one family.
 
     Args:
-        family: Which density.
+        settings: Which density; the seed is that of the mixture's initialisation, the Gaussians are deterministic.
         features: ``(N, D)`` float32, possibly a memory map.
         rows: ``(M,)`` rows to fit on, whose mean is that of the projection.
         classes: ``(N,)`` class of every row.
         groups: Which classes get a density of their own.
         projection: Principal components to work in.
-        seed: Seeds the mixture's initialisation; the Gaussians are deterministic.
 
     Raises:
         ValueError: If the images do not differ in these features, or an argument does not fit the others.
@@ -124,7 +121,8 @@ def fit_density(
         >>> features = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
         >>> rows, classes, groups = np.arange(60), np.arange(60) % 2, group_classes(np.array([30, 30]))
         >>> projection = projection_from_covariance(features.mean(0, np.float64), np.eye(3), 60)
-        >>> fit_density("separate", features, rows, classes, groups, projection, seed=0).density.whiteners.shape
+        >>> settings = DensitySettings("separate")
+        >>> fit_density(settings, features, rows, classes, groups, projection).density.whiteners.shape
         (2, 1, 3, 3)
 
     References:
@@ -134,26 +132,24 @@ def fit_density(
         Multivariate Analysis 88, 365-411, for ``-shrunk``.
         Schwarz (1978), Estimating the dimension of a model, The Annals of Statistics 6, 461-464, for BIC.
     """
-    _check(family, features, rows, classes, groups, projection)
+    _check(features, rows, classes, groups, projection)
+    family = settings.family
     sample = _Sample(features, rows, groups.of_class[classes], groups, projection)
     means = sample.means()
     if family in ("tied", "tied-shrunk"):
         return _fit_tied(sample, means, shrink=family == "tied-shrunk")
     if family == "mixture":
-        return DescriptorDensity(projection, _fit_mixtures(sample, means, seed))
+        return DescriptorDensity(projection, _fit_mixtures(sample, means, settings.seed))
     return DescriptorDensity(projection, _fit_separate(sample, means, shrink=family == "separate-shrunk"))
 
 
 def _check(
-    family: Family,
     features: NDArray[np.float32],
     rows: NDArray[np.int64],
     classes: NDArray[np.int64],
     groups: ClassGroups,
     projection: Projection,
 ) -> None:
-    if family not in FAMILIES:
-        raise ValueError(f"a family of {', '.join(FAMILIES)} is needed, got {family!r}")
     if features.ndim != 2 or features.shape[1] != len(projection.mean) or classes.shape != features.shape[:1]:
         raise ValueError(
             f"features (N, {len(projection.mean)}) and classes (N,) are needed, "

@@ -9,58 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.calibration.plan import CalibrationPlan
-from detectors.deep_features.density import FAMILIES, Family
 from detectors.deep_features.families import fit_density
 from detectors.deep_features.grouping import ClassGroups
 from detectors.deep_features.moments import CHUNK_ROWS, Moments, blocks, moments_of
 from detectors.deep_features.projection import (
-    RETAINED_VARIANCE,
     Projection,
     projection_from_covariance,
     projection_from_images,
 )
 from detectors.deep_features.scores import SCORE_KINDS, DescriptorDensity, ScoreKind, score_rows
-
-
-@dataclass(frozen=True)
-class DensitySettings:
-    """What to fit.
-
-    Attributes:
-        family: Density family.
-        retained_variance: Share of variance that the projection keeps.
-        images_per_component: Keep at most one component for so many images; None for no such limit.
-        seed: Seeds the mixture family.
-
-    Raises:
-        ValueError: If there is no such family, or a number is out of range.
-
-    Example:
-        >>> DensitySettings(images_per_component=4).most_components(160)
-        40
-
-    References:
-        Ahuja, Ndiour, Kalyanpur and Tickoo (2019), Probabilistic modeling of deep features for out-of-distribution
-        and adversarial detection, https://arxiv.org/abs/1909.11786.
-    """
-
-    family: Family = "tied-shrunk"
-    retained_variance: float = RETAINED_VARIANCE
-    images_per_component: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse settings that no density can have."""
-        if self.family not in FAMILIES:
-            raise ValueError(f"a family of {', '.join(FAMILIES)} is needed, got {self.family!r}")
-        if not 0.0 < self.retained_variance <= 1.0:
-            raise ValueError(f"retained_variance must lie in (0, 1], got {self.retained_variance}")
-        if self.images_per_component is not None and self.images_per_component < 1:
-            raise ValueError(f"images_per_component must be at least 1, got {self.images_per_component}")
-
-    def most_components(self, images: int) -> int | None:
-        """The limit for a density of so many images."""
-        return None if self.images_per_component is None else max(1, images // self.images_per_component)
+from detectors.deep_features.settings import DensitySettings
 
 
 @dataclass(frozen=True)
@@ -122,7 +80,7 @@ def fit_rows(
     if features.ndim != 2 or rows.ndim != 1 or not len(rows):
         raise ValueError(f"features (N, D) and at least one row are needed, got {features.shape} and {rows.shape}")
     projection = _projection(features, rows, settings, None)
-    return fit_density(settings.family, features, rows, classes, groups, projection, settings.seed)
+    return fit_density(settings, features, rows, classes, groups, projection)
 
 
 def _projection(
@@ -195,7 +153,7 @@ def fit_descriptor(
     folds = []
     for (fit_on, scored), projection in zip(parts, projections, strict=True):
         leading = projection.leading(kept)
-        folds.append(fit_density(settings.family, features, fit_on, classes, groups, leading, settings.seed))
+        folds.append(fit_density(settings, features, fit_on, classes, groups, leading))
         for kind, values in score_rows(folds[-1], features, scored, predicted).items():
             scores[kind][position[scored]] = values
     return FittedDescriptor(tuple(folds), scores)

@@ -42,7 +42,8 @@ class DescriptorDensity:
         ValueError: If the density is of another dimension.
 
     Example:
-        >>> from detectors.deep_features.fit import DensitySettings, fit_rows
+        >>> from detectors.deep_features.fit import fit_rows
+        >>> from detectors.deep_features.settings import DensitySettings
         >>> from detectors.deep_features.grouping import group_classes
         >>> features = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
         >>> classes, groups = np.arange(60) % 2, group_classes(np.array([30, 30]))
@@ -104,7 +105,8 @@ def score_features(
         ValueError: If the shapes do not fit the density, or a predicted class does not exist.
 
     Example:
-        >>> from detectors.deep_features.fit import DensitySettings, fit_rows
+        >>> from detectors.deep_features.fit import fit_rows
+        >>> from detectors.deep_features.settings import DensitySettings
         >>> from detectors.deep_features.grouping import group_classes
         >>> classes, groups = np.arange(60) % 2, group_classes(np.array([30, 30]))
         >>> features = np.random.default_rng(0).normal(9.0 * classes[:, None], size=(60, 3)).astype(np.float32)
@@ -165,7 +167,8 @@ def score_rows(
         ValueError: If the shapes do not fit together.
 
     Example:
-        >>> from detectors.deep_features.fit import DensitySettings, fit_rows
+        >>> from detectors.deep_features.fit import fit_rows
+        >>> from detectors.deep_features.settings import DensitySettings
         >>> from detectors.deep_features.grouping import group_classes
         >>> features = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
         >>> classes, groups = np.arange(60) % 2, group_classes(np.array([30, 30]))
@@ -197,7 +200,8 @@ def score_by_folds(
         ValueError: If there is no fold, or the shapes do not fit together.
 
     Example:
-        >>> from detectors.deep_features.fit import DensitySettings, fit_rows
+        >>> from detectors.deep_features.fit import fit_rows
+        >>> from detectors.deep_features.settings import DensitySettings
         >>> from detectors.deep_features.grouping import group_classes
         >>> features = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
         >>> classes, groups = np.arange(60) % 2, group_classes(np.array([30, 30]))

@@ -22,11 +22,12 @@ from detectors.baselines.confidence import entropy
 from detectors.bayesian.uncertainty import DrawStatistics
 from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.deep_features.density import FAMILIES, Family
-from detectors.deep_features.detector import DeepFeatures, fit_deep_features
-from detectors.deep_features.fit import DensitySettings, fit_rows
+from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
+from detectors.deep_features.fit import fit_rows
 from detectors.deep_features.grouping import group_classes
 from detectors.deep_features.recipe import DEFAULT, PAPER, Recipe
 from detectors.deep_features.scores import ScoreKind, score_rows
+from detectors.deep_features.settings import DensitySettings
 from reference.attacks import attack_named
 from reference.datasets import DataSet, ImageSet, stratified_halves
 from reference.features import CHUNK, Features, extract, load_trained, pixels_of, tap
@@ -208,9 +209,7 @@ def _fit(bench: Bench, recipe: Recipe, plan: CalibrationPlan) -> DeepFeatures:
     reference = bench.features[0]
     return fit_deep_features(
         reference.only(_descriptors(bench, recipe)),
-        reference.labels,
-        reference.predicted,
-        len(bench.data.classes),
+        ImageClasses(reference.labels, reference.predicted, len(bench.data.classes)),
         recipe,
         plan,
         bench.config.seed,

@@ -10,7 +10,7 @@ import numpy as np
 
 from detectors.calibration.judge import Calibration
 from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan
-from detectors.deep_features.detector import DeepFeatures, fit_deep_features
+from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import Recipe
 from scanner.base.errors import ModelError
 from scanner.base.progress import Progress
@@ -56,9 +56,7 @@ def _fit_densities(
     try:
         detector = fit_deep_features(
             reference.features.spooled.only(names),
-            reference.classes,
-            reference.features.predicted,
-            subject.model.num_classes,
+            ImageClasses(reference.classes, reference.features.predicted, subject.model.num_classes),
             recipe,
             reference.plan,
             options.seed,
