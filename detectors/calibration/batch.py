@@ -102,6 +102,19 @@ def batch_test(flagged: int, above_all: int, inputs: int, calibration_size: int,
     )
 
 
+def joint_p_value(*p_values: float) -> float:
+    """P-value of several tests together, whatever depends on what: the smallest times their number.
+
+    Example:
+        >>> joint_p_value(0.01, 0.4)
+        0.02
+
+    References:
+        Bonferroni (1936), Teoria statistica delle classi e calcolo delle probabilita, Florence.
+    """
+    return min(1.0, len(p_values) * min(p_values))
+
+
 @dataclass(frozen=True)
 class TriggeredShare:
     """Estimated share of inputs that are flagged beyond what clean inputs would be.

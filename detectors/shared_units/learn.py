@@ -15,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.shared_units.likelihood_ratio import log_likelihood_ratios, rank, top_of, weights
-from detectors.shared_units.reference import UnitReference
+from detectors.shared_units.reference import LEVELS, UnitReference
 
 PARTS = 5
 CHOSEN = 16
-LEVELS = 4
-"""An input speaks up in a unit if fewer than this many clean images are at least as loud."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +127,7 @@ def learn_units(
     for fold in range(folds):
         clean = np.flatnonzero(reference.folds != fold)
         table = reference.table[clean]
-        loudest = -np.sort(-table, axis=0)[:LEVELS]
-        if len(loudest) < LEVELS:
-            loudest = np.pad(loudest, ((0, LEVELS - len(loudest)), (0, 0)), constant_values=-np.inf)
+        loudest = reference.levels(fold)
         for part in range(number):
             others = np.flatnonzero(parts != part)
             ratios = _ratios(table, reference.strata[clean], loud[others], strata[others], len(reference.values))

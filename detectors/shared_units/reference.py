@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 KEPT_SHARE = 0.15
 KEPT_LEAST, KEPT_MOST = 24, 128
+LEVELS = 4
+"""An input speaks up in a unit if fewer than this many clean images are at least as loud."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,21 @@ class UnitReference:
         table = np.full((self.size, self.units), -np.inf, np.float32)
         np.put_along_axis(table, self.images.astype(np.int64), self.values, 0)
         return table
+
+    @cached_property
+    def floor(self) -> NDArray[np.float32]:
+        """``(U,)`` float32: what is not above it adds nothing to an input's score, whatever fold it is scored by."""
+        lowest = np.full(self.units, np.inf, np.float32)
+        for fold in range(int(self.folds.max()) + 1):
+            lowest = np.minimum(lowest, self.levels(fold)[-1])
+        return lowest
+
+    def levels(self, fold: int) -> NDArray[np.float32]:
+        """``(LEVELS, U)`` float32: the loudest values of the images that are not of `fold`, the largest first."""
+        others = np.where(self.folds[self.images] != fold, self.values, np.float32(-np.inf))
+        loudest = -np.sort(-others, axis=0)[:LEVELS]
+        missing = LEVELS - len(loudest)
+        return np.pad(loudest, ((0, max(missing, 0)), (0, 0)), constant_values=-np.inf)
 
     def loud(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Inputs' values ``(N, U)`` with -inf for what is not above the cut.

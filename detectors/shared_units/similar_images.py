@@ -1,11 +1,15 @@
-"""Find strata for a reference: classes with enough images, and clusters of similar images for the rest."""
+"""Fit the detector: strata of a reference, classes with enough images and clusters of similar ones, and its units."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import ClusterNode, linkage, to_tree
 
+from detectors.shared_units.detector import SharedUnits, side_by_side
+from detectors.shared_units.reference import UnitReference, fit_units
 from detectors.shared_units.strata import Strata, logarithmic
 
 MIN_CLASS_IMAGES = 5
@@ -15,26 +19,24 @@ MOST_CLUSTERED = 4000
 """Images that are clustered; the tree needs the distances of all pairs."""
 
 
-def fit_strata(
-    values: NDArray[np.float32], predicted: NDArray[np.int64], num_classes: int, columns: tuple[int, int]
-) -> Strata:
+def fit_strata(values: NDArray[np.float32], predicted: NDArray[np.int64], num_classes: int, first: int = 0) -> Strata:
     """Strata of a reference.
 
     Classes that the network predicts for five clean images or more have one of their own. All images are clustered by
     some columns, those of one descriptor: Ward's tree is split from the top as long as both halves keep eight images.
 
     Args:
-        values: ``(n, U)`` float32 of the clean images, finite.
+        values: ``(n, D)`` float32 of the clean images, finite: the columns that they are likened by.
         predicted: ``(n,)`` predicted classes.
         num_classes: Number of classes ``C``.
-        columns: First of the columns that images are likened by, and the one after the last.
+        first: Where these columns start among all.
 
     Raises:
-        ValueError: If there is no image, something is not finite, or the columns are not there.
+        ValueError: If there is no image or no column, something is not finite, or lengths differ.
 
     Example:
         >>> values = np.repeat([[0.0], [5.0]], 8, axis=0).astype(np.float32)
-        >>> strata = fit_strata(values, np.repeat([0, 1, 2, 3], 4), 4, (0, 1))
+        >>> strata = fit_strata(values, np.repeat([0, 1, 2, 3], 4), 4)
         >>> np.bincount(strata.of(np.repeat([0, 1, 2, 3], 4), values)).tolist()
         [8, 8]
 
@@ -42,12 +44,11 @@ def fit_strata(
         Ward (1963), Hierarchical grouping to optimize an objective function, Journal of the American Statistical
         Association 58, 236-244.
     """
-    first, last = columns
-    if values.ndim != 2 or predicted.shape != values.shape[:1] or not 0 <= first < last <= values.shape[1]:
-        raise ValueError(f"values (n, U), predictions (n,) and columns are needed, got {values.shape}, {columns}")
-    if not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"finite values of clean images are needed, got {len(values)} images")
-    raw = logarithmic(values[:, first:last])
+    if values.ndim != 2 or 0 in values.shape or predicted.shape != values.shape[:1] or first < 0:
+        raise ValueError(f"values (n, D) and predictions (n,) are needed, got {values.shape} and {predicted.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"finite values are needed, got {int((~np.isfinite(values)).sum())} others")
+    raw = logarithmic(values)
     location, spread = raw.mean(0), raw.std(0)
     scale = np.where(spread > 1e-6 * max(1.0, float(spread.max())), spread, 1.0).astype(np.float32)
     likened = (raw - location) / scale
@@ -76,3 +77,48 @@ def _clusters(likened: NDArray[np.float32]) -> NDArray[np.int64]:
         numbers[node.pre_order()] = found
         found += 1
     return numbers
+
+
+def fit_shared_units(
+    features: Mapping[str, NDArray[np.float32]],
+    likened_by: str,
+    predicted: NDArray[np.int64],
+    num_classes: int,
+    folds: NDArray[np.int64],
+    combined: NDArray[np.float64],
+) -> SharedUnits:
+    """Fit to clean images, descriptor by descriptor.
+
+    Args:
+        features: By descriptor, ``(n, D)`` float32 each.
+        likened_by: The descriptor by which images are likened.
+        predicted: ``(n,)`` predicted classes.
+        num_classes: Number of classes ``C``.
+        folds: ``(n,)`` calibration fold of each image; -1 for one that calibrates nothing.
+        combined: ``(n,)`` the densities' combined score of each image by its fold; any number where it has none.
+
+    Raises:
+        ValueError: If lengths differ, something is not finite, or there is no such descriptor.
+
+    Example:
+        >>> values, zeros = np.arange(12.0, dtype=np.float32)[:, None], np.zeros(12, int)
+        >>> fit_shared_units({"layer": values}, "layer", zeros, 1, zeros, np.zeros(12)).strata.of(zeros, values).max()
+        np.int64(1)
+
+    References:
+        docs/method.md, section Shared units.
+    """
+    first, _ = side_by_side(features, likened_by)
+    likened = np.asarray(features[likened_by])
+    strata = fit_strata(likened, predicted, num_classes, first)
+    # Its own columns only, so they are the first.
+    of_image = Strata(strata.of_class, 0, strata.location, strata.scale, strata.centroids).of(predicted, likened)
+    parts = [fit_units(np.asarray(values), of_image, folds) for values in features.values()]
+    reference = UnitReference(
+        np.concatenate([part.values for part in parts], axis=1),
+        np.concatenate([part.images for part in parts], axis=1),
+        np.concatenate([part.cut for part in parts]),
+        of_image,
+        folds.astype(np.int64),
+    )
+    return SharedUnits(reference, strata, np.where(folds >= 0, combined, 0.0))

@@ -37,6 +37,7 @@ from scanner.profile.header import (
     TapInfo,
     ToolInfo,
 )
+from scanner.profile.unit_arrays import units_to_arrays
 
 
 def build_profile(
@@ -85,12 +86,15 @@ def build_profile(
             warnings=_warnings(subject, summary, detectors),
         )
     proto, weights = scoring.graph.serialise()
+    units = units_to_arrays(detectors.units)
     return Profile(
         header,
         proto,
         np.frombuffer(weights, np.uint8),
-        calibration_to_arrays(detectors.calibration),
+        calibration_to_arrays(detectors.calibration) | units.small,
         None if bayesian is None else bayesian.posterior,
+        unit_values=units.values,
+        unit_images=units.images,
     )
 
 

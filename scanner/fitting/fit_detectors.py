@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.calibration.judge import Calibration
 from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan
 from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import Recipe
+from detectors.shared_units.detector import SharedUnits
+from detectors.shared_units.similar_images import fit_shared_units
 from scanner.base.errors import ModelError
 from scanner.base.progress import Progress
 from scanner.fitting.bayesian.fit_bayesian import LOWER_BOUND, BayesianFit, TailReference, fit_bayesian
@@ -19,6 +24,10 @@ from scanner.fitting.bayesian.fit_posterior import TailData
 from scanner.fitting.options import FitOptions
 from scanner.fitting.reference_features import tail_key
 from scanner.fitting.stages import Detectors, Reference, Subject, TappedNetwork
+from scanner.graph.pool import Descriptor
+
+LIKENED_DEPTH: Final = 0.8
+"""Depth, as a share of the weighted operators, of the layer by which pictures are likened."""
 
 
 def fit_detectors(
@@ -37,10 +46,13 @@ def fit_detectors(
     """
     deep = _fit_densities(subject, network, reference, recipe, options, progress)
     bayesian = _fit_posterior(subject, network, reference, options, progress)
-    calibration = deep.calibration
+    calibration, clean_scores = deep.calibration, deep.clean_scores
     if bayesian is not None:
         calibration = combine_scores(deep, bayesian, reference.plan, recipe)
-    return Detectors(recipe, deep, bayesian, calibration)
+        clean_scores = np.concatenate((deep.clean_scores, bayesian.clean_scores), axis=1)
+    combined = calibration.combine(clean_scores[:, None])[:, 0]
+    units = _fit_units(subject, network, reference, combined)
+    return Detectors(recipe, deep, units, bayesian, calibration)
 
 
 def _fit_densities(
@@ -68,6 +80,40 @@ def _fit_densities(
         ) from error
     step(len(names))
     return detector
+
+
+def _fit_units(
+    subject: Subject, network: TappedNetwork, reference: Reference, combined: NDArray[np.float64]
+) -> SharedUnits:
+    """Keep the loudest clean images of every unit.
+
+    Args:
+        subject: The model and the reference.
+        network: What it looks at.
+        reference: The features.
+        combined: Combined scores of ``reference.plan.unseen()``, in that order.
+    """
+    plan, features = reference.plan, reference.features
+    folds = np.full(len(plan.folds), -1)
+    folds[plan.calibration_rows()] = plan.calibration_folds()
+    scores = np.zeros(len(plan.folds))
+    scores[plan.unseen()] = combined
+    return fit_shared_units(
+        features.spooled.only([descriptor.key for descriptor in network.descriptors]),
+        likened_by(network.descriptors).key,
+        features.predicted,
+        subject.model.num_classes,
+        folds,
+        scores,
+    )
+
+
+def likened_by(descriptors: Sequence[Descriptor]) -> Descriptor:
+    """The descriptor that tells which pictures are alike: of a late layer, but not of the last.
+
+    Means over positions tell more of a whole picture than maxima; the very last layers tell the predicted class.
+    """
+    return min(descriptors, key=lambda d: (d.pooling == "max", abs(d.tap.depth - LIKENED_DEPTH)))
 
 
 def _fit_posterior(

@@ -15,6 +15,7 @@ from detectors.calibration.plan import CalibrationPlan
 from detectors.class_order import Assignment
 from detectors.deep_features.detector import DeepFeatures
 from detectors.deep_features.recipe import Recipe
+from detectors.shared_units.detector import SharedUnits
 from scanner.fitting.bayesian.fit_bayesian import BayesianFit
 from scanner.fitting.reference_features import ReferenceFeatures
 from scanner.fitting.reference_labels import Labels
@@ -117,12 +118,14 @@ class Detectors:
     Attributes:
         recipe: What was to be fitted.
         deep: Densities of the features.
+        units: The loudest clean images of every unit.
         bayesian: A posterior over the tail's weights, or None.
         calibration: Turns the scores of both into p-values.
     """
 
     recipe: Recipe
     deep: DeepFeatures
+    units: SharedUnits
     bayesian: BayesianFit | None
     calibration: Calibration
 

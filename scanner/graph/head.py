@@ -24,7 +24,7 @@ from scanner.graph.pool import Descriptor
 from scanner.graph.shapes import BATCH
 
 PREFIX = "latentscan/"
-SCORES, CLASS_EVIDENCE, LOGITS = "scores", "class_evidence", "logits"
+SCORES, CLASS_EVIDENCE, LOGITS, UNITS = "scores", "class_evidence", "logits", "units"
 _NO_WEIGHT = -1e30
 """Log weight of a mixture's component that is not there."""
 
@@ -44,7 +44,7 @@ def merge_head(
         A graph with the outputs ``logits``, those to keep, ``scores`` ``(N, K, S)`` float64: the detector's scores by
         the densities of each of K folds, and ``class_evidence`` ``(N, C)`` float64: the standardised log deviance under
         each class by the first fold's densities, averaged over descriptors; lower means that the input looks more like
-        that class.
+        that class; and ``units`` ``(N, U)`` float32: the channels of all descriptors, side by side.
 
     Raises:
         ModelError: If no descriptor has a density.
@@ -83,6 +83,9 @@ def merge_head(
     proto.graph.output.append(
         helper.make_tensor_value_info(CLASS_EVIDENCE, TensorProto.DOUBLE, [BATCH, len(detector.groups.of_class)])
     )
+    writer.node("Concat", *(descriptor.output for descriptor in descriptors), axis=1, output=UNITS)
+    width = sum(descriptor.dim for descriptor in descriptors)
+    proto.graph.output.append(helper.make_tensor_value_info(UNITS, TensorProto.FLOAT, [BATCH, width]))
     proto.ir_version = IR_VERSION
     return GraphBundle.from_model_proto(proto, bundle.weights)
 

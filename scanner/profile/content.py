@@ -19,7 +19,7 @@ FORMAT = "latentscan profile"
 GROUPS = ("calibration",)
 BYTE_DATASETS = ("header", "graph", "weights")
 BAYESIAN_DATASETS = ("bayesian_graph", "bayesian_weights", "bayesian_stds")
-OPTIONAL_BYTE_DATASETS = ("gallery",)
+OPTIONAL_BYTE_DATASETS = ("gallery", "unit_values", "unit_images")
 
 # What a reader accepts, and so what a writer may write. A profile of a large vision transformer has 2.5 GiB of
 # weights, a few hundred arrays and, with 22,000 named classes, 2 MiB of header.
@@ -48,6 +48,9 @@ class Profile:
         posterior: The network's tail with Gaussian weights, or None without Bayesian scores.
         gallery: Clean thumbnails to show beside suspicious inputs, as `scanner.profile.gallery` reads them; uint8,
             shape (bytes,), empty where there are none. No score depends on it.
+        unit_values: The loudest values of every unit, as `scanner.profile.unit_arrays` reads them; uint8, shape
+            (bytes,), empty in a profile of format 2.0.
+        unit_images: Whose they are, likewise.
         stored_header: The header's text in the file that this was read from: an older minor version has fields fewer
             than `header` would be written with today. None for a profile that was made here, or whose header changed.
     """
@@ -58,6 +61,8 @@ class Profile:
     calibration: Mapping[str, NDArray[np.float64]]
     posterior: Posterior | None = None
     gallery: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    unit_values: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    unit_images: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     stored_header: bytes | None = None
 
     @cached_property
@@ -83,8 +88,8 @@ class Profile:
             stds = np.ascontiguousarray(self.posterior.stds, "<f4").view(np.uint8)
             parts = (np.frombuffer(self.posterior.graph, np.uint8), self.posterior.weights, stds)
             yield from zip(BAYESIAN_DATASETS, parts, strict=True)
-        if self.gallery.size:
-            yield "gallery", self.gallery
+        optional = (self.gallery, self.unit_values, self.unit_images)
+        yield from ((name, data) for name, data in zip(OPTIONAL_BYTE_DATASETS, optional, strict=True) if data.size)
         for name, array in self.calibration.items():
             yield f"calibration/{quote(name)}", np.asarray(array, "<f8")
 

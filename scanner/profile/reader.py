@@ -235,8 +235,10 @@ def _read(datasets: list[_Dataset]) -> Profile:
             grouped[group][unquote(name)] = _values(dataset)
     graph = _values(plan["graph"]).tobytes()
     posterior = _posterior(header, {name: _values(plan[name]) for name in BAYESIAN_DATASETS if name in plan})
-    gallery = _values(plan["gallery"]) if "gallery" in plan else np.zeros(0, np.uint8)
-    return Profile(header, graph, _values(plan["weights"]), grouped["calibration"], posterior, gallery, text)
+    optional = {name: _values(plan[name]) for name in OPTIONAL_BYTE_DATASETS if name in plan}
+    return Profile(
+        header, graph, _values(plan["weights"]), grouped["calibration"], posterior, stored_header=text, **optional
+    )
 
 
 def _posterior(header: ProfileHeader, parts: dict[str, NDArray[Any]]) -> Posterior | None:

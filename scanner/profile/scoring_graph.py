@@ -10,6 +10,7 @@ import onnx
 from scanner.base.atomic import atomic_writer
 from scanner.base.errors import ProfileError
 from scanner.graph.bundle import GraphBundle
+from scanner.graph.head import UNITS
 from scanner.profile.calibration_arrays import calibration_from_arrays
 from scanner.profile.calibration_nodes import append_calibration
 from scanner.profile.content import Profile
@@ -37,6 +38,11 @@ def export_scoring_graph(profile: Profile, output: Path) -> str:
     calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
     bundle = GraphBundle(_parse(profile.graph), profile.weights.tobytes())
     proto = bundle.copy_proto()
+    # Of use to a whole batch alone.
+    kept = [value for value in proto.graph.output if value.name != UNITS]
+    copies = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in kept]
+    del proto.graph.output[:]
+    proto.graph.output.extend(copies)
     append_calibration(proto.graph, "scores", calibration, beside=("logits", "class_evidence"))
     _describe(proto, profile)
     model = GraphBundle.from_model_proto(proto, bundle.weights).to_model_proto(error=ProfileError)

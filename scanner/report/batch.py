@@ -16,6 +16,7 @@ from scanner.report.schema import (
     BatchTestResult,
     ClassCount,
     Interval,
+    SharedUnitsSection,
     TargetClass,
     TriggeredShare,
 )
@@ -30,13 +31,21 @@ class BatchOutcome:
     """The tests of a batch.
 
     Attributes:
-        test: Exact tests.
+        flagged: Inputs with a p-value of at most alpha.
+        test: Exact tests of the densities' p-values.
+        p_value: Of all tests together.
+        smallest_attainable: What it would be if every input were above every calibration image.
+        units: What its units say; None where they were not looked at.
         share: Share of triggered inputs; None when nothing was compared.
         classes: Every predicted class with its counts, the most striking first.
         compared: Number of scanned inputs whose outputs are finite.
     """
 
+    flagged: int
     test: BatchTest
+    p_value: float
+    smallest_attainable: float
+    units: SharedUnitsSection | None
     share: ShareEstimate | None
     classes: Sequence[ClassTest]
     compared: int
@@ -53,7 +62,7 @@ def batch_section(
         alpha: Significance level of an input.
         class_names: Names in the order of the model's outputs.
     """
-    test, share, compared = outcome.test, outcome.share, outcome.compared
+    share, compared = outcome.share, outcome.compared
     counts = {
         count.label: ClassCount(
             class_index=count.label, class_name=class_names[count.label], n=count.inputs, flagged=count.flagged
@@ -61,12 +70,13 @@ def batch_section(
         for count in outcome.classes
     }
     return BatchSection(
-        flagged=test.flagged,
-        flag_rate=test.flagged / compared if compared else None,
-        flag_rate_interval=_interval(test.flagged, compared),
+        flagged=outcome.flagged,
+        flag_rate=outcome.flagged / compared if compared else None,
+        flag_rate_interval=_interval(outcome.flagged, compared),
         tests=_tests(outcome, calibration_size, alpha),
-        p_value=test.p_value,
-        smallest_attainable_p=test.smallest_attainable,
+        p_value=outcome.p_value,
+        smallest_attainable_p=outcome.smallest_attainable,
+        shared_units=outcome.units,
         share=None if share is None else TriggeredShare(**dataclasses.asdict(share)),
         target_classes=tuple(
             TargetClass(**dict(counts[count.label]), p_adjusted=count.p_value)
@@ -88,10 +98,10 @@ def _interval(flagged: int, compared: int) -> Interval | None:
 def _tests(outcome: BatchOutcome, calibration_size: int, alpha: float) -> tuple[BatchTestResult, ...]:
     test, rank = outcome.test, rank_limit(calibration_size, alpha)
     counted = (
-        ("LS111", "flagged inputs", test.flagged, test.flagged_p_value, rank),
+        ("LS111", "inputs that the densities flag", test.flagged, test.flagged_p_value, rank),
         ("LS112", "inputs above every calibration image", test.above_all, test.above_all_p_value, 1),
     )
-    return tuple(
+    results = tuple(
         BatchTestResult(
             id=identifier,
             name=name,
@@ -103,6 +113,19 @@ def _tests(outcome: BatchOutcome, calibration_size: int, alpha: float) -> tuple[
         )
         for identifier, name, count, p_value, rank in counted
     )
+    units = outcome.units
+    if units is None:
+        return results
+    shared = BatchTestResult(
+        id="LS113",
+        name="inputs that share units",
+        statistic=units.sharing,
+        expected=0,
+        n=units.inputs,
+        p_value=units.p_value,
+        null=f"inputs and clean images exchanged at random within {units.strata} strata",
+    )
+    return (*results, shared)
 
 
 def _null(compared: int, rank: int, calibration_size: int) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from scanner.base.errors import ProfileError
 from scanner.profile.header import ProfileHeader
 from scanner.report.batch import BatchOutcome, batch_section
 from scanner.report.findings import find
-from scanner.report.schema import PolicySection
+from scanner.report.schema import PolicySection, SharedUnit, SharedUnitsSection
 from scanner.report.triage import accept_model, ignore_warnings, triage
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.rows import RowNamer
 from scanner.scanning.stages import Concluded, Counted, OpenedScan, Told
 from scanner.scanning.tally import ScanCounts
 from scanner.verdict.decide import decide
-from scanner.verdict.terms import Evidence
+from scanner.verdict.terms import Evidence, UnitsEvidence
+
+LOUDEST_NAMED: Final = 3
+"""Units that the verdict names."""
 
 
 def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOptions) -> Concluded:
@@ -23,7 +29,16 @@ def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOpti
     verdict = accept_model(verdict, header.model, told.ignore, told.today)
     namer = RowNamer(header)
     top_inputs = tuple(namer.scanned(row, all_scores=False) for row in counts.top)
-    outcome = BatchOutcome(counts.test, counts.share, counts.targets, counts.compared)
+    outcome = BatchOutcome(
+        flagged=counts.flagged,
+        test=counts.test,
+        p_value=counts.p_value,
+        smallest_attainable=counts.smallest_attainable,
+        units=_units_section(header, counts),
+        share=counts.share,
+        classes=counts.targets,
+        compared=counts.compared,
+    )
     batch = batch_section(outcome, header.calibration.size, options.alpha, header.class_names)
     found = find(header.model, batch, verdict, top_inputs)
     digests = {row.index: row.sha256 or "" for row in top_inputs}
@@ -47,8 +62,9 @@ def _evidence(header: ProfileHeader, counts: ScanCounts, options: ScanOptions) -
         alpha=options.alpha,
         smallest_alpha=header.calibration.smallest_alpha,
         flagged=counts.flagged,
-        batch_p_value=counts.test.p_value,
-        smallest_attainable_p=counts.test.smallest_attainable,
+        batch_p_value=counts.p_value,
+        smallest_attainable_p=counts.smallest_attainable,
+        units=_units_evidence(header, counts),
         share_low=share.low if share else 0.0,
         share=share.estimate if share else 0.0,
         share_high=share.high if share else 1.0,
@@ -61,6 +77,47 @@ def _evidence(header: ProfileHeader, counts: ScanCounts, options: ScanOptions) -
         parity=header.parity.relative,
         self_checks=header.self_checks,
     )
+
+
+def _units_section(header: ProfileHeader, counts: ScanCounts) -> SharedUnitsSection | None:
+    """What the report says of the units."""
+    if counts.units is None:
+        return None
+    test = counts.units.test
+    return SharedUnitsSection(
+        inputs=test.inputs,
+        comparable=test.comparable,
+        strata=counts.units.strata,
+        units=sum(descriptor.dim for descriptor in header.descriptors),
+        p_value=test.p_value,
+        permutation_p=test.permutation_p_value,
+        exact_p=test.exact_p_value,
+        sharing=counts.sharing,
+        counted=counts.units.judge is not None,
+        loudest=tuple(
+            SharedUnit(descriptor=key, channel=channel, inputs=unit.inputs, p_adjusted=unit.p_value)
+            for unit in test.units
+            for key, channel in (_place(header, unit.unit),)
+        ),
+    )
+
+
+def _units_evidence(header: ProfileHeader, counts: ScanCounts) -> UnitsEvidence | None:
+    """What the verdict needs to know of the units."""
+    if counts.units is None:
+        return None
+    test = counts.units.test
+    loudest = tuple(_place(header, unit.unit) for unit in test.units[:LOUDEST_NAMED])
+    return UnitsEvidence(test.p_value, test.inputs, counts.units.judge is not None, counts.sharing, loudest)
+
+
+def _place(header: ProfileHeader, unit: int) -> tuple[str, int]:
+    """Descriptor and channel of a unit: all descriptors' channels stand side by side."""
+    for descriptor in header.descriptors:
+        if unit < descriptor.dim:
+            return descriptor.key, unit
+        unit -= descriptor.dim
+    raise ProfileError("its units are not those of its descriptors", hint="Fit the profile again")
 
 
 def _policy_section(options: ScanOptions, told: Told) -> PolicySection | None:

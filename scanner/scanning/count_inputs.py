@@ -1,11 +1,11 @@
-"""One pass over the inputs: scores, p-values, rows and counts.
+"""One pass over the inputs: scores, what they share, p-values, rows and counts.
 
-inputs -> scores (one graph) -> p-values -> rows, counts
+inputs -> scores (one graph) -> spool -> shared units of all -> p-values -> rows, counts
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.shared_units.detector import SharedUnits
+from scanner.base.errors import ProfileError
 from scanner.base.progress import Progress
 from scanner.inputs.pipeline import run_pipeline
 from scanner.inputs.preprocess import PreprocessSpec
@@ -22,9 +24,11 @@ from scanner.scanning.judge import judge_outputs, rows_of, with_score_p_values
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.rows import RowNamer
 from scanner.scanning.scanned import RowSink, UnreadableRow
+from scanner.scanning.shared_units import BatchUnits, UnitSample, loud_only, with_shared_units
 from scanner.scanning.sinks import InputsDigest, RowFile
+from scanner.scanning.spool import ChunkSpool, chunk_spool
 from scanner.scanning.stages import Counted, OpenedScan
-from scanner.scanning.tally import ScanCounts, Tally
+from scanner.scanning.tally import Tally
 
 
 def count_inputs(opened: OpenedScan, options: ScanOptions, progress: Progress) -> Counted:
@@ -32,43 +36,67 @@ def count_inputs(opened: OpenedScan, options: ScanOptions, progress: Progress) -
 
     Raises:
         ProfileError: If the profile's graph and header do not agree.
-        OutputError: If the rows cannot be written.
+        OutputError: If the rows, or what is kept until then, cannot be written.
     """
-    digest = InputsDigest()
-    distributions = DistributionTally(np.sort(opened.calibration.combined), options.alpha)
+    with chunk_spool(opened.source.items) as spool:
+        units = _score(opened, options, spool, progress.task("scan", len(opened.source.items)))
+        return _count(opened, options, spool, units)
+
+
+def _score(
+    opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, progress: Callable[[int], None]
+) -> BatchUnits | None:
+    """Run every input through the graph, once; scores go to the spool, and what the units say comes back."""
+    header, calibration, fitted = opened.header, opened.calibration, opened.units
+    spec = PreprocessSpec.from_dict(header.preprocess.spec)
+    sample = None if fitted is None else UnitSample(fitted)
+
+    def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        outputs, single_scores = opened.scorer.run(pixels), options.rows is not None
+        judged = judge_outputs(outputs, calibration, header.num_classes, single_scores=single_scores)
+        return judged if fitted is None else judged | {"units": _units(outputs, fitted)}
+
+    chunk = opened.scorer.chunk
+    for batch in run_pipeline(opened.source, spec, run, batch_size=chunk, threads=options.threads):
+        kept = batch
+        if sample is not None and fitted is not None:
+            sample.add(batch)
+            rest = {name: value for name, value in batch.outputs.items() if name != "units"}
+            loud = loud_only(batch.outputs["units"], fitted) if len(batch.readable) else {}
+            kept = replace(batch, outputs=rest | loud)
+        spool.append(kept)
+        progress(batch.start + len(batch.items))
+    return None if sample is None else sample.finish()
+
+
+def _units(outputs: dict[str, NDArray[Any]], fitted: SharedUnits) -> NDArray[Any]:
+    units = outputs["units"]
+    if units.shape != (len(outputs["logits"]), fitted.reference.units):
+        raise ProfileError("the graph's outputs do not have the shapes its header states", hint="Fit it again")
+    return units
+
+
+def _count(opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, units: BatchUnits | None) -> Counted:
+    """P-values of every input in order, to every sink, and the counts."""
+    digest, calibration = InputsDigest(), opened.calibration
+    distributions = DistributionTally(np.sort(calibration.combined), options.alpha)
     sinks: list[RowSink] = [digest, distributions]
+    tally = Tally(opened.header.num_classes, options.top, options.alpha, calibration.size)
     with ExitStack() as stack:
         rows = None if options.rows is None else stack.enter_context(open_rows(options.rows))
         if rows is not None:
             sinks.append(RowFile(rows, RowNamer(opened.header)))
-        counts = _pass(opened, options, sinks, progress.task("scan", len(opened.source.items)))
+        for batch in spool.replay():
+            judged = replace(batch, outputs=with_shared_units(batch, units, calibration, opened.units))
+            for row in rows_of(judged, options.alpha):
+                if isinstance(row, UnreadableRow):
+                    tally.leave_out(row)
+                    for sink in sinks:
+                        sink.unreadable(row)
+                else:
+                    tally.add(row)
+                    for sink in sinks:
+                        sink.scanned(row)
+    counts = tally.finish(units)
+    counts = replace(counts, top=with_score_p_values(counts.top, calibration))
     return Counted(counts, digest.hexdigest(), None if rows is None else rows.section(), distributions.section())
-
-
-def _pass(
-    opened: OpenedScan, options: ScanOptions, sinks: Sequence[RowSink], progress: Callable[[int], None]
-) -> ScanCounts:
-    """Score every input; every sink gets every row in order."""
-    header, calibration = opened.header, opened.calibration
-    spec = PreprocessSpec.from_dict(header.preprocess.spec)
-    tally = Tally(header.num_classes, options.top)
-    smallest = 1.0 / (calibration.size + 1)
-
-    def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        outputs, single_scores = opened.scorer.run(pixels), options.rows is not None
-        return judge_outputs(outputs, calibration, header.num_classes, single_scores=single_scores)
-
-    chunk = opened.scorer.chunk
-    for batch in run_pipeline(opened.source, spec, run, batch_size=chunk, threads=options.threads):
-        for row in rows_of(batch, options.alpha):
-            if isinstance(row, UnreadableRow):
-                tally.leave_out(row)
-                for sink in sinks:
-                    sink.unreadable(row)
-            else:
-                tally.add(row, above_all=row.p_value <= smallest * (1 + 1e-9))
-                for sink in sinks:
-                    sink.scanned(row)
-        progress(batch.start + len(batch.items))
-    counts = tally.finish(calibration.size, options.alpha)
-    return replace(counts, top=with_score_p_values(counts.top, calibration))

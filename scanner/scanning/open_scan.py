@@ -15,6 +15,7 @@ from scanner.profile.calibration_arrays import calibration_from_arrays
 from scanner.profile.content import Profile
 from scanner.profile.graph_rules import require_safe_graph
 from scanner.profile.reader import read_profile
+from scanner.profile.unit_arrays import units_from_profile
 from scanner.report.formats import check_reports
 from scanner.report.rows import row_format
 from scanner.scanning.options import ScanOptions
@@ -50,7 +51,7 @@ def open_scan(options: ScanOptions, progress: Progress) -> OpenedScan:
     source = open_source(options.inputs, labels=False)
     scorer = _scorer(profile, options, len(source.items), progress)
     calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
-    return OpenedScan(profile, scorer, calibration, source)
+    return OpenedScan(profile, scorer, calibration, units_from_profile(profile), source)
 
 
 def _scorer(profile: Profile, options: ScanOptions, inputs: int, progress: Progress) -> Scorer:

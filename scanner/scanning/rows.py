@@ -32,6 +32,8 @@ class RowNamer:
             source=row.source_class,
             source_class=self._class(row.source_class),
             p_value=row.p_value,
+            density_p_value=row.density_p_value,
+            shared_units=row.nats,
             score=row.score,
             flagged=row.flagged,
             top_scores=tuple(

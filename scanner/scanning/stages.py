@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from typing import Self
 
 from detectors.calibration.judge import Calibration
+from detectors.shared_units.detector import SharedUnits
 from scanner.inputs.items import Source
 from scanner.profile.content import Profile
 from scanner.profile.header import ProfileHeader
@@ -59,12 +60,14 @@ class OpenedScan:
         profile: What to judge with.
         scorer: Of the profile.
         calibration: The profile's, which turns scores into p-values.
+        units: The loudest clean images of every unit; None in a profile of an older format.
         source: The inputs.
     """
 
     profile: Profile
     scorer: Scorer
     calibration: Calibration
+    units: SharedUnits | None
     source: Source
 
     @property

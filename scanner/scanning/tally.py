@@ -14,10 +14,12 @@ from detectors.calibration.batch import (
     ClassCount,
     TriggeredShare,
     batch_test,
+    joint_p_value,
     target_classes,
     triggered_share,
 )
 from scanner.scanning.scanned import ScannedInput, UnreadableRow
+from scanner.scanning.shared_units import BatchUnits
 
 LISTED_UNREADABLE = 100
 
@@ -25,6 +27,9 @@ LISTED_UNREADABLE = 100
 @dataclass(frozen=True)
 class ScanCounts:
     """Everything about a scan that does not grow with the number of inputs.
+
+    ``test`` is of the densities' p-values, ``units`` what the units say, ``sharing`` how many inputs are louder than
+    every clean image in the units that the batch shares, and ``p_value`` that of both tests.
 
     Inputs with something that is not finite are scanned and counted in ``not_finite``, and in none of the counts that
     are compared with clean images: ``flagged``, those per class, the tests and the share.
@@ -40,6 +45,8 @@ class ScanCounts:
     flagged_per_class: NDArray[np.int64]
     top: tuple[ScannedInput, ...]
     test: BatchTest
+    units: BatchUnits | None
+    sharing: int
     share: TriggeredShare | None
     targets: tuple[ClassCount, ...]
 
@@ -49,6 +56,18 @@ class ScanCounts:
         return self.total - self.scanned
 
     @property
+    def p_value(self) -> float:
+        """P-value of the batch: of densities and units together, by Bonferroni."""
+        return self.test.p_value if self.units is None else joint_p_value(self.test.p_value, self.units.test.p_value)
+
+    @property
+    def smallest_attainable(self) -> float:
+        """The same, if every input had been as suspicious to the densities as possible."""
+        return (
+            self.test.smallest_attainable if self.units is None else joint_p_value(self.test.smallest_attainable, 1.0)
+        )
+
+    @property
     def compared(self) -> int:
         """Number of inputs that the batch tests compare with clean images."""
         return self.scanned - self.not_finite
@@ -56,14 +75,25 @@ class ScanCounts:
 
 @dataclass
 class Tally:
-    """Counts while scanning; memory does not grow with the inputs."""
+    """Counts while scanning; memory does not grow with the inputs.
+
+    Attributes:
+        num_classes: Number of classes.
+        top_size: How many of the most suspicious inputs to keep.
+        alpha: Significance level of an input.
+        calibration_size: Calibration images.
+    """
 
     num_classes: int
     top_size: int
+    alpha: float
+    calibration_size: int
     scanned: int = 0
     not_finite: int = 0
     flagged: int = 0
+    density_flagged: int = 0
     above_all: int = 0
+    sharing: int = 0
     unreadable: Counter[str] = field(default_factory=Counter)
     listed: list[UnreadableRow] = field(default_factory=list)
     heap: list[tuple[float, int, ScannedInput]] = field(default_factory=list)
@@ -74,19 +104,21 @@ class Tally:
         self.predicted_per_class = np.zeros(self.num_classes, np.int64)
         self.flagged_per_class = np.zeros(self.num_classes, np.int64)
 
-    def add(self, row: ScannedInput, above_all: bool) -> None:
-        """Count a judged input; ``above_all``, whether it lies above every calibration image."""
+    def add(self, row: ScannedInput) -> None:
+        """Count a judged input."""
         self.scanned += 1
         if row.finite and row.predicted is not None:
             self.flagged += row.flagged
-            self.above_all += above_all
+            self.density_flagged += row.density_p_value <= self.alpha * (1 + 1e-12)
+            self.above_all += row.density_p_value <= (1 + 1e-9) / (self.calibration_size + 1)
+            self.sharing += row.above
             self.predicted_per_class[row.predicted] += 1
             self.flagged_per_class[row.predicted] += row.flagged
         else:
             # Evidence of its own: the tests are about inputs that are exchangeable with clean images.
             self.not_finite += 1
-        # The order is total (score, then position), so the result does not depend on timing.
-        entry = (row.score, -row.item.index, row)
+        # The order is total (evidence, then position), so the result does not depend on timing.
+        entry = (row.evidence, -row.item.index, row)
         if len(self.heap) < self.top_size:
             heapq.heappush(self.heap, entry)
         elif self.heap and entry[:2] > self.heap[0][:2]:
@@ -98,10 +130,11 @@ class Tally:
         if len(self.listed) < LISTED_UNREADABLE:
             self.listed.append(row)
 
-    def finish(self, calibration_size: int, alpha: float) -> ScanCounts:
-        """The counts, and the tests of the whole batch."""
-        compared = self.scanned - self.not_finite
-        test = batch_test(self.flagged, self.above_all, compared, calibration_size, alpha)
+    def finish(self, units: BatchUnits | None) -> ScanCounts:
+        """The counts, and the tests of the whole batch, beside that of its units."""
+        compared, calibration_size, alpha = self.scanned - self.not_finite, self.calibration_size, self.alpha
+        # Conformal p-values of densities alone: those that learned from the batch have another distribution.
+        test = batch_test(self.density_flagged, self.above_all, compared, calibration_size, alpha)
         top = [row for _, _, row in sorted(self.heap, key=lambda entry: entry[:2], reverse=True)]
         return ScanCounts(
             total=self.scanned + sum(self.unreadable.values()),
@@ -114,6 +147,8 @@ class Tally:
             flagged_per_class=self.flagged_per_class,
             top=tuple(top),
             test=test,
+            units=units,
+            sharing=self.sharing,
             share=triggered_share(self.flagged, compared, calibration_size, alpha) if compared else None,
             targets=tuple(target_classes(self.flagged_per_class, self.predicted_per_class, calibration_size, alpha)),
         )

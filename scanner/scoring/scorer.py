@@ -18,6 +18,8 @@ from scanner.profile.content import Profile
 from scanner.scoring.draw_scorer import DrawScorer
 
 OUTPUTS = ("logits", "scores", "class_evidence")
+UNITS = "units"
+"""A further output of graphs of profiles that keep units."""
 STREAMED_CHUNK = 128
 _TIMED_DRAWS = 2
 
@@ -47,19 +49,22 @@ class Scorer:
         self._shape = (*spec.size, spec.channels)
         self.batch_size = images_per_run(spec.size)
         self._posterior, self._draws = profile.posterior, None
-        self._outputs: tuple[str, ...] = OUTPUTS
+        self._kept: tuple[str, ...] = (*OUTPUTS, UNITS) if profile.unit_values.size else OUTPUTS
+        if not set(self._kept) <= set(self._session.output_names):
+            raise ProfileError("its graph lacks an output", hint="Fit the profile again")
+        self._outputs: tuple[str, ...] = self._kept
         self.chunk = self.batch_size
         if profile.posterior is not None and profile.header.bayesian is not None:
             _check_draws(profile)
             unknown = set(profile.posterior.inputs) - set(self._session.output_names)
             if unknown:
                 raise ProfileError("its two graphs do not fit together", hint="Fit the profile again")
-            self._outputs = (*OUTPUTS, *profile.posterior.inputs)
+            self._outputs = (*self._kept, *profile.posterior.inputs)
             self._draws = DrawScorer(profile.posterior, device, progress)
             self.chunk = self.batch_size if self._draws.resident else STREAMED_CHUNK
 
     def run(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """``logits``, ``scores`` and ``class_evidence`` of pixels ``(N, H, W, channels)``.
+        """``logits``, ``scores``, ``class_evidence`` and, if kept, ``units`` of pixels ``(N, H, W, channels)``.
 
         Raises:
             ProfileError: The graph fails, or its outputs have other shapes than they should.
@@ -77,7 +82,7 @@ class Scorer:
         # Weight draws know no folds: every fold's images are compared with the same number.
         every = np.repeat(bayesian[:, None], outputs["scores"].shape[1], axis=1)
         joined = np.concatenate((outputs["scores"].astype(np.float64), every), axis=2)
-        return {"logits": outputs["logits"], "scores": joined, "class_evidence": outputs["class_evidence"]}
+        return {name: outputs[name] for name in self._kept} | {"scores": joined}
 
     def features(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """``logits`` and ``class_evidence`` of pixels ``(N, H, W, channels)``, without any weight draw.

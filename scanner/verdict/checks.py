@@ -8,7 +8,7 @@ from __future__ import annotations
 from detectors.calibration.binomial import binomial_tail
 from scanner.base.text import printable
 from scanner.verdict.rules import Rules, SeverityRule
-from scanner.verdict.terms import Check, CheckStatus, Confidence, Evidence, FailOn, Severity
+from scanner.verdict.terms import Check, CheckStatus, Confidence, Evidence, FailOn, Severity, UnitsEvidence
 
 _LONGEST = 300
 _MOST = 5
@@ -59,6 +59,41 @@ def _found(evidence: Evidence, severity: Severity) -> str:
     if severity is Severity.NONE:
         return f"Nothing beyond chance was found: {counts}; {share}."
     return f"Evidence of triggered inputs, severity {severity}: {counts}; {share}."
+
+
+def shared_units(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: bool) -> Check:
+    """Whether the inputs share units that clean images do not: the part of the finding that names the place."""
+    units, level = evidence.units, rules.level(fail_on.gate)
+    if units is None or not usable:
+        status = CheckStatus.NOT_ASSESSED
+        message = "Whether the inputs share units was not assessed."
+    else:
+        # Half of the error is this test's, and half that of the densities.
+        status = _status(2 * units.p_value > level)
+        message = _shared(units)
+    return Check(
+        id="LS113",
+        name="units that inputs share",
+        status=status,
+        message=message,
+        statistic=None if units is None else units.sharing,
+        units="inputs that share units",
+        p_value=None if units is None or not usable else units.p_value,
+        threshold=level / 2,
+        n=None if units is None else units.inputs,
+        limitations="Compares inputs with clean images that look alike to a late layer, or are predicted as the same "
+        "class: a kind of picture that the reference lacks shares units without any trigger.",
+    )
+
+
+def _shared(units: UnitsEvidence) -> str:
+    named = ", ".join(f"channel {channel} of {printable(key, limit=100)}" for key, channel in units.loudest)
+    if not named:
+        return f"The {units.inputs} distinct inputs share no unit that clean images do not (p = {units.p_value:.2g})."
+    return (
+        f"In the units that the inputs share, {units.sharing} of them are louder than every clean image "
+        f"(p = {units.p_value:.2g} over {units.inputs} distinct inputs); the loudest: {named}."
+    )
 
 
 def finite_outputs(evidence: Evidence, rules: Rules) -> Check:

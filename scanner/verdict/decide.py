@@ -8,8 +8,9 @@ classify the clean reference, no p-value means anything. Some make it *sufficien
 too few inputs, too many unreadable ones. They cannot weaken evidence that was found, so a batch that reaches the
 severity to fail on fails, however many of its inputs were unreadable. The others lower only the confidence.
 
-There are two findings. The batch test compares p-values; a clean batch, exchangeable with the reference, reaches 'high'
-by it with a probability of at most 0.001, because the batch p-value is valid and the rule asks for 0.001. Outputs that
+There are two findings. The batch test compares densities' p-values and shared units; a clean batch, exchangeable with
+the reference, reaches 'high' by it with a probability of at most 0.001, because the batch p-value is valid and the rule
+asks for 0.001. Outputs that
 are not finite are the other: `fit` refuses a network that has such an output on a clean image, so a single one is
 enough, and no p-value is involved.
 """
@@ -69,7 +70,8 @@ def decide(
     severity = max((severity for _, _, severity in found if severity), key=lambda one: one.rank, default=None)
     reached = severity is not None and severity.rank >= fail_on.gate.rank
     conclusive = reached or (is_usable and not _failed(sufficient))
-    sentences = tuple(check for check, rule, _ in found if rule or check.id == "LS100")
+    shared = tuple(check for check, _, _ in found if check.id == "LS113" and _tells(evidence, severity))
+    sentences = (*(check for check, rule, _ in found if rule or check.id == "LS100"), *shared)
     missing = (*_failed(usable), *_failed(sufficient))
     # The decisive sentence first: what was found, unless something else made the scan inconclusive.
     ordered = (*sentences, *missing) if conclusive else (*missing, *sentences)
@@ -105,7 +107,15 @@ def _findings(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: bool
     finite = checks.finite_outputs(evidence, rules)
     first = applies and not (compared and rule.severity.rank >= severity.rank)
     found.insert(0 if first else 1, (finite, rules.not_finite.rule, severity) if applies else (finite, None, None))
+    # The same evidence as the batch's: it says where, and its severity is that of both tests together.
+    found.append((checks.shared_units(evidence, fail_on, rules, usable=compared), None, None))
     return found
+
+
+def _tells(evidence: Evidence, severity: Severity | None) -> bool:
+    """Whether what the units say belongs to what was found."""
+    found = severity is not None and severity is not Severity.NONE
+    return found and evidence.units is not None and evidence.units.counted
 
 
 def _failed(outcomes: tuple[Check, ...]) -> tuple[Check, ...]:

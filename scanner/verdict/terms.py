@@ -9,8 +9,8 @@ from typing import Literal
 from scanner.profile.header import SelfCheck
 
 ExitCode = Literal[0, 1, 3]
-FINDING_CHECKS = ("LS100", "LS105")
-"""The checks that are findings: the batch test, and outputs that are not finite. The others are conditions."""
+FINDING_CHECKS = ("LS100", "LS105", "LS113")
+"""The checks that are findings: batch test, outputs that are not finite, shared units. The others are conditions."""
 
 
 class Severity(StrEnum):
@@ -74,6 +74,25 @@ class CheckStatus(StrEnum):
 
 
 @dataclass(frozen=True)
+class UnitsEvidence:
+    """What the inputs' units say.
+
+    Attributes:
+        p_value: P-value of the test of the batch.
+        inputs: Distinct inputs that were looked at.
+        counted: Whether an input's own units count in its p-value.
+        sharing: Inputs that are louder in shared units than any clean image.
+        loudest: Descriptor and channel of the units that speak up most, the strongest first.
+    """
+
+    p_value: float
+    inputs: int
+    counted: bool
+    sharing: int
+    loudest: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What a scan found, and how far its means carry.
 
@@ -86,7 +105,8 @@ class Evidence:
         alpha: Significance level of an input.
         smallest_alpha: Smallest level at which the calibration can flag an input.
         flagged: Inputs with a p-value of at most alpha.
-        batch_p_value: p-value of the batch; 1 when nothing was compared.
+        batch_p_value: p-value of the batch, by densities and units together; 1 when nothing was compared.
+        units: What the units say; None where they were not looked at.
         smallest_attainable_p: Batch p-value if every compared input had been as suspicious as possible.
         share_low: Lower end of the interval for the share of triggered inputs.
         share: Its estimate.
@@ -109,6 +129,7 @@ class Evidence:
     smallest_alpha: float
     flagged: int
     batch_p_value: float
+    units: UnitsEvidence | None
     smallest_attainable_p: float
     share_low: float
     share: float

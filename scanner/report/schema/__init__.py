@@ -16,6 +16,8 @@ from scanner.report.schema.batch import (
     ClassCount,
     Distributions,
     Interval,
+    SharedUnit,
+    SharedUnitsSection,
     TargetClass,
     TriggeredShare,
 )
@@ -77,6 +79,8 @@ __all__ = [
     "RuleId",
     "RulesInfo",
     "RunSection",
+    "SharedUnit",
+    "SharedUnitsSection",
     "Suppression",
     "TargetClass",
     "Taxonomy",

@@ -57,6 +57,38 @@ class TargetClass(ClassCount):
     )
 
 
+class SharedUnit(Part):
+    """A unit, one channel of one descriptor, that speaks up in inputs and not in clean images."""
+
+    descriptor: Text = Field(description="Descriptor: the layer, and how it is pooled over positions.")
+    channel: Count = Field(description="Channel of the layer, from 0.")
+    inputs: Count = Field(description="Distinct inputs that are louder in it than every clean image.")
+    p_adjusted: Share = Field(description="Exact p-value of this unit, multiplied by the number of units.")
+
+
+class SharedUnitsSection(Part):
+    """Whether the inputs share units: what a batch says and a single input does not."""
+
+    inputs: Count = Field(description="Distinct inputs that were looked at; of more than 2,000, those of least digest.")
+    comparable: Count = Field(description="Those of them with a clean image in their stratum.")
+    strata: Count = Field(description="Strata that the inputs are in.")
+    units: Count = Field(description="Units that were looked at.")
+    p_value: Share = Field(description="P-value of the test, exact if inputs are like clean images of their stratum.")
+    permutation_p: Share | None = Field(
+        description="Its part that exchanges inputs and clean images at random; null where the other part says more."
+    )
+    exact_p: Share = Field(description="Its part in closed form, Bonferroni-adjusted for the number of units.")
+    sharing: Count = Field(
+        description="Scanned inputs that are louder, in the units that other inputs chose, than any clean image."
+    )
+    counted: bool = Field(
+        description="Whether an input's units count in its p-value: where the test's p-value is at most 0.01."
+    )
+    loudest: tuple[SharedUnit, ...] = Field(
+        max_length=100, description="Units that speak up most in the inputs, the strongest first."
+    )
+
+
 class BatchSection(Part):
     """What the inputs say together, those left out whose outputs are not finite."""
 
@@ -66,9 +98,15 @@ class BatchSection(Part):
         description="Exact interval (Clopper and Pearson) for the rate of flagged inputs; null without any."
     )
     tests: tuple[BatchTestResult, ...] = Field(description="The tests, each exact on its own.")
-    p_value: Share = Field(description="Twice the smallest p-value of the tests, at most 1: valid for both together.")
+    p_value: Share = Field(
+        description="P-value of all tests together: twice the smallest of the densities' tests, and where units were "
+        "looked at twice the smaller of that and theirs; at most 1."
+    )
     smallest_attainable_p: Share = Field(
         description="What p_value would be if every input were above every calibration image."
+    )
+    shared_units: SharedUnitsSection | None = Field(
+        default=None, description="What the units say; null where they were not looked at, as for few inputs."
     )
     share: TriggeredShare | None = Field(description="Share of triggered inputs; null when there are none.")
     target_classes: tuple[TargetClass, ...] = Field(

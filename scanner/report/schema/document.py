@@ -23,7 +23,7 @@ from scanner.report.schema.origin import (
 from scanner.report.schema.taxonomy import Taxonomy
 from scanner.report.schema.verdict import CheckResult, Finding, PolicySection, VerdictSection
 
-REPORT_VERSION: Literal["1.2.0"] = "1.2.0"
+REPORT_VERSION: Literal["1.3.0"] = "1.3.0"
 REPORT_URN: Literal["urn:latentscan:report:1"] = "urn:latentscan:report:1"
 
 
@@ -35,7 +35,7 @@ class Report(Part):
     schema_uri: Literal["urn:latentscan:report:1"] = Field(
         default=REPORT_URN, alias="$schema", description="Name of this schema."
     )
-    schema_version: Literal["1.2.0"] = Field(default=REPORT_VERSION, description="Version of this schema.")
+    schema_version: Literal["1.3.0"] = Field(default=REPORT_VERSION, description="Version of this schema.")
     tool: ToolSection = Field(description="The program that made the report.")
     run: RunSection = Field(description="All values that differ between runs over the same inputs.")
     model: ModelInfo = Field(description="The suspect model, as it was when the profile was fitted.")

@@ -86,6 +86,14 @@ class InputRow(Part):
         description="Conformal p-value of the combined score, the smallest possible where something is not finite; "
         "null when unreadable.",
     )
+    density_p_value: Share | None = Field(
+        default=None,
+        description="The p-value by densities and weight draws alone; another one only where the batch shares units.",
+    )
+    shared_units: Finite = Field(
+        default=None,
+        description="What the units that the batch shares say of the input, in nats; 0 where it shares none.",
+    )
     score: Finite = Field(
         default=None,
         description="Combined score, in robust standard deviations of the calibration; null when unreadable or not "

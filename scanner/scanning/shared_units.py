@@ -1,0 +1,128 @@
+"""What the inputs' units say: a sample of them while scanning, the test of the batch, and what an input gets by it."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.calibration.judge import Calibration
+from detectors.shared_units.batch import SharedUnitsTest, shared_units_test
+from detectors.shared_units.detector import EVIDENCE, MIN_INPUTS, JointJudge, SharedUnits, judge_by_shared_units
+from detectors.shared_units.learn import PARTS
+from scanner.inputs.pipeline import Batch
+
+SAMPLE = 2000
+"""Most distinct inputs that units are looked for in: the test's work grows with them."""
+SAMPLE_BYTES = 2**28
+"""Most memory for their values."""
+
+
+class UnitSample:
+    """Collects inputs: those with the smallest digests, each content once, whatever order they come in.
+
+    Args:
+        fitted: What a profile keeps of the clean images.
+    """
+
+    def __init__(self, fitted: SharedUnits) -> None:
+        self._fitted = fitted
+        self._most = max(MIN_INPUTS, min(SAMPLE, SAMPLE_BYTES // (4 * fitted.reference.units)))
+        # The largest digest first, so that it is the one that gives way.
+        self._heap: list[tuple[int, int, NDArray[np.float32]]] = []
+        self._known: set[int] = set()
+
+    def add(self, batch: Batch) -> None:
+        """Look at a judged chunk."""
+        if not len(batch.readable):
+            return
+        outputs = batch.outputs
+        values, predicted = outputs["units"], outputs["predicted"]
+        usable = outputs["finite"] & np.isfinite(values).all(1)
+        for position in np.flatnonzero(usable).tolist():
+            digest = digest_number(batch, position)
+            if digest in self._known or (len(self._heap) == self._most and digest >= -self._heap[0][0]):
+                continue
+            entry = (-digest, int(predicted[position]), values[position].copy())
+            if len(self._heap) < self._most:
+                heapq.heappush(self._heap, entry)
+            else:
+                self._known.discard(-heapq.heapreplace(self._heap, entry)[0])
+            self._known.add(digest)
+
+    def finish(self) -> BatchUnits | None:
+        """The test, and where it says so a judge; None for too few inputs."""
+        if len(self._heap) < MIN_INPUTS:
+            return None
+        chosen = sorted(self._heap, key=lambda entry: -entry[0])
+        digests = [-entry[0] for entry in chosen]
+        predicted = np.array([entry[1] for entry in chosen])
+        values = np.stack([entry[2] for entry in chosen])
+        strata = self._fitted.strata.of(predicted, values)
+        test = shared_units_test(self._fitted.reference, values, strata)
+        judge = None
+        if test.p_value <= EVIDENCE:
+            parts = np.array([digest % PARTS for digest in digests])
+            if np.unique(parts).size == PARTS:
+                judge = judge_by_shared_units(self._fitted, values, strata, parts)
+        return BatchUnits(test, judge, len(np.unique(strata)))
+
+
+@dataclass(frozen=True)
+class BatchUnits:
+    """What the units of a batch say.
+
+    Attributes:
+        test: Test of the batch.
+        judge: Judges inputs by the units that the batch shares; None where it shares none beyond chance.
+        strata: Strata that its inputs are in.
+    """
+
+    test: SharedUnitsTest
+    judge: JointJudge | None
+    strata: int
+
+
+def loud_only(values: NDArray[np.float32], fitted: SharedUnits) -> dict[str, NDArray[Any]]:
+    """Units ``(N, U)`` in few bytes: row, unit and value of those that may speak up.
+
+    The arrays are not one row an input: they are for the spool.
+    """
+    rows, units = np.nonzero(values > fitted.reference.floor)
+    return {
+        "loud_rows": rows.astype(np.int32),
+        "loud_units": units.astype(np.int32),
+        "loud_values": values[rows, units],
+    }
+
+
+def with_shared_units(
+    batch: Batch, units: BatchUnits | None, calibration: Calibration, fitted: SharedUnits | None
+) -> dict[str, NDArray[Any]]:
+    """The outputs of a chunk with what the units say: final p-values beside those of the densities alone."""
+    out = dict(batch.outputs)
+    count = len(batch.readable)
+    out["density_p_values"], out["evidence"] = out["p_values"], out["combined"]
+    out["nats"], out["above"] = np.zeros(count), np.zeros(count, bool)
+    if not count or units is None or units.judge is None or fitted is None:
+        return out
+    values = np.full((count, fitted.reference.units), -np.inf, np.float32)
+    values[out["loud_rows"], out["loud_units"]] = out["loud_values"]
+    parts = np.array([digest_number(batch, position) % PARTS for position in range(count)])
+    finite = out["finite"]
+    combined = calibration.combine(np.where(finite[:, None, None], out["scores"], 0.0))
+    joint = units.judge.judge(combined, values, parts)
+    out["p_values"] = np.where(finite, joint.p_values, out["p_values"])
+    out["evidence"] = np.where(finite, joint.evidence, np.inf)
+    out["nats"], out["above"] = np.where(finite, joint.nats, 0.0), finite & joint.above
+    return out
+
+
+def digest_number(batch: Batch, position: int) -> int:
+    """An input's digest as a number; ``position`` is that among the readable ones."""
+    digest = batch.digests[int(batch.readable[position])]
+    assert digest is not None  # what could be read has one
+    return int(digest, 16)
