@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -33,6 +35,19 @@ def test_no_module_is_in_a_circle(imports):
 
 def test_nothing_is_loose_in_the_scanner():
     assert {path.name for path in (ROOT / "scanner").glob("*.py")} == {"__init__.py", "__main__.py"}
+
+
+def test_every_package_is_explained():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    packages = [path.parent.name for path in (ROOT / "scanner").glob("*/__init__.py")]
+    assert len(packages) == 12
+    assert [name for name in packages if f"| `scanner/{name}/` |" not in text] == []
+    for stages in ("fitting", "scanning"):
+        tree = ast.parse((ROOT / "scanner" / stages / "stages.py").read_text())
+        assert f"`scanner/{stages}/stages.py`" in text
+        defined = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+        named = set(re.findall(r"`([A-Z]\w+)`", text.partition("## Pipelines")[2].partition("## Adding")[0]))
+        assert defined - named <= {"ChosenPreprocess", "Started"}
 
 
 def test_the_contracts_hold():

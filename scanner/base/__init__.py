@@ -1,1 +1,4 @@
-"""What every other package stands on: errors, safe text, files, canonical JSON; it knows none of them."""
+"""What every other package stands on: errors, safe text, files, canonical JSON, temporary files.
+
+Nothing here knows what a model, an image or a report is.
+"""

@@ -1,1 +1,4 @@
-"""Sources of images, decoding and preprocessing, and the pipeline that runs them through a network."""
+"""Sources of images, decoding and preprocessing, and the pipeline that runs them through a network.
+
+What the network makes of the pixels is not known here.
+"""

@@ -1,1 +1,4 @@
-"""What a scan says: the schema of the JSON report, its writers, the per-input rows and the terminal summary."""
+"""What a scan says: the schema of the JSON report, findings and their triage, and a writer for every format.
+
+Nothing is decided here.
+"""

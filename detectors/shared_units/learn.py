@@ -1,0 +1,158 @@
+"""What each input says, by the units that other inputs chose.
+
+The batch is cut into parts. For the inputs of a part, the units are those that speak up most in the inputs of the
+*other* parts, against clean images; an input has no say in what it is judged by. Clean images are treated alike: an
+input and the clean images of one calibration fold are scored by units that the *other* folds' images, and the other
+parts' inputs, have chosen. So an input that is like a clean image is exchangeable with the clean images of each fold,
+as :mod:`detectors.calibration.conformal` needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.shared_units.likelihood_ratio import log_likelihood_ratios, rank, top_of, weights
+from detectors.shared_units.reference import UnitReference
+
+PARTS = 5
+CHOSEN = 16
+LEVELS = 4
+"""An input speaks up in a unit if fewer than this many clean images are at least as loud."""
+
+
+@dataclass(frozen=True)
+class LearnedUnits:
+    """Chosen units for every part of the batch and every fold of the calibration.
+
+    Attributes:
+        units: ``(P, K, Q)`` int64.
+        weights: ``(P, K, Q)`` float64, mean 1; all zero where no unit has a positive log-likelihood ratio.
+        levels: ``(P, K, L, Q)`` float32, the loudest values of the other folds' clean images, descending.
+
+    Example:
+        >>> levels = np.array([[[[2.0], [1.0]]]], np.float32)
+        >>> learned = LearnedUnits(np.zeros((1, 1, 1), int), np.ones((1, 1, 1)), levels)
+        >>> learned.score(np.array([[3.0], [1.5], [0.0]], np.float32), np.zeros(3, int)).round(2).T.tolist()
+        [[1.1, 0.41, 0.0]]
+
+    References:
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
+    """
+
+    units: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    levels: NDArray[np.float32]
+
+    def score(self, values: NDArray[np.float32], parts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Scores ``(N, K)`` of inputs, in nats, by the units of their part.
+
+        .. math:: s = \\sum_q w_q \\log \\frac{L + 1}{1 + \\min(L, \\#\\{i : f_{iq} \\ge x_q\\})}
+
+        with the clean images :math:`i` of the other folds.
+
+        Args:
+            values: ``(N, U)`` float32.
+            parts: ``(N,)`` part of each.
+
+        Raises:
+            ValueError: If lengths differ.
+        """
+        if values.ndim != 2 or parts.shape != values.shape[:1]:
+            raise ValueError(f"values (N, U) and parts (N,) are needed, got {values.shape} and {parts.shape}")
+        result = np.zeros((len(values), self.units.shape[1]))
+        for part in np.unique(parts):
+            rows = parts == part
+            for fold in range(self.units.shape[1]):
+                result[rows, fold] = self.score_one(values[rows], int(part), fold)
+        return result
+
+    def score_one(self, values: NDArray[np.float32], part: int, fold: int) -> NDArray[np.float64]:
+        """Scores ``(N,)`` of images by the units of one part and one fold."""
+        levels = self.levels[part, fold]
+        as_loud = (levels[None] >= values[:, None, self.units[part, fold]]).sum(1)
+        return np.asarray(np.log((len(levels) + 1) / (1 + as_loud)) @ self.weights[part, fold])
+
+    def clean_scores(self, reference: UnitReference) -> NDArray[np.float64]:
+        """Scores ``(n, P)`` of the clean images, by the units of their own fold; NaN for those that calibrate nothing.
+
+        Args:
+            reference: What the units were learned with.
+        """
+        result = np.full((reference.size, self.units.shape[0]), np.nan)
+        for fold in range(self.units.shape[1]):
+            rows = reference.folds == fold
+            for part in range(self.units.shape[0]):
+                result[rows, part] = self.score_one(reference.table[rows], part, fold)
+        return result
+
+
+def learn_units(
+    reference: UnitReference, values: NDArray[np.float32], strata: NDArray[np.int64], parts: NDArray[np.int64]
+) -> LearnedUnits:
+    """Choose units for every part and fold.
+
+    Args:
+        reference: Of the clean images.
+        values: ``(N, U)`` float32 of the batch, or of a sample of it.
+        strata: ``(N,)`` strata of those inputs.
+        parts: ``(N,)`` parts of those inputs, 0 to P - 1; how they are numbered must not depend on what is in them.
+
+    Raises:
+        ValueError: If lengths differ, or there are fewer than two parts.
+
+    Example:
+        >>> generator = np.random.default_rng(0)
+        >>> clean, inputs = generator.random((40, 5), np.float32), generator.random((40, 5), np.float32)
+        >>> inputs[::4, 3] += 1
+        >>> zeros, fours = np.zeros(40, int), np.arange(40) // 2 % 5
+        >>> from detectors.shared_units.reference import fit_units
+        >>> learned = learn_units(fit_units(clean, zeros, fours), inputs, zeros, fours)
+        >>> bool((learned.units[:, :, 0] == 3).all())
+        True
+
+    References:
+        Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
+    """
+    if values.shape != (len(strata), reference.units) or parts.shape != strata.shape or np.unique(parts).size < 2:
+        raise ValueError(
+            f"values (N, {reference.units}), strata and two parts (N,) are needed, got {values.shape}, {strata.shape}"
+        )
+    loud = reference.loud(values)
+    number, folds = int(parts.max()) + 1, int(reference.folds.max()) + 1
+    chosen = min(CHOSEN, reference.units)
+    units = np.zeros((number, folds, chosen), np.int64)
+    weight = np.zeros((number, folds, chosen))
+    levels = np.zeros((number, folds, LEVELS, chosen), np.float32)
+    for fold in range(folds):
+        clean = np.flatnonzero(reference.folds != fold)
+        table = reference.table[clean]
+        loudest = -np.sort(-table, axis=0)[:LEVELS]
+        if len(loudest) < LEVELS:
+            loudest = np.pad(loudest, ((0, LEVELS - len(loudest)), (0, 0)), constant_values=-np.inf)
+        for part in range(number):
+            others = np.flatnonzero(parts != part)
+            ratios = _ratios(table, reference.strata[clean], loud[others], strata[others], len(reference.values))
+            best = np.argsort(-ratios, kind="stable")[:chosen]
+            mean = ratios[best].mean()
+            units[part, fold] = best
+            weight[part, fold] = ratios[best] / mean if mean > 0 else 0.0
+            levels[part, fold] = loudest[:, best]
+    return LearnedUnits(units, weight, levels)
+
+
+def _ratios(
+    clean: NDArray[np.float32],
+    clean_strata: NDArray[np.int64],
+    inputs: NDArray[np.float32],
+    input_strata: NDArray[np.int64],
+    kept: int,
+) -> NDArray[np.float32]:
+    """Log-likelihood ratio ``(U,)`` of every unit."""
+    values = np.concatenate([clean, inputs])
+    labels = np.arange(len(values)) >= len(clean)
+    strata = np.concatenate([clean_strata, input_strata])
+    ranking = rank(values, top_of(len(values), len(clean), kept))
+    return log_likelihood_ratios(ranking, labels, weights(labels, strata))

@@ -1,0 +1,121 @@
+"""What is kept of the clean images: the loudest values of every unit, and whose they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+KEPT_SHARE = 0.15
+KEPT_LEAST, KEPT_MOST = 24, 128
+
+
+@dataclass(frozen=True)
+class UnitReference:
+    """The ``m`` loudest of ``n`` clean images in each of ``U`` units.
+
+    A unit is a channel of a descriptor. What lies at or below :attr:`cut` is not kept and counts as silence, in clean
+    images and in inputs alike.
+
+    Attributes:
+        values: ``(m, U)`` float32, the largest first; -inf where fewer lie above the cut.
+        images: ``(m, U)`` int32, which image each value is of, 0 to n - 1.
+        cut: ``(U,)`` float32.
+        strata: ``(n,)`` int64 stratum of each image.
+        folds: ``(n,)`` int64 calibration fold of each image; -1 for an image that calibrates nothing.
+
+    Raises:
+        ValueError: If the shapes do not fit together.
+
+    Example:
+        >>> kept = fit_units(np.array([[1.0], [3.0], [2.0]], np.float32), np.zeros(3, int), np.zeros(3, int))
+        >>> kept.values.T.tolist(), kept.images.T.tolist()
+        ([[3.0, 2.0, 1.0]], [[1, 2, 0]])
+
+    References:
+        docs/method.md, section Shared units.
+    """
+
+    values: NDArray[np.float32]
+    images: NDArray[np.int32]
+    cut: NDArray[np.float32]
+    strata: NDArray[np.int64]
+    folds: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together."""
+        shapes = (self.values.shape, self.images.shape, self.cut.shape, self.strata.shape, self.folds.shape)
+        if (
+            self.values.ndim != 2
+            or 0 in self.values.shape
+            or self.images.shape != self.values.shape
+            or self.cut.shape != self.values.shape[1:]
+            or self.strata.ndim != 1
+            or self.folds.shape != self.strata.shape
+        ):
+            raise ValueError(f"values and images (m, U), cut (U,), strata and folds (n,) are needed, got {shapes}")
+
+    @property
+    def size(self) -> int:
+        """Number of clean images ``n``."""
+        return len(self.strata)
+
+    @property
+    def units(self) -> int:
+        """Number of units ``U``."""
+        return len(self.cut)
+
+    @cached_property
+    def table(self) -> NDArray[np.float32]:
+        """``(n, U)`` float32: each image's values above the cut, -inf elsewhere."""
+        table = np.full((self.size, self.units), -np.inf, np.float32)
+        np.put_along_axis(table, self.images.astype(np.int64), self.values, 0)
+        return table
+
+    def loud(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Inputs' values ``(N, U)`` with -inf for what is not above the cut.
+
+        Raises:
+            ValueError: If the number of units is another.
+        """
+        if values.ndim != 2 or values.shape[1] != self.units:
+            raise ValueError(f"values (N, {self.units}) are needed, got {values.shape}")
+        return np.where(values > self.cut, values, np.float32(-np.inf))
+
+
+def fit_units(values: NDArray[np.float32], strata: NDArray[np.int64], folds: NDArray[np.int64]) -> UnitReference:
+    """Keep what is needed of clean images.
+
+    A share of 15% of the images is kept of each unit, at least 24 and at most 128 of them. Tests look at fewer.
+
+    Args:
+        values: ``(n, U)`` float32, every descriptor's channels side by side, finite.
+        strata: ``(n,)`` int64.
+        folds: ``(n,)`` int64, as in :class:`UnitReference`.
+
+    Raises:
+        ValueError: If there is no image or no unit, something is not finite, or lengths differ.
+
+    Example:
+        >>> fit_units(np.zeros((3, 2), np.float32), np.zeros(3, int), np.zeros(3, int)).cut.tolist()
+        [-inf, -inf]
+
+    References:
+        docs/method.md, section Shared units.
+    """
+    if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
+        raise ValueError(f"finite values (n, U) are needed, got {values.shape}")
+    count = len(values)
+    kept = min(count, min(KEPT_MOST, max(KEPT_LEAST, int(np.ceil(KEPT_SHARE * count)))))
+    order = np.argsort(-values, axis=0, kind="stable")[: kept + 1]
+    loudest = np.take_along_axis(values, order, 0)
+    cut = loudest[kept] if kept < count else np.full(values.shape[1], -np.inf, np.float32)
+    return UnitReference(
+        np.where(loudest[:kept] > cut, loudest[:kept], np.float32(-np.inf)),
+        order[:kept].astype(np.int32),
+        np.asarray(cut, np.float32),
+        strata.astype(np.int64),
+        folds.astype(np.int64),
+    )
