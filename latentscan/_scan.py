@@ -27,9 +27,7 @@ def scan(options: ScanOptions, progress: Progress = SILENCE) -> Report:
         LatentscanError: If there is no verdict.
 
     Example:
-        >>> options = latentscan.ScanOptions(
-        ...     Path("inputs"), Path("modelscan.h5"), reports=("out.json", "out.html"), device="cpu"
-        ... )
+        >>> options = latentscan.ScanOptions(Path("inputs"), Path("modelscan.h5"), reports=("out.json", "out.html"))
         >>> report = latentscan.scan(options)
         >>> report.inputs.scanned, report.verdict.severity, report.verdict.exit_code
         (60, <Severity.NONE: 'none'>, 0)

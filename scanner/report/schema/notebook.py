@@ -47,7 +47,9 @@ def notebook_html(
         rows: The most suspicious inputs, most suspicious first; the first ten are shown.
         warnings: What to know before relying on it; the first five are shown.
     """
-    return f'<div class="latentscan">{"".join(_parts(verdict, model, inputs, rows, warnings))}</div>'
+    # The classes keep notebooks from typesetting what stands between dollar signs in a name.
+    parts = "".join(_parts(verdict, model, inputs, rows, warnings))
+    return f'<div class="latentscan tex2jax_ignore mathjax_ignore">{parts}</div>'
 
 
 def _parts(
@@ -102,5 +104,4 @@ def _cells(row: InputRow) -> tuple[str, ...]:
 
 
 def _safe(text: str, limit: int) -> str:
-    # Notebooks typeset what stands between dollar signs, whatever the markup around it.
-    return html.escape(printable(text, limit)).replace("$", "&#36;<!-- -->")
+    return html.escape(printable(text, limit))
