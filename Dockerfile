@@ -23,6 +23,7 @@ WORKDIR /data
 
 FROM ${PYTHON_IMAGE} AS build
 COPY pyproject.toml README.md LICENSE /src/
+COPY latentscan /src/latentscan
 COPY scanner /src/scanner
 COPY detectors /src/detectors
 COPY reference /src/reference

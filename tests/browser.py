@@ -11,6 +11,8 @@ from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
+# Where it is promised, as in CI, a missing browser is a failure.
+MISSING = (CHROMIUM is None or DRIVER is None) and not os.environ.get("REQUIRE_BROWSER")
 
 
 def axe_source():

@@ -1,6 +1,6 @@
 """Take pictures of the HTML page and of the terminal: ``python tests/screenshots.py REPORT.json FOLDER``.
 
-Needs the extra ``browser``, Chromium and its driver.
+Needs the extra ``test``, Chromium and its driver.
 """
 
 from __future__ import annotations

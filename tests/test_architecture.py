@@ -14,7 +14,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("scanner", "detectors", "reference")
+PACKAGES = ("latentscan", "scanner", "detectors", "reference")
 
 
 @pytest.fixture(scope="module")

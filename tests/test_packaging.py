@@ -97,8 +97,8 @@ def imported(name, *, lazily_too):
 
 def third_party_imports_of_scan():
     """Top-level modules that `modelscan scan` can import, each with one of our modules that does."""
-    # Of the other commands only what they import when they are loaded counts, of `scan` everything.
-    pending = [("scanner.cli.main", False), ("scanner.cli.scan", True)]
+    # Of the other commands and functions only what they import when they are loaded counts, of `scan` everything.
+    pending = [("scanner.cli.main", False), ("scanner.cli.scan", True), ("latentscan._scan", True)]
     seen, third_party = set(), {}
     while pending:
         name, lazily_too = pending.pop()
@@ -108,8 +108,8 @@ def third_party_imports_of_scan():
         for module in imported(name, lazily_too=lazily_too):
             top = module.partition(".")[0]
             if module_file(module) is not None:
-                pending.append((module, lazily_too and not module.startswith("scanner.cli.")))
-            elif top in {"scanner", "detectors", "reference"}:
+                pending.append((module, lazily_too and not module.startswith(("scanner.cli.", "latentscan"))))
+            elif top in {"latentscan", "scanner", "detectors", "reference"}:
                 raise AssertionError(f"{name} imports {module}, which is not there")
             elif top not in sys.stdlib_module_names:
                 third_party[top] = name
@@ -233,7 +233,7 @@ def test_what_is_copied_exists_and_is_sent_to_the_engine():
 
 def test_the_wheels_own_files_are_copied_for_the_build():
     copied = {arguments for _, arguments in stages()["build"]}
-    for package in ("scanner", "detectors", "reference"):
+    for package in ("latentscan", "scanner", "detectors", "reference"):
         assert f"{package} /src/{package}" in copied
     assert f"pyproject.toml {PROJECT['readme']} {PROJECT['license-files'][0]} /src/" in copied
 
@@ -275,7 +275,7 @@ def test_the_wheel_holds_every_file_of_the_packages(tmp_path):
     packaged = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     present = {
         path.relative_to(ROOT).as_posix()
-        for package in ("scanner", "detectors", "reference")
+        for package in ("latentscan", "scanner", "detectors", "reference")
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }

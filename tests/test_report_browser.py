@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from browser import CHROMIUM, DRIVER, axe_source, chromium, look_like, requests
+from browser import MISSING, axe_source, chromium, look_like, requests
 from full_reports import full_report
 
 from scanner.report.html import html_bytes
 
-pytest.importorskip("selenium", reason="the extra 'browser' is not installed")
 pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="Chromium and its driver are not installed"),
+    pytest.mark.skipif(MISSING, reason="Chromium and its driver are not installed"),
     pytest.mark.filterwarnings("default"),
 ]
 

@@ -101,7 +101,8 @@ def test_parquet_without_pyarrow(tmp_path, monkeypatch):
 
 
 def test_parquet(tmp_path, monkeypatch):
-    pq = pytest.importorskip("pyarrow.parquet")
+    import pyarrow.parquet as pq
+
     monkeypatch.setattr("scanner.report.rows._ROWS_PER_GROUP", 2)
     written = [sample_row(0, scores={"a": 1 / 3, "b": 0.5}), unreadable_row(1), sample_row(2, score=float("inf"))]
     section = write(tmp_path / "rows.parquet", written)

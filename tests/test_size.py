@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(
-    path for name in ("scanner", "detectors", "reference", "benchmarks") for path in (ROOT / name).rglob("*.py")
+    path
+    for name in ("latentscan", "scanner", "detectors", "reference", "benchmarks")
+    for path in (ROOT / name).rglob("*.py")
 )
 
 MOST_PARAMETERS = 6

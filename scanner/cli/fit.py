@@ -120,23 +120,15 @@ def fit(
         ),
         gallery=gallery,
     )
-    from scanner.base.atomic import check_destination, check_folder
-    from scanner.graph.weights import check_layer_choice
-
-    check_layer_choice(bayesian_layers)
-    check_destination(output)
-    if checkpoint is not None:
-        check_folder(checkpoint)
-
+    import latentscan
     from scanner.cli.console import TerminalProgress
     from scanner.cli.doctor import NAME_CLASH, name_clash
     from scanner.cli.fit_summary import print_fit_summary
-    from scanner.fitting.fit import fit as run_fit
 
     with TerminalProgress(quiet) as progress:
         if name_clash():
             progress.say(f"warning: {NAME_CLASH}")
-        result = run_fit(options, progress)
+        result = latentscan.fit(options, progress)
     if not quiet:
         print_fit_summary(result)
 

@@ -6,7 +6,7 @@ from rich.markup import escape
 
 from scanner.base.text import printable
 from scanner.cli.console import stderr_console
-from scanner.fitting.fit import FitResult
+from scanner.fitting.result import FitResult
 
 
 def fit_summary(result: FitResult) -> list[str]:

@@ -20,10 +20,10 @@ def inspect(
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that loading the model may take.")] = 600.0,
 ) -> None:
     """Say what a file is, what loading it would execute, and which layers a model has."""
-    from scanner.models.identify import FileKind, identify
-    from scanner.models.look import look_closer
+    import latentscan
+    from scanner.models.identify import FileKind
 
-    found = identify(file)
+    found = latentscan.inspect(file)
     show("file", file.name)
     show("content", found.description)
     show("size", f"{found.size} bytes")
@@ -33,29 +33,24 @@ def inspect(
         return
     if found.imports:
         show("imports", f"{len(found.imports)} names that loading would import: {', '.join(found.imports[:20])}")
-    for heading, line in look_closer(found):
+    for heading, line in latentscan.details(found):
         show(heading, line)
     if not (layers or arch):
         return
-    from scanner.graph.taps import choose_taps
-    from scanner.models.load import LoadOptions, load_model
-    from scanner.models.trust import absences
-
-    model = load_model(found, LoadOptions(architecture=arch, input_size=parse_size(input_size), timeout=timeout))
-    for note in (*model.notes, *absences(model.isolation)):
+    model = latentscan.layers(found, latentscan.LayerOptions(arch, parse_size(input_size), timeout))
+    for note in model.notes:
         show("note", note)
     show("input", f"{'x'.join(map(str, model.input_shape))} (channels x height x width), {model.num_classes} classes")
-    chosen = {tap.name for tap in choose_taps(model.candidates)}
-    for tap in model.candidates:
-        mark = "*" if tap.name in chosen else " "
-        show("layer", f"{mark} {tap.name:<32} {'x'.join(map(str, tap.shape)):<14} {tap.layout}")
+    for layer in model.layers:
+        mark = "*" if layer.tapped else " "
+        show("layer", f"{mark} {layer.name:<32} {'x'.join(map(str, layer.shape)):<14} {layer.layout}")
     show("", "* tapped by default; --layers of 'fit' takes these names")
 
 
 def _show_profile(path: Path) -> None:
-    from scanner.profile.reader import read_profile
+    import latentscan
 
-    profile = read_profile(path)
+    profile = latentscan.read_profile(path)
     header = profile.header
     show("digest", profile.digest)
     show("model", f"{header.model.name} ({header.model.format}, sha256 {header.model.sha256})")

@@ -18,16 +18,12 @@ def report(
     output: Annotated[str, typer.Option("--output", "-o", help="File to write; '-' for standard output.")] = "-",
 ) -> None:
     """Render a JSON report in another format."""
-    from scanner.report.formats import STDOUT, check_reports, format_named, format_of, write_bytes
-    from scanner.report.read import read_report
+    import latentscan
+    from scanner.report.formats import STDOUT
 
     if to in (None, "text") and output == STDOUT:
         from scanner.report.terminal import print_summary
 
-        print_summary(read_report(file)[0], sys.stdout, detail="full")
+        print_summary(latentscan.read_report(file), sys.stdout, detail="full")
         return
-    form = format_of(output) if to is None else format_named(to)
-    if to is None:
-        check_reports([output])
-    finished, _ = read_report(file)
-    write_bytes(form.render(finished), output)
+    latentscan.report(file, to, output)

@@ -102,16 +102,16 @@ def scan(
         threads=cast(int | None, values["threads"]),
         policy=policy,
     )
+    import latentscan
     from scanner.cli.console import TerminalProgress
     from scanner.cli.doctor import NAME_CLASH, name_clash
-    from scanner.scanning.scan import scan as run_scan
 
     with TerminalProgress(quiet) as progress:
         if name_clash():
             progress.say(f"warning: {NAME_CLASH}")
         if policy.config is not None:
             progress.say(f"configuration: {policy.config}")
-        finished = run_scan(options, progress)
+        finished = latentscan.scan(options, progress)
     if not quiet:
         from scanner.report.terminal import print_summary
 

@@ -6,8 +6,7 @@ model -> taps -> descriptors -> features of the reference -> densities and calib
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from scanner.base.compiler_cache import temporary_compiler_cache
 from scanner.base.leftovers import scratch_folder
@@ -20,19 +19,10 @@ from scanner.fitting.gallery import keep_gallery
 from scanner.fitting.open_files import open_files
 from scanner.fitting.options import FitOptions
 from scanner.fitting.recipe import choose_recipe
+from scanner.fitting.result import FitResult
 from scanner.fitting.see_reference import see_reference
 from scanner.fitting.tap_network import tap_network
-from scanner.profile.content import Profile
 from scanner.profile.writer import write_profile
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """A written profile, and the size of its file in bytes."""
-
-    profile: Profile
-    path: Path
-    size: int
 
 
 def fit(options: FitOptions, progress: Progress) -> FitResult:

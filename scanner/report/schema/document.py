@@ -12,6 +12,7 @@ from scanner.profile.picture import Picture
 from scanner.report.schema.batch import BatchSection, Distributions
 from scanner.report.schema.gallery import GalleryItem
 from scanner.report.schema.inputs import InputRow, InputsSection, RowsSection
+from scanner.report.schema.notebook import notebook_html
 from scanner.report.schema.origin import (
     CalibrationSection,
     DetectorSection,
@@ -70,6 +71,10 @@ class Report(Part):
         description="SHA-256 of the report as canonical JSON without `run`, `pictures` (whose keys are digests) and "
         "`report_digest`."
     )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return notebook_html(self.verdict, self.model, self.inputs, self.top_inputs, self.warnings)
 
 
 def json_schema() -> dict[str, JsonValue]:

@@ -1,0 +1,74 @@
+"""The public door: what the command line does, as functions.
+
+    import latentscan
+
+    fitted = latentscan.fit(latentscan.FitOptions(model, clean, profile))
+    report = latentscan.scan(latentscan.ScanOptions(inputs, profile))
+
+What is listed in ``__all__`` is public and documented in docs/api.md, which also says what its versions promise.
+Importing this loads neither PyTorch nor ONNX Runtime; `fit` and `layers` load the first, `scan` only the second.
+"""
+
+from latentscan._files import read_profile, read_report
+from latentscan._fit import fit
+from latentscan._inspect import Layer, LayerOptions, Layers, details, inspect, layers
+from latentscan._report import report
+from latentscan._scan import scan
+from scanner import __version__
+from scanner.base.errors import (
+    DeviceError,
+    InconclusiveError,
+    LatentscanError,
+    ModelError,
+    OutputError,
+    PreprocessError,
+    ProfileError,
+    SourceError,
+    UnsafeModelError,
+    UsageError,
+)
+from scanner.base.progress import Progress
+from scanner.fitting.options import BayesianOptions, FitOptions
+from scanner.fitting.result import FitResult
+from scanner.models.identify import ModelFile
+from scanner.profile.content import Profile
+from scanner.report.schema import Report
+from scanner.scanning.options import ScanOptions
+from scanner.verdict.terms import Confidence, Decision, FailOn, Severity
+
+__all__ = [
+    "BayesianOptions",
+    "Confidence",
+    "Decision",
+    "DeviceError",
+    "FailOn",
+    "FitOptions",
+    "FitResult",
+    "InconclusiveError",
+    "LatentscanError",
+    "Layer",
+    "LayerOptions",
+    "Layers",
+    "ModelError",
+    "ModelFile",
+    "OutputError",
+    "PreprocessError",
+    "Profile",
+    "ProfileError",
+    "Progress",
+    "Report",
+    "ScanOptions",
+    "Severity",
+    "SourceError",
+    "UnsafeModelError",
+    "UsageError",
+    "__version__",
+    "details",
+    "fit",
+    "inspect",
+    "layers",
+    "read_profile",
+    "read_report",
+    "report",
+    "scan",
+]
