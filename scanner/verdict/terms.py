@@ -106,7 +106,6 @@ class Evidence:
         smallest_alpha: Smallest level at which the calibration can flag an input.
         flagged: Inputs with a p-value of at most alpha.
         batch_p_value: p-value of the batch, by densities and units together; 1 when nothing was compared.
-        units: What the units say; None where they were not looked at.
         smallest_attainable_p: Batch p-value if every compared input had been as suspicious as possible.
         share_low: Lower end of the interval for the share of triggered inputs.
         share: Its estimate.
@@ -119,6 +118,7 @@ class Evidence:
         min_class_count: Reference images in the smallest class.
         parity: Largest relative difference between ONNX Runtime and the original framework; None if there was none.
         self_checks: What `fit` tried on the finished graph.
+        units: What the units say; None where they were not looked at.
     """
 
     inputs_total: int
@@ -129,7 +129,6 @@ class Evidence:
     smallest_alpha: float
     flagged: int
     batch_p_value: float
-    units: UnitsEvidence | None
     smallest_attainable_p: float
     share_low: float
     share: float
@@ -142,6 +141,7 @@ class Evidence:
     min_class_count: int
     parity: float | None
     self_checks: tuple[SelfCheck, ...]
+    units: UnitsEvidence | None = None
 
     @property
     def inputs_compared(self) -> int:
