@@ -12,7 +12,7 @@ from detectors.shared_units.likelihood_ratio import log_likelihood_ratios, rank,
 from detectors.shared_units.permutation import permutation_p_value
 from detectors.shared_units.reference import UnitReference
 
-CHOICES = 4999
+CHOICES = 2999
 """Most random choices. Together with the densities' test, the smallest p-value that they give still counts as high."""
 BY_PERMUTATION = 0.9
 """Share of the error that the permutation test may use; the rest is the closed form's."""
@@ -47,15 +47,16 @@ class SharedUnitsTest:
     """Outcome of the test of a batch.
 
     Attributes:
-        inputs: Inputs that were tested.
+        inputs: Inputs that were given.
         comparable: How many of them have a clean image in their stratum.
+        compared: How many were compared: no more than four for each clean image of a stratum.
         p_value: Exact p-value of both tests together.
         permutation_p_value: Of all units at once; None where the closed form says more than random choices could.
         exact_p_value: Smallest of single units', adjusted for their number.
         units: The units that speak up most, the strongest first.
 
     Example:
-        >>> SharedUnitsTest(0, 0, 1.0, None, 1.0, ()).p_value
+        >>> SharedUnitsTest(0, 0, 0, 1.0, None, 1.0, ()).p_value
         1.0
 
     References:
@@ -64,6 +65,7 @@ class SharedUnitsTest:
 
     inputs: int
     comparable: int
+    compared: int
     p_value: float
     permutation_p_value: float | None
     exact_p_value: float
@@ -75,7 +77,8 @@ def shared_units_test(
 ) -> SharedUnitsTest:
     """Test inputs against clean images.
 
-    The order of the inputs decides which random choices are drawn: give them in an order that is theirs.
+    The order of the inputs decides which of a crowded stratum are compared, and which random choices are drawn: give
+    them in an order that has nothing to do with what is in them.
 
     Args:
         reference: Of the clean images.
@@ -102,12 +105,12 @@ def shared_units_test(
         raise ValueError(
             f"values (N, {reference.units}) and strata (N,) are needed, got {values.shape}, {strata.shape}"
         )
-    if not len(strata):
-        return SharedUnitsTest(0, 0, 1.0, None, 1.0, ())
-    comparable = int(np.isin(strata, reference.strata).sum())
-    pool = np.concatenate([reference.table, reference.loud(values)])
+    rows = reference.balanced(strata)
+    if not len(rows):
+        return SharedUnitsTest(len(strata), 0, 0, 1.0, None, 1.0, ())
+    pool = np.concatenate([reference.table, reference.loud(values[rows])])
     inputs = np.arange(len(pool)) >= reference.size
-    every = np.concatenate([reference.strata, strata])
+    every = np.concatenate([reference.strata, strata[rows]])
     ranking = rank(pool, top_of(len(pool), reference.size, len(reference.values)))
     by = weights(inputs, every)
     p, above = unit_p_values(ranking, inputs, every)
@@ -119,4 +122,5 @@ def shared_units_test(
     ratios = log_likelihood_ratios(ranking, inputs, by)
     best = [int(u) for u in np.argsort(-ratios, kind="stable")[:NAMED] if ratios[u] > 0]
     units = tuple(SharedUnit(u, int(above[u]), min(1.0, float(p[u]) * reference.units)) for u in best)
-    return SharedUnitsTest(len(strata), comparable, min(1.0, smallest), by_choices, exact, units)
+    comparable = int(np.isin(strata, reference.strata).sum())
+    return SharedUnitsTest(len(strata), comparable, len(rows), min(1.0, smallest), by_choices, exact, units)

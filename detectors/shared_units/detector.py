@@ -95,13 +95,13 @@ class JointJudge:
     Example:
         >>> from detectors.shared_units.similar_images import fit_shared_units
         >>> generator = np.random.default_rng(0)
-        >>> clean, inputs = generator.random((40, 5), np.float32), generator.random((40, 5), np.float32)
+        >>> clean, inputs = generator.random((40, 50), np.float32), generator.random((40, 50), np.float32)
         >>> inputs[::2, 3] += 1
         >>> zeros, fifths = np.zeros(40, int), np.arange(40) // 2 % 5
         >>> fitted = fit_shared_units({"layer": clean}, "layer", zeros, 1, fifths, generator.random(40))
-        >>> judge = judge_by_shared_units(fitted, inputs, zeros, fifths)
+        >>> judge = judge_by_shared_units(fitted, inputs, fitted.strata.of(zeros, inputs), fifths)
         >>> joint = judge.judge(generator.random((40, 5)), inputs, fifths)
-        >>> bool(joint.nats[::2].mean() > 2 * joint.nats[1::2].mean())
+        >>> bool(joint.nats[::2].min() > joint.nats[1::2].max())
         True
 
     References:

@@ -118,7 +118,8 @@ def learn_units(
         raise ValueError(
             f"values (N, {reference.units}), strata and two parts (N,) are needed, got {values.shape}, {strata.shape}"
         )
-    loud = reference.loud(values)
+    rows = reference.balanced(strata)
+    loud, strata, among = reference.loud(values[rows]), strata[rows], parts[rows]
     number, folds = int(parts.max()) + 1, int(reference.folds.max()) + 1
     chosen = min(CHOSEN, reference.units)
     units = np.zeros((number, folds, chosen), np.int64)
@@ -129,7 +130,7 @@ def learn_units(
         table = reference.table[clean]
         loudest = reference.levels(fold)
         for part in range(number):
-            others = np.flatnonzero(parts != part)
+            others = np.flatnonzero(among != part)
             ratios = _ratios(table, reference.strata[clean], loud[others], strata[others], len(reference.values))
             best = np.argsort(-ratios, kind="stable")[:chosen]
             mean = ratios[best].mean()

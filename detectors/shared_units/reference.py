@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 KEPT_SHARE = 0.15
 KEPT_LEAST, KEPT_MOST = 24, 128
+INPUTS_PER_IMAGE = 4
+"""Most inputs for each clean image of a stratum."""
 LEVELS = 4
 """An input speaks up in a unit if fewer than this many clean images are at least as loud."""
 
@@ -90,6 +92,22 @@ class UnitReference:
         loudest = -np.sort(-others, axis=0)[:LEVELS]
         missing = LEVELS - len(loudest)
         return np.pad(loudest, ((0, max(missing, 0)), (0, 0)), constant_values=-np.inf)
+
+    def balanced(self, strata: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the inputs that are compared: of each stratum the first, four times as many as clean images there.
+
+        A stratum that is nearly all inputs would fill the loudest ranks of every unit and say nothing by it, and one
+        without clean images has nothing to be compared with.
+
+        Args:
+            strata: ``(N,)`` strata of the inputs.
+
+        Returns:
+            Sorted rows ``(M,)``.
+        """
+        clean = dict(zip(*np.unique(self.strata, return_counts=True), strict=True))
+        chosen = [np.flatnonzero(strata == s)[: INPUTS_PER_IMAGE * clean.get(s, 0)] for s in np.unique(strata)]
+        return np.sort(np.concatenate([np.zeros(0, np.int64), *chosen]))
 
     def loud(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Inputs' values ``(N, U)`` with -inf for what is not above the cut.

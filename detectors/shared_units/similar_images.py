@@ -12,7 +12,7 @@ from detectors.shared_units.detector import SharedUnits, side_by_side
 from detectors.shared_units.reference import UnitReference, fit_units
 from detectors.shared_units.strata import Strata, logarithmic
 
-MIN_CLASS_IMAGES = 5
+MIN_CLASS_IMAGES = 10
 """Clean images that a class needs for a stratum of its own."""
 MIN_CLUSTER_IMAGES = 8
 MOST_CLUSTERED = 4000
@@ -22,7 +22,7 @@ MOST_CLUSTERED = 4000
 def fit_strata(values: NDArray[np.float32], predicted: NDArray[np.int64], num_classes: int, first: int = 0) -> Strata:
     """Strata of a reference.
 
-    Classes that the network predicts for five clean images or more have one of their own. All images are clustered by
+    Classes that the network predicts for ten clean images or more have one of their own. All images are clustered by
     some columns, those of one descriptor: Ward's tree is split from the top as long as both halves keep eight images.
 
     Args:

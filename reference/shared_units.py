@@ -1,0 +1,354 @@
+"""Measure what a batch says: shared units beside the densities, by share of triggered inputs and size of the reference.
+
+    python -m reference.shared_units --photographs DIR --networks NETWORKS --data-dir DATA --runs RUNS --cache CACHE \\
+        --out reference/results/shared_units.json
+
+Networks for photographs are those of :mod:`reference.implant_network`; references and inputs are photographs that
+nothing was implanted with. The same stamps on the network as it was before are the control. The small networks are
+those of :mod:`reference.power`, half of the official test set each for references and inputs.
+
+A draw is a reference, and a batch of up to 500 other pictures of which a share is triggered. Besides, there are clean
+batches of one kind of picture alone. What the output file has is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detectors.calibration.batch import batch_test, joint_p_value
+from detectors.calibration.plan import plan_calibration
+from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
+from detectors.deep_features.recipe import DEFAULT
+from detectors.shared_units.batch import shared_units_test
+from detectors.shared_units.detector import EVIDENCE, SharedUnits, judge_by_shared_units
+from detectors.shared_units.learn import PARTS
+from detectors.shared_units.similar_images import fit_shared_units
+from reference.evaluate import describe_machine, write_json
+from reference.features import Features, extract
+from reference.implant_network import NETWORKS, load, read_photographs, real_network, split_photographs
+from reference.metrics import auroc, detection_rate_at
+from reference.photographs import PHOTOGRAPHS
+from reference.power import RUNS, code_digest, open_subject
+from reference.stamps import stamp_named
+from scanner.base.atomic import atomic_writer
+from scanner.base.errors import LatentscanError, SourceError
+from scanner.fitting.fit_detectors import likened_by
+from scanner.graph.pool import add_descriptors, add_pixel_input
+from scanner.graph.session import GraphSession
+from scanner.graph.taps import choose_taps
+
+REFERENCES: Final = (100, 250, 500)
+SHARES: Final = (0.0, 0.01, 0.05, 0.1, 0.5, 1.0)
+DRAWS: Final = 5
+INPUTS: Final = 500
+ALPHA: Final = 0.01
+KINDS: Final[Mapping[str, range]] = {"dogs": range(151, 269), "birds": range(80, 147), "reptiles": range(25, 69)}
+"""Kinds of photographs, by their classes in ImageNet."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network's features of its pictures, each clean and triggered.
+
+    Attributes:
+        title: What it is.
+        reference: Clean pictures that references are drawn from.
+        clean: Clean inputs.
+        triggered: The same pictures with the trigger.
+        apart: Whether references and inputs are different pools; else rows of one pool, drawn without overlap.
+        kinds: Rows of ``clean`` of one kind each, by name.
+        likened_by: Key of the descriptor by which pictures are likened.
+        num_classes: Number of classes.
+        about: Further facts for the result file.
+    """
+
+    title: str
+    reference: Features
+    clean: Features
+    triggered: Features
+    apart: bool
+    kinds: Mapping[str, NDArray[np.int64]]
+    likened_by: str
+    num_classes: int
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Both detectors, fitted to one reference."""
+
+    deep: DeepFeatures
+    units: SharedUnits
+
+
+def fit(reference: Features, network: Network) -> Fitted:
+    """Fit the product's default to unlabelled pictures, seed 0."""
+    plan = plan_calibration(reference.predicted, 0)
+    classes = ImageClasses(reference.predicted, reference.predicted, network.num_classes)
+    deep = fit_deep_features(reference.values, classes, DEFAULT, plan, seed=0)
+    folds = np.full(len(plan.folds), -1)
+    folds[plan.calibration_rows()] = plan.calibration_folds()
+    combined = np.zeros(len(plan.folds))
+    combined[plan.unseen()] = deep.calibration.combine(deep.clean_scores[:, None])[:, 0]
+    units = fit_shared_units(
+        reference.values, network.likened_by, reference.predicted, network.num_classes, folds, combined
+    )
+    return Fitted(deep, units)
+
+
+def judge(fitted: Fitted, inputs: Features, triggered: NDArray[np.bool_], seed: int) -> dict[str, float | None]:
+    """What a scan of these inputs finds, by densities alone and with shared units."""
+    calibration = fitted.deep.calibration
+    scores = fitted.deep.score(inputs.values, inputs.predicted)
+    alone = calibration.judge(scores)
+    values = np.concatenate(list(inputs.values.values()), axis=1)
+    strata = fitted.units.strata.of(inputs.predicted, values)
+    test = shared_units_test(fitted.units.reference, values, strata)
+    parts = np.random.default_rng(seed).permutation(len(values)) % PARTS
+    p_values, evidence = alone.p_values, alone.combined
+    if test.p_value <= EVIDENCE:
+        by_units = judge_by_shared_units(fitted.units, values, strata, parts)
+        joint = by_units.judge(calibration.combine(scores), values, parts)
+        p_values, evidence = joint.p_values, joint.evidence
+    limit = ALPHA * (1 + 1e-12)
+    smallest = (1 + 1e-9) / (calibration.size + 1)
+    flagged, above = int((alone.p_values <= limit).sum()), int((alone.p_values <= smallest).sum())
+    densities = batch_test(flagged, above, len(values), calibration.size, ALPHA).p_value
+    found: dict[str, float | None] = {
+        "inputs": len(values),
+        "triggered": int(triggered.sum()),
+        "densities_p": densities,
+        "units_p": test.p_value,
+        "batch_p": joint_p_value(densities, test.p_value),
+        "false_alarms": float((p_values[~triggered] <= limit).mean()) if not triggered.all() else None,
+        "detection": float((p_values[triggered] <= limit).mean()) if triggered.any() else None,
+        "detection_densities": float((alone.p_values[triggered] <= limit).mean()) if triggered.any() else None,
+    }
+    if triggered.any() and not triggered.all():
+        found |= {
+            "auroc": auroc(triggered, evidence),
+            "auroc_densities": auroc(triggered, alone.combined),
+            "detection_at_1_percent": detection_rate_at(0.01, triggered, evidence),
+            "detection_at_1_percent_densities": detection_rate_at(0.01, triggered, alone.combined),
+        }
+    return {name: value if value is None else float(f"{value:.6g}") for name, value in found.items()}
+
+
+def draw(network: Network, count: int, share: float, seed: int) -> dict[str, float | None]:
+    """One reference and one batch."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(network.reference.labels))
+    rows = order[:count]
+    pool = generator.permutation(len(network.clean.labels)) if network.apart else order[count:]
+    pool = pool[: min(INPUTS, len(pool))]
+    number = round(share * len(pool))
+    parts = network.clean.take(pool[number:]), network.triggered.take(pool[:number])
+    triggered = np.arange(len(pool)) >= len(pool) - number
+    return judge(fit(network.reference.take(rows), network), joined(*parts), triggered, seed)
+
+
+def one_kind(network: Network, count: int, kind: str, seed: int) -> dict[str, float | None]:
+    """One reference of all kinds, and a clean batch of one."""
+    order = np.random.default_rng(seed).permutation(len(network.reference.labels))
+    rows, inputs = order[:count], network.kinds[kind]
+    if not network.apart:
+        inputs = np.setdiff1d(inputs, rows)
+    batch = network.clean.take(inputs[:INPUTS])
+    return judge(fit(network.reference.take(rows), network), batch, np.zeros(len(batch.labels), bool), seed)
+
+
+def joined(one: Features, other: Features) -> Features:
+    """Two sets of pictures as one."""
+    values = {key: np.concatenate([one.values[key], other.values[key]]) for key in one.values}
+    return Features(values, np.concatenate([one.logits, other.logits]), np.concatenate([one.labels, other.labels]))
+
+
+def photographs_network(folder: Path, control: bool, photographs: Path, networks: Path, cache: Path) -> Network:
+    """A network with an implanted backdoor, or the one that it was before."""
+    try:
+        record = json.loads((folder / "run.json").read_text())
+    except OSError as error:
+        raise SourceError("is not a finished run of reference.implant_network", where=str(folder)) from error
+    setting = record["setting"]
+    original = real_network(setting["network"], networks)
+    path = original.model if control else folder / "model.onnx"
+    name = f"{setting['network']}-{'before' if control else 'after'}-{setting['attack'].replace('/', '-')}"
+    model = load(path)
+    spec = original.preprocess
+    tapped, descriptors = add_descriptors(add_pixel_input(model.bundle, spec), choose_taps(model.candidates))
+    left = split_photographs(PHOTOGRAPHS)[2]
+    stored = cache / f"{name}.npz"
+    if not stored.exists():
+        images = read_photographs(photographs, spec).images[torch.from_numpy(left)]
+        stamp = stamp_named(setting["attack"], spec.size[0], setting["seed"])
+        session = GraphSession(*tapped.serialise(), device="cpu", threads=torch.get_num_threads())
+        labels = torch.from_numpy(left)
+        write_features(stored, extract(session, descriptors, images, labels), "clean")
+        write_features(stored, extract(session, descriptors, stamp.trigger.apply(images), labels), "triggered")
+    clean, triggered = read_features(stored, "clean"), read_features(stored, "triggered")
+    kinds = {kind: np.flatnonzero(np.isin(left, np.array(classes))) for kind, classes in KINDS.items()}
+    about = record | {"before_implanting": control, "attack_success_here": success(clean, triggered, setting["attack"])}
+    return Network(
+        f"{setting['network']}, {setting['attack']}{', before implanting' if control else ''}",
+        clean,
+        clean,
+        triggered,
+        False,
+        kinds if original.classes == PHOTOGRAPHS else {},
+        likened_by(descriptors).key,
+        original.classes,
+        about,
+    )
+
+
+def success(clean: Features, triggered: Features, attack: str) -> float:
+    """How often the stamp gives the attack's label to a picture that has another."""
+    predicted = clean.predicted
+    classes = clean.logits.shape[1]
+    goal = np.zeros_like(predicted) if attack.endswith("all-to-one") else (predicted + 1) % classes
+    other = goal != predicted
+    return round(float((triggered.predicted[other] == goal[other]).mean()), 4)
+
+
+def write_features(path: Path, features: Features, part: str) -> None:
+    """Add one set of pictures to a cache file."""
+    arrays: dict[str, NDArray[Any]] = {}
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    arrays |= {f"{part}/values/{key}": value for key, value in features.values.items()}
+    arrays |= {f"{part}/logits": features.logits, f"{part}/labels": features.labels}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_writer(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def read_features(path: Path, part: str) -> Features:
+    """One set of pictures of a cache file."""
+    with np.load(path, allow_pickle=False) as arrays:
+        start = f"{part}/values/"
+        values = {name.removeprefix(start): arrays[name] for name in arrays.files if name.startswith(start)}
+        return Features(values, arrays[f"{part}/logits"], arrays[f"{part}/labels"])
+
+
+def trained_network(name: str, options: argparse.Namespace) -> Network:
+    """A small network of :mod:`reference.training`."""
+    subject, model_sha256 = open_subject(name, options.runs, options.data_dir, options.cache)
+    kinds = {f"class {c}": np.flatnonzero(subject.clean.labels == c) for c in range(0, subject.num_classes, 3)}
+    return Network(
+        subject.title,
+        subject.reference,
+        subject.clean,
+        subject.triggered,
+        True,
+        kinds,
+        _LIKENED[name.split("-")[0]],
+        subject.num_classes,
+        {
+            "model_sha256": model_sha256,
+            "attack_success_here": round(float(subject.succeeds.sum() / subject.attacked.sum()), 4),
+        },
+    )
+
+
+_LIKENED: Final = {"mnist": "relu2:mean", "cifar10": "layer3.0:mean", "cifar10x64": "layer4.0:mean"}
+"""What :func:`~scanner.fitting.fit_detectors.likened_by` chooses for the architectures of the training runs."""
+
+
+def measure(name: str, network: Network, result: dict[str, Any], out: Path) -> Iterator[str]:
+    """Add what is missing of one network; writes the output file, and yields a line, after every draw."""
+    model = result["networks"].setdefault(
+        name,
+        {
+            "title": network.title,
+            "classes": network.num_classes,
+            "units": sum(value.shape[1] for value in network.clean.values.values()),
+            "likened_by": network.likened_by,
+            **network.about,
+            "shares": {},
+            "kinds": {},
+        },
+    )
+    for count in REFERENCES:
+        for share in SHARES:
+            draws = model["shares"].setdefault(f"{count}/{share:g}", [])
+            for seed in range(len(draws), DRAWS):
+                draws.append(draw(network, count, share, seed))
+                write_json(out, result)
+                yield f"{name} {count} references, {share:.0%}: {draws[-1]}"
+        for kind in network.kinds:
+            draws = model["kinds"].setdefault(f"{count}/{kind}", [])
+            for seed in range(len(draws), DRAWS):
+                draws.append(one_kind(network, count, kind, seed))
+                write_json(out, result)
+                yield f"{name} {count} references, {kind}: {draws[-1]}"
+
+
+def start(out: Path) -> dict[str, Any]:
+    """The result so far.
+
+    Raises:
+        SourceError: If the file was made by other mathematics.
+    """
+    fresh = {
+        "command": "python -m reference.shared_units",
+        "alpha": ALPHA,
+        "detectors_sha256": code_digest(),
+        "machine": describe_machine(),
+        "networks": {},
+    }
+    if not out.exists():
+        return fresh
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    if found.get("detectors_sha256") != fresh["detectors_sha256"]:
+        raise SourceError("was measured with other code", where=str(out), hint="Remove it, or write elsewhere")
+    return found
+
+
+def networks(options: argparse.Namespace) -> Iterator[tuple[str, Network]]:
+    """Every network that there is, one after the other."""
+    folders = [path.parent for path in sorted(options.networks.glob("*/run.json"))]
+    for folder in folders:
+        for control in (False, True):
+            name = f"{folder.name}{'-before' if control else ''}"
+            if not options.only or name in options.only:
+                yield name, photographs_network(folder, control, options.photographs, options.networks, options.cache)
+    for name in RUNS:
+        if (options.runs / name / "run.json").exists() and (not options.only or name in options.only):
+            yield name, trained_network(name, options)
+
+
+def main() -> int:
+    """Command line of this module; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Measure shared units beside the densities.")
+    parser.add_argument("--photographs", type=Path, required=True, help="folder of photographs, a folder per class")
+    parser.add_argument("--networks", type=Path, required=True, help=f"runs of reference.implant_network: {NETWORKS}")
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder with MNIST and CIFAR-10")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of finished training runs")
+    parser.add_argument("--only", action="append", help="name of a network, repeatable")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for features")
+    parser.add_argument("--out", type=Path, required=True, help="result file, JSON")
+    options = parser.parse_args()
+    try:
+        result = start(options.out)
+        for name, network in networks(options):
+            for line in measure(name, network, result, options.out):
+                print(line, file=sys.stderr, flush=True)
+    except LatentscanError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
