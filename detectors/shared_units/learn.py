@@ -149,7 +149,7 @@ def _ratios(
     inputs: NDArray[np.float32],
     input_strata: NDArray[np.int64],
     kept: int,
-) -> NDArray[np.float32]:
+) -> NDArray[np.float64]:
     """Log-likelihood ratio ``(U,)`` of every unit."""
     values = np.concatenate([clean, inputs])
     labels = np.arange(len(values)) >= len(clean)
