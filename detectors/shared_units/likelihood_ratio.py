@@ -63,7 +63,7 @@ def rank(values: NDArray[np.float32], top: int) -> Ranking:
     loudest = np.take_along_axis(values, chosen, 0)
     inner = np.argsort(-loudest, axis=0, kind="stable")
     order, loudest = np.take_along_axis(chosen, inner, 0), np.take_along_axis(loudest, inner, 0)
-    return Ranking(order[:last].astype(np.int64), (loudest[:last] > loudest[1:]) & np.isfinite(loudest[:last]))
+    return Ranking(order[:last].astype(np.int64), loudest[:last] > loudest[1:])
 
 
 @dataclass(frozen=True)
