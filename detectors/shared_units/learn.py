@@ -30,7 +30,8 @@ class LearnedUnits:
     Attributes:
         units: ``(P, K, Q)`` int64.
         weights: ``(P, K, Q)`` float64, mean 1; all zero where no unit has a positive log-likelihood ratio.
-        levels: ``(P, K, L, Q)`` float32, the loudest values of the other folds' clean images, descending.
+        levels: ``(P, K, L, Q)`` float32, the loudest values of the other folds' clean images, descending, and the cut
+            where fewer lie above it.
 
     Example:
         >>> levels = np.array([[[[2.0], [1.0]]]], np.float32)
@@ -139,7 +140,8 @@ def learn_units(
             mean = ratios[best].mean()
             units[part, fold] = best
             weight[part, fold] = ratios[best] / mean if mean > 0 else 0.0
-            levels[part, fold] = loudest[:, best]
+            # What is at or below the cut is silence in clean images; so it is in inputs, which come with all values.
+            levels[part, fold] = np.maximum(loudest, reference.cut)[:, best]
     return LearnedUnits(units, weight, levels)
 
 
