@@ -74,7 +74,8 @@ class LearnedUnits:
         """Scores ``(N,)`` of images by the units of one part and one fold."""
         levels = self.levels[part, fold]
         as_loud = (levels[None] >= values[:, None, self.units[part, fold]]).sum(1)
-        return np.asarray(np.log((len(levels) + 1) / (1 + as_loud)) @ self.weights[part, fold])
+        # Each row by itself: a product of matrices rounds a row by how many there are.
+        return np.asarray((np.log((len(levels) + 1) / (1 + as_loud)) * self.weights[part, fold]).sum(1))
 
     def clean_scores(self, reference: UnitReference) -> NDArray[np.float64]:
         """Scores ``(n, P)`` of the clean images, by the units of their own fold; NaN for those that calibrate nothing.
