@@ -44,7 +44,8 @@ def by_definition(values: np.ndarray, inputs: np.ndarray, strata: np.ndarray, to
         sums = [0.0]
         for level in set(column) - {-np.inf}:
             loud = np.flatnonzero(column >= level)
-            if len(loud) <= min(top, len(column) - 1):
+            # The last of those levels is the loudness of the image that is the last to be looked at.
+            if (column > level).sum() < top and len(loud) < len(column):
                 sums.append(sum(weight(int(image)) for image in loud))
         result.append(max(sums))
     return result
@@ -62,13 +63,17 @@ def test_the_order_lists_the_loudest_images_and_ends_where_the_next_is_quieter(
 ) -> None:
     values, _, _, top = case
     ranking = rank(values, top)
-    last = min(top, len(values) - 1)
+    last = len(ranking.order)
     assert ranking.order.shape == ranking.ends.shape == (last, values.shape[1])
+    assert min(top, len(values) - 1) <= last < len(values)
     for unit, column in enumerate(values.T):
         order, descending = ranking.order[:, unit], -np.sort(-column)
         assert len(set(order)) == last
         assert (column[order] == descending[:last]).all()
-        assert ranking.ends[:, unit].tolist() == (descending[:last] > descending[1 : last + 1]).tolist()
+        ends = (descending[:last] > descending[1 : last + 1]) & (
+            descending[:last] >= descending[min(top, len(column)) - 1]
+        )
+        assert ranking.ends[:, unit].tolist() == ends.tolist()
 
 
 @given(labelled(), st.randoms(use_true_random=False))
@@ -120,6 +125,21 @@ def test_images_that_are_all_equally_loud_or_all_silent_say_nothing() -> None:
     inputs, strata = np.array([True, True, True, False]), np.zeros(4, int)
     for level in (0.0, 7.0, -np.inf):
         assert ratios(np.full((4, 2), level, np.float32), inputs, strata, 4).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
+def test_inputs_that_a_trigger_drives_to_where_a_unit_saturates_are_seen(share: float) -> None:
+    """All of them equally loud, and more of them than images are looked at."""
+    values = np.random.default_rng(0).random((300, 3), np.float32)
+    inputs, strata = np.arange(300) >= 100, np.zeros(300, int)
+    distinct = values.copy()
+    count = int(share * 200)
+    values[-count:, 1] = 6
+    distinct[-count:, 1] += 6
+    expected = ratios(distinct, inputs, strata, count)[1]
+    assert expected > 3
+    assert ratios(values, inputs, strata, 8)[1] == expected
+    assert ratios(values, inputs, strata, 8)[0] == ratios(distinct, inputs, strata, 8)[0]
 
 
 def test_an_infinitely_loud_input_is_the_loudest() -> None:

@@ -24,6 +24,7 @@ class Ranking:
     Attributes:
         order: ``(m, U)`` int64, images from the loudest on.
         ends: ``(m, U)`` bool, whether the next image is quieter: images that are equally loud come all or not at all.
+            False beyond what is looked at.
 
     References:
         docs/method.md, section Shared units.
@@ -38,11 +39,12 @@ class Ranking:
 
 
 def rank(values: NDArray[np.float32], top: int) -> Ranking:
-    """Rank ``M`` images in ``U`` units, down to the `top`-th at most.
+    """Rank ``M`` images in ``U`` units, down to the `top`-th and those that are as loud as it.
 
     Args:
         values: ``(M, U)`` float32; -inf is silence, and ranks nowhere.
-        top: How many images to look at, at least 1.
+        top: How many images to look at, at least 1. More are where equally loud ones go on: a trigger may drive a unit
+            to where it saturates, in more inputs than that.
 
     Raises:
         ValueError: If there are fewer than two images or no unit, or `top` is not positive.
@@ -59,11 +61,23 @@ def rank(values: NDArray[np.float32], top: int) -> Ranking:
             f"values (M, U) of two images or more and a positive top are needed, got {values.shape}, {top}"
         )
     last = min(top, len(values) - 1)
-    chosen = np.argpartition(-values, last, axis=0)[: last + 1]
+    order, loudest = _loudest(values, last + 1)
+    going_on = (loudest[last - 1] == loudest[last]) & (loudest[last] > -np.inf)
+    if going_on.any():
+        as_loud = (values[:, going_on] >= loudest[last, going_on]).sum(0)
+        # Where all images are at least as loud, they say nothing.
+        order, loudest = _loudest(values, 1 + max(last, int(as_loud[as_loud < len(values)].max(initial=0))))
+    ends = loudest[:-1] > loudest[1:]
+    ends[last:] &= loudest[last:-1] == loudest[last - 1]
+    return Ranking(order[:-1].astype(np.int64), ends)
+
+
+def _loudest(values: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The `count` loudest images of each unit, and how loud they are, from the loudest on."""
+    chosen = np.argpartition(-values, count - 1, axis=0)[:count]
     loudest = np.take_along_axis(values, chosen, 0)
     inner = np.argsort(-loudest, axis=0, kind="stable")
-    order, loudest = np.take_along_axis(chosen, inner, 0), np.take_along_axis(loudest, inner, 0)
-    return Ranking(order[:last].astype(np.int64), loudest[:last] > loudest[1:])
+    return np.take_along_axis(chosen, inner, 0), np.take_along_axis(loudest, inner, 0)
 
 
 @dataclass(frozen=True)
