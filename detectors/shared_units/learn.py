@@ -118,10 +118,13 @@ def learn_units(
     References:
         Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
-    if values.shape != (len(strata), reference.units) or parts.shape != strata.shape or np.unique(parts).size < 2:
+    if values.shape != (len(strata), reference.units) or parts.shape != strata.shape:
         raise ValueError(
-            f"values (N, {reference.units}), strata and two parts (N,) are needed, got {values.shape}, {strata.shape}"
+            f"values (N, {reference.units}), strata and parts (N,) are needed, got {values.shape}, {strata.shape}, "
+            f"{parts.shape}"
         )
+    if np.unique(parts).size < 2 or parts.min() < 0:
+        raise ValueError(f"two parts or more, numbered from 0, are needed, got {np.unique(parts).tolist()}")
     loud = reference.loud(values)
     number, folds = int(parts.max()) + 1, int(reference.folds.max()) + 1
     chosen = min(CHOSEN, reference.units)
@@ -153,7 +156,9 @@ def _ratios(
     input_strata: NDArray[np.int64],
     kept: int,
 ) -> NDArray[np.float64]:
-    """Log-likelihood ratio ``(U,)`` of every unit."""
+    """Log-likelihood ratio ``(U,)`` of every unit; 0 without a clean image to compare with."""
+    if not len(clean):
+        return np.zeros(clean.shape[1])
     values = np.concatenate([clean, inputs])
     labels = np.arange(len(values)) >= len(clean)
     strata = np.concatenate([clean_strata, input_strata])
