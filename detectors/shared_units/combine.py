@@ -17,13 +17,13 @@ class Surprise:
     """Density scores in nats: the negative logarithm of the share of clean images that score as high.
 
     Between clean images it is interpolated; above the highest it goes on linearly, by the mean excess of the highest
-    tenth, so that inputs beyond all clean images keep their order.
+    tenth, or of the highest two where they are more, so that inputs beyond all clean images keep their order.
 
     Attributes:
         clean: ``(n,)`` float64 scores of clean images, ascending.
 
     Raises:
-        ValueError: If there is no score, or one is not finite.
+        ValueError: If there is no score, one is not finite, or they do not ascend.
 
     Example:
         >>> Surprise(np.array([1.0, 2.0, 3.0]))(np.array([1.0, 3.0])).round(3).tolist()
@@ -39,12 +39,14 @@ class Surprise:
         """Refuse what has no order."""
         if self.clean.ndim != 1 or not self.clean.size or not np.isfinite(self.clean).all():
             raise ValueError(f"finite scores (n,) of clean images are needed, got shape {self.clean.shape}")
+        if (np.diff(self.clean) < 0).any():
+            raise ValueError(f"ascending scores of clean images are needed, got {self.clean[:3].tolist()}...")
 
     def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Nats ``(...)`` of scores ``(...)``, not negative."""
         count = len(self.clean)
         nats = -np.log((count - np.arange(count)) / (count + 1))
-        tail = self.clean[-max(1, int(TAIL * count)) :]
+        tail = self.clean[-max(2, int(TAIL * count)) :]
         excess = max(float((tail - tail[0]).mean()), 1e-12 * max(1.0, abs(float(tail[0]))))
         inside = np.interp(scores, self.clean, nats)
         return np.asarray(inside + np.maximum(scores - self.clean[-1], 0) / excess, np.float64)
