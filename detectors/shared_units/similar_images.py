@@ -30,7 +30,7 @@ def fit_strata(
         columns: First of the columns that images are likened by, and the one after the last.
 
     Raises:
-        ValueError: If there is no image, something is not finite, or the columns are not there.
+        ValueError: If there is no image, something is not finite, or the columns or classes are not there.
 
     Example:
         >>> values = np.repeat([[0.0], [5.0]], 8, axis=0).astype(np.float32)
@@ -47,6 +47,8 @@ def fit_strata(
         raise ValueError(f"values (n, U), predictions (n,) and columns are needed, got {values.shape}, {columns}")
     if not len(values) or not np.isfinite(values).all():
         raise ValueError(f"finite values of clean images are needed, got {len(values)} images")
+    if predicted.min() < 0 or predicted.max() >= num_classes:
+        raise ValueError(f"predictions are classes 0 to {num_classes - 1}, got {predicted.min()} to {predicted.max()}")
     raw = logarithmic(values[:, first:last])
     location, spread = raw.mean(0), raw.std(0)
     scale = np.where(spread > 1e-6 * max(1.0, float(spread.max())), spread, 1.0).astype(np.float32)
