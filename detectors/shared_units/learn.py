@@ -73,9 +73,13 @@ class LearnedUnits:
     def score_one(self, values: NDArray[np.float32], part: int, fold: int) -> NDArray[np.float64]:
         """Scores ``(N,)`` of images by the units of one part and one fold."""
         levels = self.levels[part, fold]
-        as_loud = (levels[None] >= values[:, None, self.units[part, fold]]).sum(1)
-        # Each row by itself: a product of matrices rounds a row by how many there are.
-        return np.asarray((np.log((len(levels) + 1) / (1 + as_loud)) * self.weights[part, fold]).sum(1))
+        nats = np.log((len(levels) + 1) / (1 + np.arange(len(levels) + 1)))
+        as_loud = (levels[:, :, None] >= values.T[self.units[part, fold]]).sum(0)
+        result = np.zeros(len(values))
+        # One unit after the other: a sum over all at once rounds a row by how many rows there are.
+        for weight, counts in zip(self.weights[part, fold], as_loud, strict=True):
+            result += weight * nats[counts]
+        return result
 
     def clean_scores(self, reference: UnitReference) -> NDArray[np.float64]:
         """Scores ``(n, P)`` of the clean images, by the units of their own fold; NaN for those that calibrate nothing.
