@@ -59,12 +59,12 @@ def joint_p_values(
 
     Args:
         clean: ``(n, P)`` joint evidence of the clean images that calibrate, for every part of the batch.
-        folds: ``(n,)`` fold of each, 0 to K - 1.
+        folds: ``(n,)`` fold of each, 0 to K - 1; -1 for an image that calibrates nothing.
         inputs: ``(N, K)`` joint evidence of the inputs, by every fold.
-        parts: ``(N,)`` part of each input.
+        parts: ``(N,)`` part of each input, 0 to P - 1.
 
     Raises:
-        ValueError: If lengths differ.
+        ValueError: If lengths differ, or there is no such fold or part.
 
     Example:
         >>> joint_p_values(np.array([[1.0], [2.0], [3.0]]), np.zeros(3, int), np.array([[2.5]]), np.zeros(1, int))
@@ -74,7 +74,14 @@ def joint_p_values(
         Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
     if clean.ndim != 2 or folds.shape != clean.shape[:1] or inputs.ndim != 2 or parts.shape != inputs.shape[:1]:
-        raise ValueError(f"evidence (n, P) and (N, K) is needed, got {clean.shape} and {inputs.shape}")
+        raise ValueError(
+            "evidence (n, P) and (N, K), folds (n,) and parts (N,) are needed, got "
+            f"{clean.shape}, {inputs.shape}, {folds.shape}, {parts.shape}"
+        )
+    for name, numbers, least, count in (("folds", folds, -1, inputs.shape[1]), ("parts", parts, 0, clean.shape[1])):
+        lowest, highest = numbers.min(initial=0), numbers.max(initial=0)
+        if lowest < least or highest >= max(count, 1):
+            raise ValueError(f"{name} are numbered {least} to {count - 1}, got {lowest} to {highest}")
     result = np.ones(len(inputs))
     for part in np.unique(parts):
         by_fold = [np.sort(clean[folds == fold, part]) for fold in range(inputs.shape[1])]
