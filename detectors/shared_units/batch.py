@@ -113,7 +113,7 @@ def shared_units_test(
     every = np.concatenate([reference.strata, strata[rows]])
     ranking = rank(pool, top_of(len(pool), reference.size, len(reference.values)))
     by = weights(inputs, every)
-    p, above = unit_p_values(ranking, inputs, every)
+    p, _ = unit_p_values(ranking, inputs, every)
     exact = min(1.0, float(p.min()) * reference.units)
     by_choices = None
     if exact / (1 - BY_PERMUTATION) > 1 / (CHOICES + 1) / BY_PERMUTATION:
@@ -121,6 +121,9 @@ def shared_units_test(
     smallest = min(exact / (1 - BY_PERMUTATION), 1.0 if by_choices is None else by_choices / BY_PERMUTATION)
     ratios = log_likelihood_ratios(ranking, inputs, by)
     best = [int(u) for u in np.argsort(-ratios, kind="stable")[:NAMED] if ratios[u] > 0]
-    units = tuple(SharedUnit(u, int(above[u]), min(1.0, float(p[u]) * reference.units)) for u in best)
+    # Counted here, as the ranking goes no deeper than the test looks.
+    louder = (pool[inputs][:, best] > reference.values[0, best]).sum(0)
+    adjusted = np.minimum(1.0, p * reference.units)
+    units = tuple(SharedUnit(u, int(n), float(adjusted[u])) for u, n in zip(best, louder, strict=True))
     comparable = int(np.isin(strata, reference.strata).sum())
     return SharedUnitsTest(len(strata), comparable, len(rows), min(1.0, smallest), by_choices, exact, units)

@@ -14,7 +14,7 @@ ALLOWED = (0, 1, 3)
 def unit_p_values(
     ranking: Ranking, inputs: NDArray[np.bool_], strata: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """P-value of each unit, and how many inputs are louder than every clean image.
+    """P-value of each unit, and how many inputs are louder than every clean image, as far as the ranking goes.
 
     Under exchange within strata, the number of clean images among the ``k`` loudest is a sum of independent
     hypergeometric counts, one a stratum. For each number of clean images ``c`` in 0, 1 and 3, ``k`` is taken as large

@@ -28,7 +28,8 @@ class LearnedUnits:
     Attributes:
         units: ``(P, K, Q)`` int64.
         weights: ``(P, K, Q)`` float64, mean 1; all zero where no unit has a positive log-likelihood ratio.
-        levels: ``(P, K, L, Q)`` float32, the loudest values of the other folds' clean images, descending.
+        levels: ``(P, K, L, Q)`` float32, the loudest values of the other folds' clean images, descending, and the cut
+            where fewer lie above it.
 
     Example:
         >>> levels = np.array([[[[2.0], [1.0]]]], np.float32)
@@ -70,8 +71,13 @@ class LearnedUnits:
     def score_one(self, values: NDArray[np.float32], part: int, fold: int) -> NDArray[np.float64]:
         """Scores ``(N,)`` of images by the units of one part and one fold."""
         levels = self.levels[part, fold]
-        as_loud = (levels[None] >= values[:, None, self.units[part, fold]]).sum(1)
-        return np.asarray(np.log((len(levels) + 1) / (1 + as_loud)) @ self.weights[part, fold])
+        nats = np.log((len(levels) + 1) / (1 + np.arange(len(levels) + 1)))
+        as_loud = (levels[:, :, None] >= values.T[self.units[part, fold]]).sum(0)
+        result = np.zeros(len(values))
+        # One unit after the other: a sum over all at once rounds a row by how many rows there are.
+        for weight, counts in zip(self.weights[part, fold], as_loud, strict=True):
+            result += weight * nats[counts]
+        return result
 
     def clean_scores(self, reference: UnitReference) -> NDArray[np.float64]:
         """Scores ``(n, P)`` of the clean images, by the units of their own fold; NaN for those that calibrate nothing.
@@ -114,10 +120,13 @@ def learn_units(
     References:
         Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
-    if values.shape != (len(strata), reference.units) or parts.shape != strata.shape or np.unique(parts).size < 2:
+    if values.shape != (len(strata), reference.units) or parts.shape != strata.shape:
         raise ValueError(
-            f"values (N, {reference.units}), strata and two parts (N,) are needed, got {values.shape}, {strata.shape}"
+            f"values (N, {reference.units}), strata and parts (N,) are needed, got {values.shape}, {strata.shape}, "
+            f"{parts.shape}"
         )
+    if np.unique(parts).size < 2 or parts.min() < 0:
+        raise ValueError(f"two parts or more, numbered from 0, are needed, got {np.unique(parts).tolist()}")
     rows = reference.balanced(strata)
     loud, strata, among = reference.loud(values[rows]), strata[rows], parts[rows]
     number, folds = int(parts.max()) + 1, int(reference.folds.max()) + 1
@@ -136,7 +145,8 @@ def learn_units(
             mean = ratios[best].mean()
             units[part, fold] = best
             weight[part, fold] = ratios[best] / mean if mean > 0 else 0.0
-            levels[part, fold] = loudest[:, best]
+            # What is at or below the cut is silence in clean images; so it is in inputs, which come with all values.
+            levels[part, fold] = np.maximum(loudest, reference.cut)[:, best]
     return LearnedUnits(units, weight, levels)
 
 
@@ -146,8 +156,10 @@ def _ratios(
     inputs: NDArray[np.float32],
     input_strata: NDArray[np.int64],
     kept: int,
-) -> NDArray[np.float32]:
-    """Log-likelihood ratio ``(U,)`` of every unit."""
+) -> NDArray[np.float64]:
+    """Log-likelihood ratio ``(U,)`` of every unit; 0 without a clean image to compare with."""
+    if not len(clean):
+        return np.zeros(clean.shape[1])
     values = np.concatenate([clean, inputs])
     labels = np.arange(len(values)) >= len(clean)
     strata = np.concatenate([clean_strata, input_strata])

@@ -13,6 +13,8 @@ SMALL_REFERENCE = 0.5
 """Share of the images that is looked at where all clean ones are kept."""
 RARER = 0.1
 """Under the alternative, clean images are rarer among the loudest by this factor."""
+GRAIN = 2.0**-32
+"""Weights are multiples of this, so that sums are exact, and the same in whatever order equally loud images come."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Ranking:
     Attributes:
         order: ``(m, U)`` int64, images from the loudest on.
         ends: ``(m, U)`` bool, whether the next image is quieter: images that are equally loud come all or not at all.
+            False beyond what is looked at.
 
     References:
         docs/method.md, section Shared units.
@@ -36,11 +39,12 @@ class Ranking:
 
 
 def rank(values: NDArray[np.float32], top: int) -> Ranking:
-    """Rank ``M`` images in ``U`` units, down to the `top`-th at most.
+    """Rank ``M`` images in ``U`` units, down to the `top`-th and those that are as loud as it.
 
     Args:
         values: ``(M, U)`` float32; -inf is silence, and ranks nowhere.
-        top: How many images to look at, at least 1.
+        top: How many images to look at, at least 1. More are where equally loud ones go on: a trigger may drive a unit
+            to where it saturates, in more inputs than that.
 
     Raises:
         ValueError: If there are fewer than two images or no unit, or `top` is not positive.
@@ -57,16 +61,28 @@ def rank(values: NDArray[np.float32], top: int) -> Ranking:
             f"values (M, U) of two images or more and a positive top are needed, got {values.shape}, {top}"
         )
     last = min(top, len(values) - 1)
-    chosen = np.argpartition(-values, last, axis=0)[: last + 1]
+    order, loudest = _loudest(values, last + 1)
+    going_on = (loudest[last - 1] == loudest[last]) & (loudest[last] > -np.inf)
+    if going_on.any():
+        as_loud = (values[:, going_on] >= loudest[last, going_on]).sum(0)
+        # Where all images are at least as loud, they say nothing.
+        order, loudest = _loudest(values, 1 + max(last, int(as_loud[as_loud < len(values)].max(initial=0))))
+    ends = loudest[:-1] > loudest[1:]
+    ends[last:] &= loudest[last:-1] == loudest[last - 1]
+    return Ranking(order[:-1].astype(np.int64), ends)
+
+
+def _loudest(values: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The `count` loudest images of each unit, and how loud they are, from the loudest on."""
+    chosen = np.argpartition(-values, count - 1, axis=0)[:count]
     loudest = np.take_along_axis(values, chosen, 0)
     inner = np.argsort(-loudest, axis=0, kind="stable")
-    order, loudest = np.take_along_axis(chosen, inner, 0), np.take_along_axis(loudest, inner, 0)
-    return Ranking(order[:last].astype(np.int64), (loudest[:last] > loudest[1:]) & np.isfinite(loudest[:last]))
+    return np.take_along_axis(chosen, inner, 0), np.take_along_axis(loudest, inner, 0)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What an image adds to a unit's log-likelihood ratio, ``(M,)`` float32 each.
+    """What an image adds to a unit's log-likelihood ratio, ``(M,)`` float64 each, multiples of :data:`GRAIN`.
 
     Attributes:
         as_input: If it is an input.
@@ -77,11 +93,11 @@ class Weights:
 
     Example:
         >>> weights(np.array([True, False]), np.zeros(2, int)).as_input
-        array([0.64185387, 0.64185387], dtype=float32)
+        array([0.64185389, 0.64185389])
     """
 
-    as_input: NDArray[np.float32]
-    as_clean: NDArray[np.float32]
+    as_input: NDArray[np.float64]
+    as_clean: NDArray[np.float64]
 
 
 def weights(inputs: NDArray[np.bool_], strata: NDArray[np.int64]) -> Weights:
@@ -107,11 +123,12 @@ def weights(inputs: NDArray[np.bool_], strata: NDArray[np.int64]) -> Weights:
     share = (np.bincount(index, inputs) / np.bincount(index))[index]
     mixed = (share > 0) & (share < 1)
     up = np.log((1 - RARER * (1 - share)) / np.where(mixed, share, 1.0))
-    return Weights(np.where(mixed, up, 0.0).astype(np.float32), np.where(mixed, np.log(RARER), 0.0).astype(np.float32))
+    grains = [np.round(np.where(mixed, weight, 0.0) / GRAIN) * GRAIN for weight in (up, np.log(RARER))]
+    return Weights(*grains)
 
 
-def log_likelihood_ratios(ranking: Ranking, inputs: NDArray[np.bool_], by: Weights) -> NDArray[np.float32]:
-    """Largest log-likelihood ratio of each unit, ``(U,)`` float32, at least 0.
+def log_likelihood_ratios(ranking: Ranking, inputs: NDArray[np.bool_], by: Weights) -> NDArray[np.float64]:
+    """Largest log-likelihood ratio of each unit, ``(U,)`` float64, at least 0.
 
     .. math:: \\Lambda_u = \\max\\Bigl(0, \\max_k \\sum_{i \\le k} w_i\\Bigr)
 
@@ -127,13 +144,13 @@ def log_likelihood_ratios(ranking: Ranking, inputs: NDArray[np.bool_], by: Weigh
         >>> values = np.array([[4.0], [3.0], [2.0], [1.0]], np.float32)
         >>> inputs = np.array([True, True, False, False])
         >>> log_likelihood_ratios(rank(values, 3), inputs, weights(inputs, np.zeros(4, int))).round(2).tolist()
-        [1.2799999713897705]
+        [1.28]
 
     References:
         Page (1954), Continuous inspection schemes, Biometrika 41, 100-115, for the largest of cumulative sums.
     """
     each = np.where(inputs, by.as_input, by.as_clean)
-    total = np.zeros(ranking.order.shape[1], np.float32)
+    total = np.zeros(ranking.order.shape[1])
     largest = np.zeros_like(total)
     # Ten times as fast as a cumulative sum over the whole array, and permutations are made of it.
     for images, ends in zip(ranking.order, ranking.ends, strict=True):

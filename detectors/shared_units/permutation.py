@@ -11,20 +11,20 @@ POWER = 3
 STOP_AT = 20
 
 
-def evidence(ratios: NDArray[np.float32]) -> float:
+def evidence(ratios: NDArray[np.float64]) -> float:
     """One number for all units: the sum of the cubes of their log-likelihood ratios.
 
     A trigger speaks in some units and not in others: the largest ratio would leave out that there are several, and a
     plain sum would drown them in the many units that say nothing.
 
     Example:
-        >>> evidence(np.array([1.0, 2.0], np.float32))
+        >>> evidence(np.array([1.0, 2.0]))
         9.0
 
     References:
         docs/method.md, section Shared units.
     """
-    return float((ratios.astype(np.float64) ** POWER).sum())
+    return float((ratios**POWER).sum())
 
 
 def exchange(inputs: NDArray[np.bool_], strata: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.bool_]:
@@ -87,8 +87,8 @@ def permutation_p_value(
     """
     if inputs.ndim != 1 or inputs.shape != strata.shape or most < 1:
         raise ValueError(f"inputs and strata (M,) and choices are needed, got {inputs.shape}, {strata.shape}, {most}")
-    # A choice that equals the observed one must count as such, in whatever order its sums were taken.
-    observed = evidence(log_likelihood_ratios(ranking, inputs, by)) * (1 - 1e-6)
+    # A choice that equals the observed one must count as such, in whatever order its units are added up.
+    observed = evidence(log_likelihood_ratios(ranking, inputs, by)) * (1 - 1e-9)
     reached = 0
     for done in range(1, most + 1):
         reached += evidence(log_likelihood_ratios(ranking, exchange(inputs, strata, generator), by)) >= observed

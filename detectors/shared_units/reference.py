@@ -31,7 +31,7 @@ class UnitReference:
         folds: ``(n,)`` int64 calibration fold of each image; -1 for an image that calibrates nothing.
 
     Raises:
-        ValueError: If the shapes do not fit together.
+        ValueError: If the shapes do not fit together, or there is no such image or fold.
 
     Example:
         >>> kept = fit_units(np.array([[1.0], [3.0], [2.0]], np.float32), np.zeros(3, int), np.zeros(3, int))
@@ -60,6 +60,10 @@ class UnitReference:
             or self.folds.shape != self.strata.shape
         ):
             raise ValueError(f"values and images (m, U), cut (U,), strata and folds (n,) are needed, got {shapes}")
+        for name, numbers, least in (("images", self.images, 0), ("folds", self.folds, -1)):
+            lowest, highest = int(numbers.min(initial=0)), int(numbers.max(initial=0))
+            if lowest < least or highest >= max(self.size, 1):
+                raise ValueError(f"{name} are numbered {least} to {self.size - 1}, got {lowest} to {highest}")
 
     @property
     def size(self) -> int:
@@ -142,6 +146,10 @@ def fit_units(values: NDArray[np.float32], strata: NDArray[np.int64], folds: NDA
     """
     if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
         raise ValueError(f"finite values (n, U) are needed, got {values.shape}")
+    if not strata.shape == folds.shape == values.shape[:1]:
+        raise ValueError(
+            f"strata and folds of {len(values)} images are needed, got {values.shape}, {strata.shape}, {folds.shape}"
+        )
     count = len(values)
     kept = min(count, min(KEPT_MOST, max(KEPT_LEAST, int(np.ceil(KEPT_SHARE * count)))))
     order = np.argsort(-values, axis=0, kind="stable")[: kept + 1]

@@ -23,7 +23,8 @@ def fit_strata(values: NDArray[np.float32], predicted: NDArray[np.int64], num_cl
     """Strata of a reference.
 
     Classes that the network predicts for ten clean images or more have one of their own. All images are clustered by
-    some columns, those of one descriptor: Ward's tree is split from the top as long as both halves keep eight images.
+    some columns, those of one descriptor: Ward's tree is split from the top as long as a half keeps eight images. A
+    half with fewer goes to the nearest clusters: a picture that is like no other must not keep the rest together.
 
     Args:
         values: ``(n, D)`` float32 of the clean images, finite: the columns that they are likened by.
@@ -32,7 +33,7 @@ def fit_strata(values: NDArray[np.float32], predicted: NDArray[np.int64], num_cl
         first: Where these columns start among all.
 
     Raises:
-        ValueError: If there is no image or no column, something is not finite, or lengths differ.
+        ValueError: If there is no image or no column, something is not finite, or lengths or classes do not fit.
 
     Example:
         >>> values = np.repeat([[0.0], [5.0]], 8, axis=0).astype(np.float32)
@@ -45,15 +46,20 @@ def fit_strata(values: NDArray[np.float32], predicted: NDArray[np.int64], num_cl
         Association 58, 236-244.
     """
     if values.ndim != 2 or 0 in values.shape or predicted.shape != values.shape[:1] or first < 0:
-        raise ValueError(f"values (n, D) and predictions (n,) are needed, got {values.shape} and {predicted.shape}")
+        raise ValueError(
+            f"values (n, D) from column 0 on and predictions (n,) are needed, got {values.shape} from {first}, "
+            f"{predicted.shape}"
+        )
     if not np.isfinite(values).all():
         raise ValueError(f"finite values are needed, got {int((~np.isfinite(values)).sum())} others")
+    if predicted.min() < 0 or predicted.max() >= num_classes:
+        raise ValueError(f"predictions are classes 0 to {num_classes - 1}, got {predicted.min()} to {predicted.max()}")
     raw = logarithmic(values)
     location, spread = raw.mean(0), raw.std(0)
     scale = np.where(spread > 1e-6 * max(1.0, float(spread.max())), spread, 1.0).astype(np.float32)
     likened = (raw - location) / scale
     number = _clusters(likened[:MOST_CLUSTERED])
-    centroids = np.stack([likened[:MOST_CLUSTERED][number == k].mean(0) for k in range(number.max() + 1)])
+    centroids = np.stack([likened[:MOST_CLUSTERED][number == k].mean(0) for k in range(int(number.max()) + 1)])
     own = np.flatnonzero(np.bincount(predicted, minlength=num_classes) >= MIN_CLASS_IMAGES)
     of_class = np.full(num_classes, -1, np.int64)
     of_class[own] = len(centroids) + np.arange(len(own))
@@ -61,17 +67,17 @@ def fit_strata(values: NDArray[np.float32], predicted: NDArray[np.int64], num_cl
 
 
 def _clusters(likened: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Cluster of every image ``(n,)``, from 0."""
-    numbers = np.zeros(len(likened), np.int64)
+    """Cluster of every image ``(n,)``, from 0; -1 for those that are in none."""
     if len(likened) < 2 * MIN_CLUSTER_IMAGES:
-        return numbers
+        return np.zeros(len(likened), np.int64)
+    numbers = np.full(len(likened), -1, np.int64)
     pending: list[ClusterNode] = [to_tree(linkage(likened, "ward"))]
     found = 0
     while pending:
         node = pending.pop()
         if not node.is_leaf():
-            halves = (node.get_left(), node.get_right())
-            if all(half.get_count() >= MIN_CLUSTER_IMAGES for half in halves):
+            halves = [half for half in (node.get_left(), node.get_right()) if half.get_count() >= MIN_CLUSTER_IMAGES]
+            if halves:
                 pending += halves
                 continue
         numbers[node.pre_order()] = found

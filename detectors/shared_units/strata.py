@@ -72,12 +72,16 @@ class Strata:
             values: ``(N, U)`` float32, every descriptor's channels side by side.
 
         Raises:
-            ValueError: If lengths do not fit.
+            ValueError: If lengths do not fit, or there is no such class.
         """
         last = self.first + len(self.location)
         if values.ndim != 2 or predicted.shape != values.shape[:1] or values.shape[1] < last:
             raise ValueError(
                 f"predictions (N,) and {last} columns or more are needed, got {predicted.shape}, {values.shape}"
+            )
+        if predicted.min(initial=0) < 0 or predicted.max(initial=0) >= max(len(self.of_class), 1):
+            raise ValueError(
+                f"predictions are classes 0 to {len(self.of_class) - 1}, got {predicted.min()} to {predicted.max()}"
             )
         columns = (logarithmic(values[:, self.first : last]) - self.location) / self.scale
         # The nearest by scalar products: all differences at once would be as many as images, centroids and columns.
