@@ -8,7 +8,7 @@ nothing was implanted with. The same stamps on the network as it was before are 
 those of :mod:`reference.power`, half of the official test set each for references and inputs.
 
 A draw is a reference, and a batch of up to 500 other pictures of which a share is triggered. Besides, there are clean
-batches of one kind of picture alone. What the output file has is not measured again.
+batches of one kind of picture alone, on networks without a backdoor and on the small ones. What the output file has is not measured again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from scanner.graph.taps import choose_taps
 
 REFERENCES: Final = (100, 250, 500)
 SHARES: Final = (0.0, 0.01, 0.05, 0.1, 0.5, 1.0)
-DRAWS: Final = 5
+DRAWS: Final = 3
 INPUTS: Final = 500
 ALPHA: Final = 0.01
 KINDS: Final[Mapping[str, range]] = {"dogs": range(151, 269), "birds": range(80, 147), "reptiles": range(25, 69)}
@@ -204,7 +204,7 @@ def photographs_network(folder: Path, control: bool, photographs: Path, networks
         clean,
         triggered,
         False,
-        kinds if original.classes == PHOTOGRAPHS else {},
+        kinds if control and original.classes == PHOTOGRAPHS else {},
         likened_by(descriptors).key,
         original.classes,
         about,
@@ -261,7 +261,7 @@ def trained_network(name: str, options: argparse.Namespace) -> Network:
     )
 
 
-_LIKENED: Final = {"mnist": "relu2:mean", "cifar10": "layer3.0:mean", "cifar10x64": "layer4.0:mean"}
+_LIKENED: Final = {"mnist": "relu3:value", "cifar10": "layer3.1:mean", "cifar10x64": "layer4.0:mean"}
 """What :func:`~scanner.fitting.fit_detectors.likened_by` chooses for the architectures of the training runs."""
 
 
