@@ -8,7 +8,8 @@ nothing was implanted with. The same stamps on the network as it was before are 
 those of :mod:`reference.power`, half of the official test set each for references and inputs.
 
 A draw is a reference, and a batch of up to 500 other pictures of which a share is triggered. Besides, there are clean
-batches of one kind of picture alone, on networks without a backdoor and on the small ones. What the output file has is not measured again.
+batches of one kind of picture alone, on networks without a backdoor and on the small ones. What the output file has is
+not measured again.
 """
 
 from __future__ import annotations
