@@ -40,6 +40,19 @@ def test_a_unit_that_triggered_inputs_share_is_named_and_all_of_them_are_counted
     assert result.exact_p_value <= result.units[0].p_value <= 1
 
 
+def test_inputs_of_a_crowded_stratum_are_counted_though_they_are_not_compared() -> None:
+    """All inputs are predicted as the backdoor's class, of which there are ten clean images."""
+    rng = np.random.default_rng(4)
+    strata = np.where(np.arange(100) < 10, 1, 0)
+    clean, values = rectified(rng, 100, 20), rectified(rng, 300, 20)
+    clean[:, 3] = 0
+    values[:, 3] = np.where(np.arange(300) % 3 > 0, 5 + rng.random(300), 0)
+    result = shared_units_test(fit_units(clean, strata, zeros(100)), values, np.ones(300, int))
+    assert result.compared == 40
+    assert result.units[0].unit == 3
+    assert result.units[0].inputs == 200
+
+
 def test_evidence_beyond_random_choices_is_left_to_the_closed_form() -> None:
     rng = np.random.default_rng(0)
     reference = fit_units(rectified(rng, 200, 32), zeros(200), zeros(200))

@@ -54,6 +54,22 @@ def test_a_unit_of_many_zeros_is_cut_at_zero() -> None:
     assert loud.tolist() == [[-np.inf, 0.5, -np.inf], [-np.inf, -np.inf, 10.5]]
 
 
+@pytest.mark.parametrize("count", [3, 10, 40, 200])
+def test_levels_are_the_loudest_of_the_other_folds_and_the_floor_the_lowest_of_them(count: int) -> None:
+    rng = np.random.default_rng(count)
+    values = rectified(rng, count, 12, loudness=-2)
+    values[:, 5] = 0
+    reference = fit_units(values, zeros(count), rng.permutation(np.arange(count) % 5))
+    lowest = []
+    for fold in range(int(reference.folds.max()) + 1):
+        others = np.where(values > reference.cut, values, -np.inf)[reference.folds != fold]
+        others = np.concatenate([others, np.full((4, 12), -np.inf)])
+        expected = np.maximum(-np.sort(-others, axis=0)[:4], reference.cut)
+        assert (reference.levels(fold) == expected).all()
+        lowest.append(expected[3])
+    assert (reference.floor == np.min(lowest, axis=0)).all()
+
+
 def test_a_saturated_unit_says_nothing_until_an_input_is_louder() -> None:
     """Of ReLU6, say, where a third of the images is at the top."""
     values = np.minimum(np.arange(300, dtype=np.float32) / 33, 6)[:, None]

@@ -121,8 +121,8 @@ def shared_units_test(
     smallest = min(exact / (1 - BY_PERMUTATION), 1.0 if by_choices is None else by_choices / BY_PERMUTATION)
     ratios = log_likelihood_ratios(ranking, inputs, by)
     best = [int(u) for u in np.argsort(-ratios, kind="stable")[:NAMED] if ratios[u] > 0]
-    # Counted here, as the ranking goes no deeper than the test looks.
-    louder = (pool[inputs][:, best] > reference.values[0, best]).sum(0)
+    # Counted here: the ranking goes no deeper than the test looks, and has the compared inputs alone.
+    louder = (values[:, best] > np.maximum(reference.values[0], reference.cut)[best]).sum(0)
     adjusted = np.minimum(1.0, p * reference.units)
     units = tuple(SharedUnit(u, int(n), float(adjusted[u])) for u, n in zip(best, louder, strict=True))
     comparable = int(np.isin(strata, reference.strata).sum())

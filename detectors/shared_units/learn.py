@@ -145,8 +145,7 @@ def learn_units(
             mean = ratios[best].mean()
             units[part, fold] = best
             weight[part, fold] = ratios[best] / mean if mean > 0 else 0.0
-            # What is at or below the cut is silence in clean images; so it is in inputs, which come with all values.
-            levels[part, fold] = np.maximum(loudest, reference.cut)[:, best]
+            levels[part, fold] = loudest[:, best]
     return LearnedUnits(units, weight, levels)
 
 

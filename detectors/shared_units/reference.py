@@ -91,11 +91,16 @@ class UnitReference:
         return lowest
 
     def levels(self, fold: int) -> NDArray[np.float32]:
-        """``(LEVELS, U)`` float32: the loudest values of the images that are not of `fold`, the largest first."""
+        """``(LEVELS, U)`` float32: the loudest values of the images that are not of `fold`, the largest first.
+
+        Where fewer lie above the cut, it is the cut: silence in clean images is silence in inputs, which come with all
+        their values.
+        """
         others = np.where(self.folds[self.images] != fold, self.values, np.float32(-np.inf))
         loudest = -np.sort(-others, axis=0)[:LEVELS]
         missing = LEVELS - len(loudest)
-        return np.pad(loudest, ((0, max(missing, 0)), (0, 0)), constant_values=-np.inf)
+        padded = np.pad(loudest, ((0, max(missing, 0)), (0, 0)), constant_values=-np.inf)
+        return np.asarray(np.maximum(padded, self.cut), np.float32)
 
     def balanced(self, strata: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the inputs that are compared: of each stratum the first, four times as many as clean images there.
