@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Final
 
 from scanner.base.errors import ProfileError
 from scanner.profile.header import ProfileHeader
 from scanner.report.batch import BatchOutcome, batch_section
 from scanner.report.findings import find
-from scanner.report.schema import PolicySection, SharedUnit, SharedUnitsSection
+from scanner.report.schema import PolicySection, SharedUnit, SharedUnitsSection, UnitPlace
 from scanner.report.triage import accept_model, ignore_warnings, triage
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.rows import RowNamer
+from scanner.scanning.shared_units import Place
 from scanner.scanning.stages import Concluded, Counted, OpenedScan, Told
 from scanner.scanning.tally import ScanCounts
 from scanner.verdict.decide import decide
@@ -24,7 +27,7 @@ LOUDEST_NAMED: Final = 3
 def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOptions) -> Concluded:
     """Apply the rules of the verdict, and what people said about earlier findings."""
     header, counts = opened.header, counted.counts
-    evidence = _evidence(header, counts, options)
+    evidence = _evidence(header, counts, options, counted.places)
     verdict = decide(evidence, options.fail_on, options.max_unreadable, options.min_confidence)
     verdict = accept_model(verdict, header.model, told.ignore, told.today)
     namer = RowNamer(header)
@@ -34,7 +37,7 @@ def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOpti
         test=counts.test,
         p_value=counts.p_value,
         smallest_attainable=counts.smallest_attainable,
-        units=_units_section(header, counts),
+        units=_units_section(header, counts, counted.places),
         share=counts.share,
         classes=counts.targets,
         compared=counts.compared,
@@ -52,7 +55,7 @@ def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOpti
     )
 
 
-def _evidence(header: ProfileHeader, counts: ScanCounts, options: ScanOptions) -> Evidence:
+def _evidence(header: ProfileHeader, counts: ScanCounts, options: ScanOptions, places: Mapping[int, Place]) -> Evidence:
     share = counts.share
     return Evidence(
         inputs_total=counts.total,
@@ -64,7 +67,7 @@ def _evidence(header: ProfileHeader, counts: ScanCounts, options: ScanOptions) -
         flagged=counts.flagged,
         batch_p_value=counts.p_value,
         smallest_attainable_p=counts.smallest_attainable,
-        units=_units_evidence(header, counts),
+        units=_units_evidence(header, counts, places),
         share_low=share.low if share else 0.0,
         share=share.estimate if share else 0.0,
         share_high=share.high if share else 1.0,
@@ -79,7 +82,7 @@ def _evidence(header: ProfileHeader, counts: ScanCounts, options: ScanOptions) -
     )
 
 
-def _units_section(header: ProfileHeader, counts: ScanCounts) -> SharedUnitsSection | None:
+def _units_section(header: ProfileHeader, counts: ScanCounts, places: Mapping[int, Place]) -> SharedUnitsSection | None:
     """What the report says of the units."""
     if counts.units is None:
         return None
@@ -95,20 +98,29 @@ def _units_section(header: ProfileHeader, counts: ScanCounts) -> SharedUnitsSect
         sharing=counts.sharing,
         counted=counts.units.judge is not None,
         loudest=tuple(
-            SharedUnit(descriptor=key, channel=channel, inputs=unit.inputs, p_adjusted=unit.p_value)
+            SharedUnit(
+                descriptor=key,
+                channel=channel,
+                inputs=unit.inputs,
+                p_adjusted=unit.p_value,
+                place=None if unit.unit not in places else UnitPlace(**asdict(places[unit.unit])),
+            )
             for unit in test.units
             for key, channel in (_place(header, unit.unit),)
         ),
     )
 
 
-def _units_evidence(header: ProfileHeader, counts: ScanCounts) -> UnitsEvidence | None:
+def _units_evidence(header: ProfileHeader, counts: ScanCounts, places: Mapping[int, Place]) -> UnitsEvidence | None:
     """What the verdict needs to know of the units."""
     if counts.units is None:
         return None
     test = counts.units.test
     loudest = tuple(_place(header, unit.unit) for unit in test.units[:LOUDEST_NAMED])
-    return UnitsEvidence(test.p_value, test.inputs, counts.units.judge is not None, counts.sharing, loudest)
+    agreed = [place for place in places.values() if 2 * place.inputs > place.looked_at]
+    place = max(agreed, key=lambda place: place.inputs, default=None)
+    where = None if place is None else (place.row, place.column, place.inputs, place.looked_at)
+    return UnitsEvidence(test.p_value, test.inputs, counts.units.judge is not None, counts.sharing, loudest, where)
 
 
 def _place(header: ProfileHeader, unit: int) -> tuple[str, int]:

@@ -1,6 +1,6 @@
 """`scan`: from inputs and a profile to per-input p-values, batch tests, a verdict and reports.
 
-inputs -> scores (one graph) -> p-values -> rows, counts -> batch tests -> verdict -> reports
+inputs -> scores (one graph) -> p-values -> rows, counts -> batch tests, places -> verdict -> reports
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from scanner.report.schema import Report
 from scanner.scanning.conclude import conclude
 from scanner.scanning.count_inputs import count_inputs
 from scanner.scanning.gallery import show_inputs
+from scanner.scanning.locate import locate
 from scanner.scanning.make_report import make_report
 from scanner.scanning.open_scan import check_destinations, open_scan
 from scanner.scanning.options import ScanOptions
@@ -28,7 +29,7 @@ def scan(options: ScanOptions, progress: Progress) -> Report:
     check_destinations(options)
     told = read_told(options, started.at)
     opened = open_scan(options, progress)
-    counted = count_inputs(opened, options, progress)
+    counted = locate(opened, count_inputs(opened, options, progress))
     concluded = conclude(opened, counted, told, options)
     shown = show_inputs(opened.profile, opened.scorer.features, opened.source, counted.counts.top, options.gallery)
     report = make_report(opened, counted, concluded, shown, options, started)

@@ -86,6 +86,23 @@ class BatchUnits:
     strata: int
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where one unit is loudest.
+
+    Attributes:
+        row: From 0 at the top to 1 at the bottom.
+        column: From 0 at the left to 1 at the right.
+        inputs: Inputs that are loudest there.
+        looked_at: Of how many.
+    """
+
+    row: float
+    column: float
+    inputs: int
+    looked_at: int
+
+
 def loud_only(values: NDArray[np.float32], fitted: SharedUnits) -> dict[str, NDArray[Any]]:
     """Units ``(N, U)`` in few bytes: row, unit and value of those that may speak up.
 

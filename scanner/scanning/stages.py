@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Self
 
@@ -17,6 +18,7 @@ from scanner.profile.content import Profile
 from scanner.profile.header import ProfileHeader
 from scanner.report.schema import BatchSection, Distributions, Finding, InputRow, PolicySection, RowsSection
 from scanner.report.triage import IgnoreFile
+from scanner.scanning.shared_units import Place
 from scanner.scanning.tally import ScanCounts
 from scanner.scoring.scorer import Scorer
 from scanner.verdict.terms import Verdict
@@ -85,12 +87,14 @@ class Counted:
         digest: SHA-256 over the inputs' digests, in order.
         rows: The file with one row per input, or None.
         distributions: Scores and p-values in bins.
+        places: Where in the picture the units that inputs share are loudest, by the unit's number.
     """
 
     counts: ScanCounts
     digest: str
     rows: RowsSection | None
     distributions: Distributions
+    places: Mapping[int, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

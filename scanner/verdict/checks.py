@@ -90,9 +90,15 @@ def _shared(units: UnitsEvidence) -> str:
     named = ", ".join(f"channel {channel} of {printable(key, limit=100)}" for key, channel in units.loudest)
     if not named:
         return f"The {units.inputs} distinct inputs share no unit that clean images do not (p = {units.p_value:.2g})."
+    place = ""
+    if units.place is not None:
+        row, column, inputs, looked_at = units.place
+        place = (
+            f"; in {inputs} of {looked_at} of them at {row:.0%} of the picture's height and {column:.0%} of its width"
+        )
     return (
         f"In the units that the inputs share, {units.sharing} of them are louder than every clean image "
-        f"(p = {units.p_value:.2g} over {units.inputs} distinct inputs); the loudest: {named}."
+        f"(p = {units.p_value:.2g} over {units.inputs} distinct inputs); the loudest: {named}{place}."
     )
 
 

@@ -83,6 +83,8 @@ class UnitsEvidence:
         counted: Whether an input's own units count in its p-value.
         sharing: Inputs that are louder in shared units than any clean image.
         loudest: Descriptor and channel of the units that speak up most, the strongest first.
+        place: Row and column, from 0 to 1, where one of them is loudest in most of the inputs that were looked at
+            again, in how many, and of how many; None where they do not agree.
     """
 
     p_value: float
@@ -90,6 +92,7 @@ class UnitsEvidence:
     counted: bool
     sharing: int
     loudest: tuple[tuple[str, int], ...]
+    place: tuple[float, float, int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from scanner.report.schema.batch import (
     SharedUnitsSection,
     TargetClass,
     TriggeredShare,
+    UnitPlace,
 )
 from scanner.report.schema.document import REPORT_URN, REPORT_VERSION, Report, json_schema, schema_text
 from scanner.report.schema.fields import Finite, RuleId, Timestamp
@@ -89,6 +90,7 @@ __all__ = [
     "ToolSection",
     "TopScore",
     "TriggeredShare",
+    "UnitPlace",
     "UnreadableInput",
     "VerdictSection",
     "json_schema",

@@ -57,6 +57,15 @@ class TargetClass(ClassCount):
     )
 
 
+class UnitPlace(Part):
+    """Where in the picture most of the inputs that share a unit are loudest in it."""
+
+    row: Share = Field(description="From 0 at the top to 1 at the bottom.")
+    column: Share = Field(description="From 0 at the left to 1 at the right.")
+    inputs: Count = Field(description="Inputs that are loudest there.")
+    looked_at: Count = Field(description="Of how many that share units.")
+
+
 class SharedUnit(Part):
     """A unit, one channel of one descriptor, that speaks up in inputs and not in clean images."""
 
@@ -64,6 +73,11 @@ class SharedUnit(Part):
     channel: Count = Field(description="Channel of the layer, from 0.")
     inputs: Count = Field(description="Distinct inputs that are louder in it than every clean image.")
     p_adjusted: Share = Field(description="Exact p-value of this unit, multiplied by the number of units.")
+    place: UnitPlace | None = Field(
+        default=None,
+        description="Where it is loudest; null for a unit that is no maximum over rows and columns, and where the "
+        "batch shares no units.",
+    )
 
 
 class SharedUnitsSection(Part):
