@@ -169,6 +169,8 @@ rows = st.builds(
     sha256=digests,
     class_names=st.tuples(names, names),
     p_value=probabilities,
+    density_p_value=probabilities,
+    shared_units=st.floats(),
     score=st.floats(),
     flagged=st.booleans(),
     top_scores=st.lists(st.builds(TopScore, key=names, p_value=probabilities, z=st.floats()), max_size=3),

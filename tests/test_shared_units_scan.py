@@ -317,6 +317,16 @@ def test_a_profile_of_format_2_0_gives_the_p_values_of_densities(
     assert list(old.report.batch.tests) == without
 
 
+def test_rows_in_parquet(cli: Cli, files: Path, triggered: Scanned, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    profile = ("--profile", files / "modelscan.h5")
+    done = cli("scan", files / "triggered", *profile, "--rows", tmp_path / "rows.parquet", "-q")
+    assert done.returncode == 1, done.stderr
+    back = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+    for name in ("p_value", "density_p_value", "shared_units"):
+        assert [row[name] for row in back] == [row[name] for row in triggered.rows.values()]
+
+
 def test_the_exported_graph_has_the_p_value_of_densities(
     cli: Cli, files: Path, triggered: Scanned, tmp_path: Path
 ) -> None:
