@@ -251,6 +251,16 @@ def profile(cli: Cli, tmp_path_factory) -> Path:
     return folder / "modelscan.h5"
 
 
+def test_scores_of_units_images_are_those_of_the_calibration(profile: Path) -> None:
+    read = read_profile(profile)
+    arrays = read.calibration
+    assert (len(read.unit_values) // 4) % sum(descriptor.dim for descriptor in read.header.descriptors) == 0
+    ends = np.cumsum(arrays["fold_sizes"].astype(int))
+    for fold, (start, end) in enumerate(zip((0, *ends), ends, strict=False)):
+        of_fold = np.sort(arrays["unit_combined"][arrays["unit_folds"] == fold])
+        np.testing.assert_array_equal(of_fold, arrays["combined"][start:end])
+
+
 CLI = ("no values", "an image too high", "NaN among the values", "no centroids", "fewer strata", "half a fold")
 
 
