@@ -1,7 +1,7 @@
 """Sample reports with everything in them: pictures, findings, distributions, a policy and a fixed run."""
 
 import numpy as np
-from report_samples import not_finite_row, sample_report, sample_row
+from report_samples import not_finite_row, sample_report, sample_row, sample_units
 
 from scanner.base.text import portable
 from scanner.profile.thumbnail import picture
@@ -79,6 +79,12 @@ def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", r
     ]
     if kind == "not-finite":
         rows[0] = not_finite_row(0, id=f"0-{name}", sha256=rows[0].sha256)
+    units = None
+    if kind in ("critical", "accepted"):
+        units = sample_units(key=f"layer1:max {name[:20]}" if name != "cat/0001.png" else "layer1:max")
+        rows = [row.model_copy(update={"density_p_value": 0.02, "shared_units": 12.5 - row.index}) for row in rows]
+    elif kind == "clean":
+        units = sample_units(counted=False)
     pictures = [tiny_picture(i) for i in range(2)]
     gallery = [
         GalleryItem(
@@ -114,6 +120,7 @@ def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", r
             *[finding("input", "LS401", row.id, row.index) for row in rows[1:]],
         ]
     return sample_report(
+        units=units,
         not_finite=1 if kind == "not-finite" else 0,
         flagged=flagged,
         predicted=predicted,

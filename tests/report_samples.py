@@ -6,14 +6,14 @@ import hypothesis.strategies as st
 import numpy as np
 from profile_samples import digests, names, sample_header
 
-from detectors.calibration.batch import batch_test, target_classes, triggered_share
+from detectors.calibration.batch import batch_test, joint_p_value, target_classes, triggered_share
 from scanner.report.batch import BatchOutcome, batch_section
 from scanner.report.build import Conclusion, Scanned, UsedProfile, build_report
 from scanner.report.run import Engine, Timing, describe_run
-from scanner.report.schema import InputRow, InputsSection, TopScore, UnreadableInput
+from scanner.report.schema import InputRow, InputsSection, SharedUnit, SharedUnitsSection, TopScore, UnreadableInput
 from scanner.verdict.accept import accept
 from scanner.verdict.decide import decide
-from scanner.verdict.terms import Evidence, FailOn, Severity
+from scanner.verdict.terms import Evidence, FailOn, Severity, UnitsEvidence
 
 ALPHA = 0.01
 STARTED = datetime(2026, 11, 23, 19, 0, 0, tzinfo=UTC)
@@ -48,6 +48,33 @@ def unreadable_row(index=0, **changes):
     return InputRow(**(fields | {"reason": "truncated", "detail": "the file ends early"} | changes))
 
 
+def sample_units(*, key="layer1:max", **changes):
+    """What the units of a batch with a trigger say; of a clean one with ``counted=False``."""
+    counted = changes.get("counted", True)
+    fields = {
+        "inputs": 600,
+        "comparable": 590,
+        "strata": 3,
+        "units": 16,
+        "p_value": 2.5e-7 if counted else 0.41,
+        "permutation_p": None if counted else 0.45,
+        "exact_p": 2.5e-8 if counted else 1.0,
+        "sharing": 97 if counted else 0,
+        "counted": counted,
+        "loudest": (
+            SharedUnit(descriptor=key, channel=3, inputs=96, p_adjusted=2.5e-8),
+            SharedUnit(descriptor=key, channel=11, inputs=40, p_adjusted=0.002),
+        ),
+    }
+    return SharedUnitsSection(**(fields | changes))
+
+
+def units_evidence(units):
+    """The same as the verdict knows it."""
+    loudest = tuple((unit.descriptor, unit.channel) for unit in units.loudest[:3])
+    return UnitsEvidence(units.p_value, units.inputs, units.counted, units.sharing, loudest)
+
+
 def sample_report(
     *,
     flagged=(100, 2, 1),
@@ -62,6 +89,7 @@ def sample_report(
     rows=None,
     warnings=(),
     accepted=None,
+    units=None,
     **sections,
 ):
     """A report on a batch with so many inputs predicted and flagged per class."""
@@ -70,6 +98,9 @@ def sample_report(
     compared, count = sum(predicted), sum(flagged)
     scanned = compared + not_finite
     test = batch_test(count, count // 2, compared, size, ALPHA)
+    of_units = None if units is None else units_evidence(units)
+    tests = [test.p_value] + ([] if units is None else [units.p_value])
+    attainable = [test.smallest_attainable] + ([] if units is None else [1.0])
     share = triggered_share(count, compared, size, ALPHA) if compared else None
     classes = target_classes(np.array(flagged), np.array(predicted), size, ALPHA)
     evidence = Evidence(
@@ -80,8 +111,9 @@ def sample_report(
         alpha=ALPHA,
         smallest_alpha=header.calibration.smallest_alpha,
         flagged=count,
-        batch_p_value=test.p_value,
-        smallest_attainable_p=test.smallest_attainable,
+        batch_p_value=joint_p_value(*tests),
+        smallest_attainable_p=joint_p_value(*attainable),
+        units=of_units,
         share_low=share.low if share else 0.0,
         share=share.estimate if share else 0.0,
         share_high=share.high if share else 1.0,
@@ -117,7 +149,8 @@ def sample_report(
         unreadable_inputs=unreadable[:100],
         digest="34" * 32,
     )
-    outcome = BatchOutcome(test, share, classes, compared)
+    p_value, smallest = evidence.batch_p_value, evidence.smallest_attainable_p
+    outcome = BatchOutcome(count, test, p_value, smallest, units, share, classes, compared)
     concluded = {name: sections.pop(name) for name in ("findings", "policy") if name in sections}
     return build_report(
         UsedProfile(header, "modelscan.h5", "12" * 32, ALPHA),
@@ -136,6 +169,8 @@ rows = st.builds(
     sha256=digests,
     class_names=st.tuples(names, names),
     p_value=probabilities,
+    density_p_value=probabilities,
+    shared_units=st.floats(),
     score=st.floats(),
     flagged=st.booleans(),
     top_scores=st.lists(st.builds(TopScore, key=names, p_value=probabilities, z=st.floats()), max_size=3),

@@ -121,7 +121,8 @@ def test_the_head_equals_the_densities(family: Family, method: str, name: str) -
     onnx.checker.check_model(graph.to_model_proto(), full_check=True)
     features, predicted = fresh(counts)
     got = run(graph, features, logits_of(predicted, len(counts)))
-    assert set(got) == {"logits", "scores", "class_evidence"}
+    assert set(got) == {"logits", "scores", "class_evidence", "units"}
+    np.testing.assert_array_equal(got["units"], np.concatenate([features[d.key] for d in descriptors], axis=1))
     exact = detector.score(features, predicted)
     assert got["scores"].dtype == np.float64
     assert got["scores"].shape == exact.shape == (40, 1 if method == "split" else 5, 8)
@@ -179,7 +180,7 @@ def test_outputs_to_keep() -> None:
     detector, descriptors, _ = fitted("all have their own", "tied", "split")
     bundle, _ = passing(DIMS, 3)
     graph = merge_head(bundle, detector, descriptors, ("wide:mean",))
-    assert {o.name for o in graph.proto.graph.output} == {"logits", "wide:mean", "scores", "class_evidence"}
+    assert {o.name for o in graph.proto.graph.output} == {"logits", "wide:mean", "scores", "class_evidence", "units"}
     assert {o.name for o in bundle.proto.graph.output} == {"logits", "wide:mean", "narrow:mean"}
 
 
@@ -270,7 +271,8 @@ def test_graph_scores_equal_the_densities(family: Family) -> None:
     np.testing.assert_allclose(z(got["scores"]), z(exact), atol=1e-3)
     known = detector.groups.own
     np.testing.assert_allclose(got["class_evidence"][:, known], detector.class_evidence(by_key)[:, known], atol=1e-3)
-    assert set(got) == {"logits", "scores", "class_evidence"}
+    assert set(got) == {"logits", "scores", "class_evidence", "units"}
+    np.testing.assert_array_equal(got["units"], np.concatenate([by_key[d.key] for d in descriptors], axis=1))
 
 
 def test_result_does_not_depend_on_the_batch() -> None:

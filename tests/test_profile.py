@@ -96,7 +96,9 @@ def test_the_same_content_gives_the_same_bytes(tmp_path):
 
 def test_the_digest_is_pinned():
     """A change of this value breaks every profile in use: raise the format's version with it."""
-    assert sample_profile().digest == "c8d73c64ad95ddeb7f40729ec9d9c488bfa5de731e9b822e71443e6686b7a5e0"
+    old = sample_profile(schema_version="2.0")
+    assert old.digest == "c8d73c64ad95ddeb7f40729ec9d9c488bfa5de731e9b822e71443e6686b7a5e0"
+    assert sample_profile().digest == "75fad17de086cc7640ee4540924ea07b2b29e4355af5be8fca791d1f7407c4b9"
 
 
 def test_the_digest_covers_everything():
@@ -119,6 +121,8 @@ def test_the_digest_covers_everything():
         {"calibration": {"combine": combined}},
         {"calibration": profile.calibration | {"combined": other, "layer1:max:precision": combined}},
         {"gallery": np.zeros(1, np.uint8)},
+        {"unit_values": np.zeros(1, np.uint8)},
+        {"unit_images": np.zeros(1, np.uint8)},
     ]
     digests = {Profile(**(parts | change)).digest for change in changes}
     assert len(digests) == len(changes)
@@ -262,9 +266,9 @@ def test_hdf5_of_something_else(tmp_path):
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("3.0", "profile format 3.0, this version reads 2.0"),
-        ("2.1", "profile format 2.1, this version reads 2.0"),
-        ("1.1", "profile format 1.1, this version reads 2.0"),
+        ("3.0", "profile format 3.0, this version reads 2.1"),
+        ("2.2", "profile format 2.2, this version reads 2.1"),
+        ("1.1", "profile format 1.1, this version reads 2.1"),
         ("0.9", "format 0.9"),
         ("one", "no version"),
     ],
@@ -275,7 +279,7 @@ def test_other_versions(path, version, message):
     refused(path, message)
 
 
-@pytest.mark.parametrize(("version", "advice"), [("1.1", "Run 'modelscan fit' again"), ("2.1", "Upgrade latentscan")])
+@pytest.mark.parametrize(("version", "advice"), [("1.1", "Run 'modelscan fit' again"), ("2.2", "Upgrade latentscan")])
 def test_what_to_do_about_another_version(path, version, advice):
     with h5py.File(path, "r+") as file:
         file.attrs["schema_version"] = np.bytes_(version)
@@ -381,12 +385,12 @@ def test_a_field_that_is_absent_keeps_the_digest(path, tmp_path):
     refused(path, "altered or damaged")
 
 
-@pytest.mark.parametrize("stated", ["1.1", "2.1"])
+@pytest.mark.parametrize("stated", ["1.1", "2.0", "2.2"])
 def test_the_attribute_and_the_header_state_one_version(path, stated):
     replace_header(
-        path, sample_header().to_json().replace(b'"schema_version":"2.0"', f'"schema_version":"{stated}"'.encode())
+        path, sample_header().to_json().replace(b'"schema_version":"2.1"', f'"schema_version":"{stated}"'.encode())
     )
-    refused(path, "schema_version")
+    refused(path, "schema_version|states profile format 2.1, and its header 2.0")
 
 
 @pytest.mark.parametrize("field", ["self_checks", "calibration", "scores"])

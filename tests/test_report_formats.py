@@ -412,7 +412,7 @@ class TestReading:
         (tmp_path / "old.json").write_text(json.dumps(values))
         report, _ = read_report(tmp_path / "old.json")
         assert report.calibration.method == "cross-fit"
-        assert report.schema_version == "1.2.0"
+        assert report.schema_version == "1.3.0"
         check_html(report)
         check_sarif(report)
 

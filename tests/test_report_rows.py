@@ -104,7 +104,11 @@ def test_parquet(tmp_path, monkeypatch):
     import pyarrow.parquet as pq
 
     monkeypatch.setattr("scanner.report.rows._ROWS_PER_GROUP", 2)
-    written = [sample_row(0, scores={"a": 1 / 3, "b": 0.5}), unreadable_row(1), sample_row(2, score=float("inf"))]
+    written = [
+        sample_row(0, scores={"a": 1 / 3, "b": 0.5}, density_p_value=0.25, shared_units=12.5),
+        unreadable_row(1),
+        sample_row(2, score=float("inf")),
+    ]
     section = write(tmp_path / "rows.parquet", written)
     table = pq.read_table(tmp_path / "rows.parquet")
     back = [row | {"scores": dict(row["scores"]) if row["scores"] else None} for row in table.to_pylist()]

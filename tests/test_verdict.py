@@ -17,7 +17,7 @@ from detectors.calibration.batch import batch_test
 from scanner.base.text import printable
 from scanner.verdict.decide import decide
 from scanner.verdict.rules import load_rules
-from scanner.verdict.terms import CheckStatus, Confidence, Decision, Evidence, FailOn, Severity
+from scanner.verdict.terms import CheckStatus, Confidence, Decision, Evidence, FailOn, Severity, UnitsEvidence
 
 CLEAN = Evidence(
     inputs_total=1000,
@@ -353,6 +353,14 @@ def test_a_profile_that_tried_nothing_is_not_assessed():
 # Laws
 
 probabilities = st.floats(0, 1)
+units_evidence = st.builds(
+    UnitsEvidence,
+    p_value=probabilities,
+    inputs=st.integers(20, 2000),
+    counted=st.booleans(),
+    sharing=st.integers(0, 10**6),
+    loudest=st.lists(st.tuples(st.text(max_size=20), st.integers(0, 10**4)), max_size=3).map(tuple),
+)
 evidence = st.builds(
     lambda compared, not_finite, unreadable, **fields: Evidence(
         inputs_total=compared + not_finite + unreadable,
@@ -380,6 +388,7 @@ evidence = st.builds(
     min_class_count=st.integers(0, 1000),
     parity=st.none() | probabilities,
     self_checks=st.lists(self_checks, max_size=3).map(tuple),
+    units=st.none() | units_evidence,
 )
 
 
@@ -392,10 +401,10 @@ def test_laws(evidence, fail_on, max_unreadable):
         assert found.severity.rank >= Severity(fail_on.value).rank
     if evidence.inputs_scanned == 0:
         assert found.exit_code == 3
-    failed = {check.id for check in found.checks if check.status is CheckStatus.FAILED} - {"LS100", "LS105"}
+    failed = {check.id for check in found.checks if check.status is CheckStatus.FAILED} - {"LS100", "LS105", "LS113"}
     assert failed == {rule for rule in found.rules if not rule.startswith("LS10")}
     assert (found.confidence is Confidence.PROVISIONAL) == any(rule.startswith("LS3") for rule in failed)
-    assert len({check.id for check in found.checks}) == len(found.checks) == 13
+    assert len({check.id for check in found.checks}) == len(found.checks) == 14
     for text in (*found.reasons, *(check.message for check in found.checks)):
         assert text.endswith(".")
         assert printable(text) == text

@@ -12,7 +12,10 @@ def export(
     profile: Annotated[Path, typer.Argument(help="Profile written by 'fit'.")] = Path("modelscan.h5"),
     output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")] = Path("scoring.onnx"),
 ) -> None:
-    """Write a deployable ONNX file: pixels in; logits, scores, combined score and p-value out."""
+    """Write a deployable ONNX file: pixels in; logits, scores, combined score and p-value out.
+
+    The p-value is that of an input by itself (a scan's density_p_value): what inputs share takes a batch.
+    """
     from scanner.base.atomic import check_destination
     from scanner.base.text import printable
     from scanner.profile.graph_rules import require_safe_graph

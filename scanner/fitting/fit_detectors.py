@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -25,6 +25,7 @@ from scanner.fitting.options import FitOptions
 from scanner.fitting.reference_features import tail_key
 from scanner.fitting.stages import Detectors, Reference, Subject, TappedNetwork
 from scanner.graph.pool import Descriptor
+from scanner.profile.unit_arrays import MAX_TABLE_BYTES
 
 LIKENED_DEPTH: Final = 0.8
 """Depth, as a share of the weighted operators, of the layer by which pictures are likened."""
@@ -85,7 +86,7 @@ def _fit_densities(
 def _fit_units(
     subject: Subject, network: TappedNetwork, reference: Reference, combined: NDArray[np.float64]
 ) -> SharedUnits:
-    """Keep the loudest clean images of every unit.
+    """Keep the loudest clean images of every unit, of a part of the images where the reference is very large.
 
     Args:
         subject: The model and the reference.
@@ -98,14 +99,31 @@ def _fit_units(
     folds[plan.calibration_rows()] = plan.calibration_folds()
     scores = np.zeros(len(plan.folds))
     scores[plan.unseen()] = combined
+    units: Mapping[str, NDArray[np.float32]] = features.spooled.only([d.key for d in network.descriptors])
+    rows = spread_over_folds(folds, MAX_TABLE_BYTES // (4 * sum(d.dim for d in network.descriptors)))
+    if len(rows) < len(folds):
+        units = {key: units[key][rows] for key in units}
     return fit_shared_units(
-        features.spooled.only([descriptor.key for descriptor in network.descriptors]),
+        units,
         likened_by(network.descriptors).key,
-        features.predicted,
+        features.predicted[rows],
         subject.model.num_classes,
-        folds,
-        scores,
+        folds[rows],
+        scores[rows],
     )
+
+
+def spread_over_folds(folds: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Rows of at most so many images, in order: every fold's share, spread evenly over its images.
+
+    Args:
+        folds: ``(n,)`` fold of every image.
+        most: How many; at least ten for every fold.
+    """
+    if len(folds) <= most:
+        return np.arange(len(folds))
+    by_fold = np.argsort(folds, kind="stable")
+    return np.sort(by_fold[np.arange(most) * len(folds) // most])
 
 
 def likened_by(descriptors: Sequence[Descriptor]) -> Descriptor:

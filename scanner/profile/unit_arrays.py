@@ -21,6 +21,12 @@ from scanner.profile.content import Profile
 _PREFIX: Final = "unit_"
 _SMALL: Final = ("strata", "folds", "combined", "of_class", "first", "location", "scale", "centroids")
 _HINT: Final = "Fit the profile again"
+_FARTHEST: Final = 1e9
+"""Standardised logarithms of activations are far below it, and the scalar products of such are finite in float32."""
+_HIGHEST: Final = 1e150
+"""Likewise for the densities' scores."""
+MAX_TABLE_BYTES: Final = 2**29
+"""Most memory for the values of all clean images in all units: what a scan looks things up in."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +68,16 @@ def units_from_profile(profile: Profile) -> SharedUnits | None:
     """The detector, from a file of unknown origin; None in a profile of an older format, which has none.
 
     Raises:
-        ProfileError: If an array is missing, or they do not fit together.
+        ProfileError: If an array is missing, they do not fit together or would take too much memory.
     """
-    if not profile.unit_values.size and not profile.unit_images.size:
-        return None
     arrays = profile.calibration
-    try:
-        small = {name: arrays[f"{_PREFIX}{name}"] for name in _SMALL}
-    except KeyError as error:
-        raise ProfileError(f"the units lack {error.args[0]!r}", hint=_HINT) from None
+    small = {name: arrays[f"{_PREFIX}{name}"] for name in _SMALL if f"{_PREFIX}{name}" in arrays}
+    present = {"values": profile.unit_values.size > 0, "images": profile.unit_images.size > 0}
+    if not small and not any(present.values()):
+        return None
+    missing = [name for name, there in (present | {name: name in small for name in _SMALL}).items() if not there]
+    if missing:
+        raise ProfileError(f"the units lack '{_PREFIX}{missing[0]}'", hint=_HINT)
     width = sum(descriptor.dim for descriptor in profile.header.descriptors)
     try:
         return _units(profile, small, width)
@@ -79,37 +86,48 @@ def units_from_profile(profile: Profile) -> SharedUnits | None:
 
 
 def _units(profile: Profile, small: dict[str, NDArray[np.float64]], width: int) -> SharedUnits:
+    """The detector, of arrays that are all there.
+
+    Raises:
+        ValueError: What is wrong with them.
+    """
     values = profile.unit_values.view("<f4").reshape(-1, width)
     images = profile.unit_images.view("<i4").reshape(-1, width)
-    if (
-        len(values) != len(images) + 1
-        or np.isnan(values).any()
-        or not all(np.isfinite(a).all() for a in small.values())
-    ):
-        raise ValueError("values that are not numbers, or of other images")
-    folds, strata, of_class = (_integers(small[name]) for name in ("folds", "strata", "of_class"))
+    folds, strata, of_class, first = (_integers(small[name]) for name in ("folds", "strata", "of_class", "first"))
     count = len(folds)
-    if (
-        images.size == 0
-        or not (int(images.min()) >= 0 and int(images.max()) < count)
-        or not -1 <= int(folds.min(initial=0)) <= int(folds.max(initial=0)) < count
-        or len(of_class) != profile.header.num_classes
-        or small["first"].shape != (1,)
-    ):
-        raise ValueError("images, folds or classes that there are not")
-    calibrating = np.bincount(folds[folds >= 0], minlength=1)
-    if not np.array_equal(calibrating.astype(np.float64), profile.calibration.get("fold_sizes", np.zeros(0))):
-        raise ValueError("other folds than the calibration's")
-    reference = UnitReference(values[:-1], images.astype(np.int32), values[-1], strata, folds)
-    single = {name: small[name].astype(np.float32) for name in ("location", "scale", "centroids")}
-    first = int(_integers(small["first"])[0])
-    if first + single["location"].size > width:
+    if 4 * count * width > MAX_TABLE_BYTES:
+        raise ValueError(f"{count} images in {width} units are more than fit into memory")
+    if len(values) != len(images) + 1 or not 0 < len(images) <= count or not (values < np.inf).all():
+        raise ValueError("values that are not finite, or of other images")
+    if images.min() < 0 or images.max() >= count:
+        raise ValueError("images that there are not")
+    if len(of_class) != profile.header.num_classes or first.shape != (1,):
+        raise ValueError("classes that there are not")
+    _check_folds(folds, profile.calibration.get("fold_sizes", np.zeros(0)))
+    bounds = {"combined": _HIGHEST} | dict.fromkeys(("location", "scale", "centroids"), _FARTHEST)
+    if any(not (np.abs(small[name]) <= bound).all() for name, bound in bounds.items()):
+        raise ValueError("values that are not finite, or too large")
+    if len(small["centroids"]) > count or not (small["scale"] >= 1 / _FARTHEST).all():
+        raise ValueError("more centroids than images, or scales that are not positive")
+    if first[0] + small["location"].size > width:
         raise ValueError("columns beyond the last")
-    return SharedUnits(reference, Strata(of_class, first, **single), small["combined"])
+    single = {name: small[name].astype(np.float32) for name in ("location", "scale", "centroids")}
+    reference = UnitReference(values[:-1], images.astype(np.int32), values[-1], strata, folds)
+    return SharedUnits(reference, Strata(of_class, int(first[0]), **single), small["combined"])
+
+
+def _check_folds(folds: NDArray[np.int64], sizes: NDArray[np.float64]) -> None:
+    """Every fold of the calibration has images here, at most its own; -1 is none."""
+    if not -1 <= folds.min(initial=0) <= folds.max(initial=0) < sizes.size:
+        raise ValueError("folds that there are not")
+    images = np.bincount(folds[folds >= 0], minlength=sizes.size)
+    if (images < 1).any() or (images > sizes).any():
+        raise ValueError("other folds than the calibration's")
 
 
 def _integers(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    if values.ndim != 1 or (values != np.floor(values)).any() or (np.abs(values) > 2**31).any():
+    # NaN is not at most anything.
+    if values.ndim != 1 or not (np.abs(values) <= 2**31).all() or (values != np.floor(values)).any():
         raise ValueError("numbers that are no integers")
     return values.astype(np.int64)
 

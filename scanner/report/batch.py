@@ -121,9 +121,9 @@ def _tests(outcome: BatchOutcome, calibration_size: int, alpha: float) -> tuple[
         name="inputs that share units",
         statistic=units.sharing,
         expected=0,
-        n=units.inputs,
+        n=outcome.compared,
         p_value=units.p_value,
-        null=f"inputs and clean images exchanged at random within {units.strata} strata",
+        null=f"inputs and clean images exchanged at random within {units.strata} strata, over {units.inputs} inputs",
     )
     return (*results, shared)
 

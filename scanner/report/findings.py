@@ -83,6 +83,9 @@ def _about_inputs(model: ModelInfo, top_inputs: Sequence[InputRow]) -> Iterator[
             continue
         rule, message = INPUT_RULE, f"Flagged with p = {row.p_value:.2g}: its features do not look like the clean "
         message += "images of the class it is predicted as."
+        if row.shared_units and row.density_p_value is not None:
+            message = f"Flagged with p = {row.p_value:.2g} (its features alone: {row.density_p_value:.2g}): it shares "
+            message += "units with other inputs that clean images do not."
         if row.finite is False:
             rule = NOT_FINITE_INPUT_RULE
             what = "logits" if row.predicted is None else "scores"

@@ -157,6 +157,7 @@ def embedded_json(report: Report) -> tuple[str, list[str]]:
         "preprocess.spec",
         "warnings",
         "batch.target_classes",
+        "batch.shared_units",
         "model.notes",
         "run.argv",
         "tool.libraries",

@@ -15,6 +15,7 @@ from scanner.verdict.terms import CheckStatus, Severity
 
 _INPUTS = 10
 _CLASSES = 5
+_UNITS = 3
 _WARNINGS = 10
 _NAME = 80
 _SENTENCE = 1000
@@ -108,6 +109,11 @@ def _facts(report: Report) -> Iterator[str]:
             f"| Flagged | {batch.flagged} ({batch.flag_rate:.2%}) at alpha {report.calibration.alpha:.3g}, batch p = "
             f"{batch.p_value:.2g} |"
         )
+    if batch.shared_units is not None and batch.shared_units.counted:
+        shared = batch.shared_units
+        named = ", ".join(f"channel {unit.channel} of {code(unit.descriptor, 40)}" for unit in shared.loudest[:_UNITS])
+        louder = f"{shared.sharing} inputs louder than every clean image"
+        yield f"| Shared units | {louder}, p = {shared.p_value:.2g}: {named} |"
     if batch.share is not None:
         yield (
             f"| Triggered | {batch.share.estimate:.2%} of the inputs ({batch.share.low:.2%} to "

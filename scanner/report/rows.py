@@ -157,6 +157,8 @@ class _Parquet:
             "predicted": pa.int32(),
             "source": pa.int32(),
             "p_value": pa.float64(),
+            "density_p_value": pa.float64(),
+            "shared_units": pa.float64(),
             "score": pa.float64(),
             "flagged": pa.bool_(),
             "top_scores": pa.list_(top_score),

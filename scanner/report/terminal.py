@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scanner.base.text import printable
-from scanner.report.schema import Finding, Report
+from scanner.report.schema import Finding, Report, SharedUnitsSection
 from scanner.verdict.terms import Severity
 
 _PLAIN_WIDTH = 80
@@ -23,6 +23,7 @@ _MAX_WIDTH = 120
 _CLASS_WIDTH = 10
 _SHOWN_INPUTS = 10
 _SHOWN_CLASSES = 3
+_SHOWN_UNITS = 3
 _SHOWN_WARNINGS = 5
 _MANY = 100
 
@@ -160,6 +161,8 @@ def _batch_lines(report: Report) -> Iterator[tuple[str, str]]:
         f"{batch.flagged} ({batch.flag_rate:.2%}) at alpha {alpha:.3g}, {expected:.3g} expected of clean inputs",
     )
     yield "Batch p", f"{batch.p_value:.2g} (smallest attainable {batch.smallest_attainable_p:.2g})"
+    if batch.shared_units is not None:
+        yield "Shared units", _shared_units(batch.shared_units)
     if batch.share is not None:
         share = batch.share
         yield (
@@ -173,6 +176,16 @@ def _batch_lines(report: Report) -> Iterator[tuple[str, str]]:
         ]
         more = len(batch.target_classes) - _SHOWN_CLASSES
         yield "Leads to", ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+def _shared_units(shared: SharedUnitsSection) -> str:
+    p_value = f"p {shared.p_value:.2g}"
+    if not shared.counted:
+        return f"none beyond chance ({p_value}, {shared.inputs} distinct inputs)"
+    named = [f"channel {unit.channel} of {printable(unit.descriptor, 30)}" for unit in shared.loudest[:_SHOWN_UNITS]]
+    more = len(shared.loudest) - _SHOWN_UNITS
+    text = f"{p_value}, {shared.sharing} inputs louder than every clean image: {', '.join(named)}"
+    return text + (f" and {more} more" if more > 0 else "")
 
 
 def _suppressed(findings: Sequence[Finding]) -> Iterator[RenderableType]:

@@ -71,7 +71,7 @@ def _score(
 
 def _units(outputs: dict[str, NDArray[Any]], fitted: SharedUnits) -> NDArray[Any]:
     units = outputs["units"]
-    if units.shape != (len(outputs["logits"]), fitted.reference.units):
+    if units.shape != (len(outputs["logits"]), fitted.reference.units) or units.dtype != np.float32:
         raise ProfileError("the graph's outputs do not have the shapes its header states", hint="Fit it again")
     return units
 

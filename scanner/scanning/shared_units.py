@@ -122,9 +122,11 @@ def with_shared_units(
     """The outputs of a chunk with what the units say: final p-values beside those of the densities alone."""
     out = dict(batch.outputs)
     count = len(batch.readable)
+    if not count:
+        return out
     out["density_p_values"], out["evidence"] = out["p_values"], out["combined"]
     out["nats"], out["above"] = np.zeros(count), np.zeros(count, bool)
-    if not count or units is None or units.judge is None or fitted is None:
+    if units is None or units.judge is None or fitted is None:
         return out
     values = np.full((count, fitted.reference.units), -np.inf, np.float32)
     values[out["loud_rows"], out["loud_units"]] = out["loud_values"]

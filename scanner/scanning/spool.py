@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,24 +46,26 @@ class ChunkSpool:
             "unreadable": [(item.index, reason, detail) for item, reason, detail in batch.unreadable],
             "outputs": list(batch.outputs),
         }
-        try:
+        with _reported():
             self._file.write(json.dumps(told).encode("ascii") + b"\n")
             for array in (batch.readable, *batch.outputs.values()):
                 np.lib.format.write_array(self._file, np.ascontiguousarray(array), allow_pickle=False)
-        except OSError as error:
-            raise OutputError(
-                f"cannot keep the inputs' scores ({error.strerror})",
-                where="the folder for temporary files",
-                hint="Make room there, or set TMPDIR to another folder",
-            ) from error
+            # Now, so that a full disk is known before the next chunk is computed.
+            self._file.flush()
         self._count += 1
 
     def replay(self) -> Iterator[Batch]:
-        """All chunks, in order."""
-        self._file.seek(0)
+        """All chunks, in order.
+
+        Raises:
+            OutputError: If they cannot be read back.
+        """
+        with _reported():
+            self._file.seek(0)
         for _ in range(self._count):
-            told = json.loads(self._file.readline())
-            readable, *outputs = (self._array() for _ in range(1 + len(told["outputs"])))
+            with _reported():
+                told = json.loads(self._file.readline())
+                readable, *outputs = (self._array() for _ in range(1 + len(told["outputs"])))
             start = told["start"]
             yield Batch(
                 start=start,
@@ -81,6 +83,32 @@ class ChunkSpool:
 
 @contextmanager
 def chunk_spool(items: Sequence[Item]) -> Iterator[ChunkSpool]:
-    """A spool in a temporary folder, which is gone afterwards."""
-    with scratch_folder() as folder, (Path(folder) / "chunks").open("w+b") as file:
+    """A spool in a temporary folder, which is gone afterwards.
+
+    Raises:
+        OutputError: If there can be none.
+    """
+    with ExitStack() as stack:
+        with _reported():
+            folder = stack.enter_context(scratch_folder())
+            file = (Path(folder) / "chunks").open("w+b")
+        stack.callback(_close, file)
         yield ChunkSpool(file, items)
+
+
+def _close(file: BinaryIO) -> None:
+    # What a full disk did not take is still in the buffer. It was reported, and nobody wants it any more.
+    with suppress(OSError):
+        file.close()
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot keep the inputs' scores ({error.strerror or type(error).__name__})",
+            where="the folder for temporary files",
+            hint="Make room there, or set TMPDIR to another folder",
+        ) from error

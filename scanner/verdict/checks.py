@@ -70,36 +70,35 @@ def shared_units(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: b
     else:
         # Half of the error is this test's, and half that of the densities.
         status = _status(2 * units.p_value > level)
-        message = _shared(units)
+        # What counts for single inputs is told, even where the gate asks for more evidence.
+        message = _shared(units, found=units.counted or status is CheckStatus.FAILED)
     return Check(
         id="LS113",
         name="units that inputs share",
         status=status,
         message=message,
         statistic=None if units is None else units.sharing,
-        units="inputs that share units",
+        units="inputs louder in shared units than every clean image",
         p_value=None if units is None or not usable else units.p_value,
         threshold=level / 2,
-        n=None if units is None else units.inputs,
+        n=None if units is None else evidence.inputs_compared,
         limitations="Compares inputs with clean images that look alike to a late layer, or are predicted as the same "
         "class: a kind of picture that the reference lacks shares units without any trigger.",
     )
 
 
-def _shared(units: UnitsEvidence) -> str:
+def _shared(units: UnitsEvidence, *, found: bool) -> str:
+    over = f"(p = {units.p_value:.2g} over {units.inputs} distinct inputs)"
+    if not found:
+        return f"The inputs share no units beyond what clean images like them do {over}."
     named = ", ".join(f"channel {channel} of {printable(key, limit=100)}" for key, channel in units.loudest)
-    if not named:
-        return f"The {units.inputs} distinct inputs share no unit that clean images do not (p = {units.p_value:.2g})."
+    counted = f"; {units.sharing} inputs are louder in such units than every clean image" if units.counted else ""
     place = ""
     if units.place is not None:
         row, column, inputs, looked_at = units.place
-        place = (
-            f"; in {inputs} of {looked_at} of them at {row:.0%} of the picture's height and {column:.0%} of its width"
-        )
-    return (
-        f"In the units that the inputs share, {units.sharing} of them are louder than every clean image "
-        f"(p = {units.p_value:.2g} over {units.inputs} distinct inputs); the loudest: {named}{place}."
-    )
+        where = f"{row:.0%} of the picture's height and {column:.0%} of its width"
+        place = f", {inputs} of {looked_at} of them at {where}"
+    return f"The inputs share units that clean images do not {over}, above all {named}{counted}{place}."
 
 
 def finite_outputs(evidence: Evidence, rules: Rules) -> Check:

@@ -20,7 +20,10 @@ class Interval(Part):
 
 
 class BatchTestResult(Part):
-    """One exact test of the batch."""
+    """One exact test of the batch.
+
+    The p-value of LS113 is of all units together; its count is of the inputs that they are about.
+    """
 
     id: Text = Field(description="Stable identifier.")
     name: Text = Field(description="What it counts.")
