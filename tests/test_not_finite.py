@@ -131,7 +131,9 @@ def test_the_batch_is_tested_without_them(scanned) -> None:
     _, _, report, rows, _ = scanned
     assert report.inputs.scanned == CLEAN + TRIGGERED
     assert report.inputs.not_finite == TRIGGERED
-    assert {test.n for test in report.batch.tests} == {CLEAN}
+    assert {test.id: test.n for test in report.batch.tests} == dict.fromkeys(("LS111", "LS112", "LS113"), CLEAN)
+    assert report.batch.shared_units is not None
+    assert report.batch.shared_units.inputs == CLEAN
     assert report.batch.flagged == sum(row["flagged"] and row["finite"] for row in rows)
     assert sum(entry.n for entry in report.batch.by_class) == CLEAN
     assert report.distributions is not None
