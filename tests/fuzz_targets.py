@@ -46,6 +46,8 @@ with atheris.instrument_imports(include=["scanner"]):
     from scanner.report.read import read_report
     from scanner.report.terminal import print_summary
 
+sys.path.insert(0, str(Path(__file__).parent / "builders"))
+
 import onnx
 from full_reports import full_report
 from profile_samples import sample_header

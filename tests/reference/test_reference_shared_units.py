@@ -1,0 +1,80 @@
+"""The measurement of shared units: that it measures what it says, and that the documents say what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reference.features import Features
+from reference.shared_units import Network, draw, joined, one_kind, tables
+
+ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "reference" / "results" / "shared_units.json"
+
+
+def features(seed: int, count: int, loud: float = 0.0) -> Features:
+    """Two descriptors of pictures of four classes; in triggered ones three channels are louder."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, count)
+    values = {
+        name: np.maximum(rng.standard_t(4, (count, 24)) + np.eye(4, 24)[labels], 0).astype(np.float32)
+        for name in ("early:max", "late:mean")
+    }
+    values["early:max"][:, 10:13] += np.float32(loud)
+    logits = (5 * np.eye(4)[labels] + rng.normal(size=(count, 4))).astype(np.float32)
+    return Features(values, logits, labels)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    clean = features(1, 300)
+    kinds = {"class 2": np.flatnonzero(clean.labels == 2)}
+    return Network("made up", features(0, 200), clean, features(1, 300, 20.0), True, kinds, "late:mean", 4, {})
+
+
+def test_triggered_inputs_are_found_and_clean_ones_are_not(network: Network) -> None:
+    found = draw(network, 150, 0.2, 0)
+    assert (found["inputs"], found["triggered"]) == (300, 60)
+    assert found["units_p"] < 1e-3
+    assert found["auroc"] > 0.99
+    assert found["detection"] > 0.9
+    clean = draw(network, 150, 0.0, 0)
+    assert clean["detection"] is None
+    assert clean["batch_p"] > 0.01
+    assert clean["false_alarms"] < 0.05
+    everything = draw(network, 150, 1.0, 0)
+    assert everything["false_alarms"] is None
+    assert everything["batch_p"] < 1e-3
+
+
+def test_a_batch_of_one_kind_is_clean(network: Network) -> None:
+    found = one_kind(network, 150, "class 2", 0)
+    assert found["inputs"] == len(network.kinds["class 2"])
+    assert found["units_p"] > 1e-3
+
+
+def test_sets_are_joined_in_order() -> None:
+    one, other = features(0, 3), features(1, 2)
+    both = joined(one, other)
+    np.testing.assert_array_equal(both.labels, [*one.labels, *other.labels])
+    np.testing.assert_array_equal(both.values["early:max"][3:], other.values["early:max"])
+
+
+def test_the_documents_say_what_was_measured() -> None:
+    lines = (ROOT / "docs" / "measurements.md").read_text().splitlines()
+    result = json.loads(RESULT.read_text())
+    expected = tables(result)
+    assert len(expected) > 20
+    missing = [line for line in expected if line and line not in lines]
+    assert not missing, missing[:3]
+
+
+def test_every_cell_has_its_draws() -> None:
+    result = json.loads(RESULT.read_text())
+    for network in result["networks"].values():
+        assert network["shares"]
+        for draws in (*network["shares"].values(), *network["kinds"].values()):
+            assert len(draws) == 3

@@ -1,0 +1,102 @@
+"""Committed figures exist, name their machine and come from the committed scripts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "reference/results/cli.json",
+        "reference/results/densities.json",
+        "reference/results/bayesian.json",
+        "reference/results/real_networks_before.json",
+        "reference/results/real_networks.json",
+        "reference/results/error_rate.json",
+        "reference/results/batch_test.json",
+        "benchmarks/results/cpu.json",
+        "benchmarks/results/bayesian_cpu.json",
+    ],
+)
+def test_results_name_machine_and_versions(name: str) -> None:
+    text = (ROOT / name).read_text()
+    result = json.loads(text)
+    assert "machine" in result
+    assert "torch" in text
+
+
+def test_readme_figures_are_those_of_the_result_file() -> None:
+    models = json.loads((ROOT / "reference/results/cli.json").read_text())["models"]
+    readme = (ROOT / "README.md").read_text()
+    rows = {line.split("|")[1].strip(): line for line in readme.splitlines() if line.startswith("| ")}
+    names = ("mnist-four-pixels-10-seed0", "cifar10-square-10-seed0")
+    default = [models[name]["recipes"]["default"]["all"] for name in names]
+    paper = [models[name]["recipes"]["paper"]["all"] for name in names]
+    for line, values in (
+        ("AUPR, default detector", [f"{100 * d['aupr']:.2f}" for d in default]),
+        ("AUPR, the paper's recipe in this tool", [f"{100 * d['aupr']:.2f}" for d in paper]),
+        ("AUROC, default", [f"{100 * d['auroc']:.2f}" for d in default]),
+        ("triggered inputs flagged at alpha = 0.01", [f"{100 * d['detection_rate']:.1f}%" for d in default]),
+        ("clean inputs flagged at alpha = 0.01", [f"{100 * d['false_alarm_rate']:.2f}%" for d in default]),
+    ):
+        assert [cell.strip(" *") for cell in rows[line].split("|")[2:4]] == values
+
+
+def test_the_table_of_costs_is_that_of_the_result_file() -> None:
+    networks = json.loads((ROOT / "benchmarks/results/bayesian_cpu.json").read_text())["networks"]
+    lines = (ROOT / "docs/performance.md").read_text().splitlines()
+    layers = {"all": "all layers", "last-stage": "last stage", "3": "last 3", "1": "last 1"}
+    rows = []
+    for network, name in (("resnet20", "ResNet-20 at 32"), ("resnet18", "ResNet-18 at 224")):
+        for which, shown in layers.items():
+            found = networks[network][which]
+            low, high = found["ratio_range"]
+            span = f" ({low:.3g} to {high:.3g})" if networks[network]["repeats"] > 1 else ""
+            kept = "yes" if found["draws_in_memory"] else "no"
+            ratio, aim = f"{found['ratio']:.3g}{span}", found["aim"] or "-"
+            rows.append(f"| {name}, {shown} | {ratio} | {aim} | {found['seconds_per_1000_images']:.1f} | {kept} |")
+    first = lines.index(rows[0])
+    assert lines[first : first + len(rows)] == rows
+
+
+def test_the_table_of_weight_draws_is_that_of_the_result_file() -> None:
+    from reference.compare_bayesian import table
+
+    models = json.loads((ROOT / "reference/results/bayesian.json").read_text())["models"]
+    lines = (ROOT / "docs/measurements.md").read_text().splitlines()
+    assert len(models) == 2
+    for model in models.values():
+        rows = table(model)
+        assert len(rows) == 13
+        first = lines.index(rows[0])
+        assert lines[first : first + len(rows)] == rows
+
+
+def test_the_tables_of_false_alarms_are_those_of_the_result_files() -> None:
+    from reference.error_rate import batch_table, summary, table
+
+    grid, batches = (
+        json.loads((ROOT / "reference/results" / name).read_text()) for name in ("error_rate.json", "batch_test.json")
+    )
+    text = (ROOT / "docs/measurements.md").read_text()
+    assert "\n".join(table(grid)) in text
+    assert "\n".join(batch_table(batches)) in text
+    assert summary(grid)["combined"]["above"] == 0
+
+
+def test_the_table_of_real_networks_is_that_of_the_result_file() -> None:
+    from reference.real_networks import TRAINED, table
+
+    names = ("real_networks_before.json", "real_networks.json")
+    before, result = (json.loads((ROOT / "reference/results" / name).read_text()) for name in names)
+    lines = (ROOT / "docs/measurements.md").read_text().splitlines()
+    rows = table(before, result)
+    assert set(TRAINED) <= set(result["networks"])
+    first = lines.index(rows[0])
+    assert lines[first : first + len(rows)] == rows

@@ -1,0 +1,340 @@
+"""What a process gives up before it reads a model file, and that it works with less where the system allows less."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import struct
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from scanner.isolation import seccomp
+from scanner.isolation.lockdown import Layer, Plan
+from scanner.isolation.paths import readable_paths
+from scanner.isolation.statement import probe_isolation, read_statement
+
+ROOT = Path(__file__).parents[3]
+ACTIVE = {layer.name for layer in probe_isolation() if layer.active}
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    missing = set(names) - ACTIVE
+    return pytest.mark.skipif(bool(missing), reason=f"this system does not allow {', '.join(sorted(missing))}")
+
+
+def locked(work: Path, code: str, before: str = "", **options: object) -> subprocess.CompletedProcess[str]:
+    """Run code in a process that is locked down to a folder; ``before`` runs ahead of that."""
+    statement, report = os.pipe()
+    plan = Plan(os.getpid(), readable_paths([str(ROOT)]), (str(work),), 2**20, 30, report)
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{textwrap.dedent(before)}\n"
+        "import scanner.isolation.lockdown as l; l.lock_down(l.Plan.from_json(sys.argv[1]))\n" + textwrap.dedent(code)
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", script, plan.to_json()],
+            cwd=work,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            pass_fds=(report,),
+            check=False,
+            **options,  # type: ignore[call-overload]
+        )
+    finally:
+        os.close(report)
+    done.layers = {layer.name: layer for layer in read_statement(statement)}
+    os.close(statement)
+    return done
+
+
+def refused(work: Path, code: str, *errors: str) -> None:
+    """The code fails with one of these exceptions in the locked-down process, and with none outside."""
+    script = (
+        f"try:\n{textwrap.indent(textwrap.dedent(code), '    ')}\nexcept OSError as e:\n    print(type(e).__name__)\n"
+    )
+    script += "else:\n    print('done')\n"
+    done = locked(work, script)
+    assert done.stdout.strip() in errors, done.stderr
+    free = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert free.stdout.strip() == "done", free.stderr
+
+
+@needs("seccomp", "landlock")
+class TestWhatIsRefused:
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "import os; os.posix_spawn('/bin/true', ['true'], {})",
+            "import subprocess; subprocess.run(['/bin/true'], check=True)",
+            "import os\npid = os.fork()\nif pid == 0: os._exit(0)\nos.waitpid(pid, 0)",
+            "import os, signal; os.kill(os.getppid(), 0)",
+            "import socket; socket.socket(socket.AF_UNIX).close()",
+            "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()",
+            "import socket; socket.socketpair()[0].close()",
+        ],
+    )
+    def test_processes_signals_and_sockets(self, tmp_path: Path, code: str) -> None:
+        refused(tmp_path, code, "PermissionError", "OSError", "ProcessLookupError")
+
+    def test_files_outside(self, tmp_path: Path) -> None:
+        work, secret = tmp_path / "work", tmp_path / "secret"
+        work.mkdir()
+        secret.write_text("hunter2")
+        for code in (
+            f"open({str(secret)!r}).read()",
+            "open('/etc/passwd').read()",
+            f"__import__('os').listdir({str(tmp_path)!r})",
+        ):
+            refused(work, code, "PermissionError")
+        refused(work, f"open({str(tmp_path / 'new')!r}, 'w').write('x')", "PermissionError")
+        refused(
+            work, f"__import__('os').unlink({str(secret)!r}); open({str(secret)!r}, 'w').close()", "PermissionError"
+        )
+        refused(work, f"__import__('os').truncate({str(secret)!r}, 0)", "PermissionError")
+        assert secret.exists()
+
+    def test_the_environment_of_other_processes(self, tmp_path: Path) -> None:
+        refused(tmp_path, f"open('/proc/{os.getpid()}/environ').read()", "PermissionError")
+
+    def test_devices_and_pipes_cannot_be_made(self, tmp_path: Path) -> None:
+        refused(tmp_path, f"import os; os.mkfifo({str(tmp_path / 'fifo')!r})", "PermissionError")
+
+    def test_its_own_folder_works(self, tmp_path: Path) -> None:
+        code = "import os; os.mkdir('d'); open('d/f', 'w').write('x'); os.rename('d/f', 'g'); print(open('g').read())"
+        assert locked(tmp_path, code).stdout.strip() == "x"
+
+    def test_threads_and_its_own_signals_work(self, tmp_path: Path) -> None:
+        code = """
+            import os, signal, threading
+            seen = []
+            signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
+            os.kill(os.getpid(), signal.SIGUSR1)
+            thread = threading.Thread(target=lambda: seen.append(2)); thread.start(); thread.join()
+            print(seen)
+        """
+        assert locked(tmp_path, code).stdout.strip() == "[1, 2]"
+
+    def test_nothing_can_be_taken_back(self, tmp_path: Path) -> None:
+        code = """
+            import resource
+            for kind in (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_CORE):
+                soft, hard = resource.getrlimit(kind)
+                assert soft == hard
+                try:
+                    resource.setrlimit(kind, (hard + 1, hard + 1))
+                except (ValueError, OSError):
+                    continue
+                print("raised", kind)
+            status = open("/proc/self/status").read()
+            print([line.split()[1] for line in status.splitlines() if line.startswith(("NoNewPrivs", "Seccomp:"))])
+        """
+        assert locked(tmp_path, code).stdout.strip() == "['1', '2']"
+
+
+@needs("network namespace")
+def test_there_is_no_network(tmp_path: Path) -> None:
+    """Told from the namespace alone, by the interfaces that it has."""
+    done = locked(tmp_path, "print([line.split(':')[0].strip() for line in open('/proc/self/net/dev')][2:])")
+    assert done.stdout.strip() == "['lo']"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        refused(
+            tmp_path, f"import socket; socket.create_connection(('127.0.0.1', {port}), 5).close()", "PermissionError"
+        )
+
+
+@needs("ends with parent")
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    code = f"""
+        import os, subprocess, sys, time
+        sys.path.insert(0, {str(ROOT)!r})
+        from scanner.isolation.lockdown import Plan
+        from scanner.isolation.paths import readable_paths
+        read, report = os.pipe()
+        plan = Plan(os.getpid(), readable_paths([{str(ROOT)!r}]), ({str(tmp_path)!r},), 2**20, 60, report)
+        script = "import sys; sys.path.insert(0, {str(ROOT)!r}); import scanner.isolation.lockdown as l;"
+        script += "l.lock_down(l.Plan.from_json(sys.argv[1])); import time; time.sleep(60)"
+        child = subprocess.Popen([sys.executable, "-I", "-c", script, plan.to_json()], pass_fds=(report,))
+        os.close(report)
+        os.read(read, 65536)
+        print(child.pid, flush=True)
+        time.sleep(60)
+    """
+    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(100):
+        state = Path(f"/proc/{child}/stat")
+        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        subprocess.run(["sleep", "0.1"], check=False)
+    pytest.fail("the child outlived its parent")
+
+
+def hidden_calls(*numbers: int, error: int) -> str:
+    """Code that makes system calls fail, as the rules of containers do."""
+    audit = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[platform.machine()]
+    code = [
+        seccomp._instruction(0x20, 4),
+        seccomp._instruction(0x15, audit, 1, 0),
+        seccomp._instruction(0x06, 0x7FFF0000),
+    ]
+    code.append(seccomp._instruction(0x20, 0))
+    for number in numbers:
+        code += [seccomp._instruction(0x15, number, 0, 1), seccomp._instruction(0x06, 0x50000 | error)]
+    code.append(seccomp._instruction(0x06, 0x7FFF0000))
+    data = b"".join(code)
+    return f"""
+import ctypes, struct
+libc = ctypes.CDLL(None)
+libc.prctl(38, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+data = ctypes.create_string_buffer({data!r}, {len(data)})
+prog = struct.pack("=H6xQ", {len(code)}, ctypes.addressof(data))
+assert libc.prctl(22, ctypes.c_ulong(2), prog, ctypes.c_ulong(0), ctypes.c_ulong(0)) == 0
+"""
+
+
+UNSHARE = {"x86_64": 272, "aarch64": 97}.get(platform.machine(), 272)
+SECCOMP = {"x86_64": 317, "aarch64": 277}.get(platform.machine(), 317)
+
+
+@needs("seccomp", "landlock", "network namespace")
+class TestLessIsAllowed:
+    """A container's rules are imitated by a filter that makes the calls fail."""
+
+    def test_without_namespaces(self, tmp_path: Path) -> None:
+        done = locked(tmp_path, "print('ran')", before=hidden_calls(UNSHARE, error=1))
+        assert done.stdout.strip() == "ran", done.stderr
+        assert done.layers["network namespace"] == Layer("network namespace", False, "not permitted here")
+        assert done.layers["landlock"].active
+        assert done.layers["seccomp"].active
+
+    def test_an_old_kernel_without_landlock(self, tmp_path: Path) -> None:
+        done = locked(tmp_path, "print('ran')", before=hidden_calls(444, error=38))
+        assert done.stdout.strip() == "ran", done.stderr
+        assert not done.layers["landlock"].active
+        assert "kernel" in done.layers["landlock"].detail
+        assert done.layers["network namespace"].active
+
+    def test_nothing_at_all(self, tmp_path: Path) -> None:
+        before = hidden_calls(UNSHARE, 444, SECCOMP, error=38)
+        done = locked(tmp_path, "import resource; print(resource.getrlimit(resource.RLIMIT_CPU))", before=before)
+        assert done.stdout.strip() == "(30, 30)", done.stderr
+        assert [name for name, layer in done.layers.items() if not layer.active] == [
+            "network namespace",
+            "landlock",
+            "seccomp",
+        ]
+
+    def test_without_namespaces_a_socket_is_refused_all_the_same(self, tmp_path: Path) -> None:
+        code = "import socket\ntry:\n    socket.socket()\nexcept PermissionError:\n    print('refused')"
+        assert locked(tmp_path, code, before=hidden_calls(UNSHARE, error=1)).stdout.strip() == "refused"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_as_an_ordinary_user(tmp_path: Path) -> None:
+    """The package and its interpreter have to be readable for that user: here they are copied or skipped."""
+    import shutil
+
+    interpreter = "/usr/bin/python3"
+    if not Path(interpreter).exists():
+        pytest.skip("no interpreter that everybody may run")
+    home = Path("/tmp") / f"latentscan-test-{os.getpid()}"
+    try:
+        shutil.copytree(ROOT / "scanner", home / "scanner", ignore=shutil.ignore_patterns("__pycache__"))
+        (home / "work").mkdir()
+        subprocess.run(["chmod", "-R", "a+rX", str(home)], check=True)
+        os.chown(home / "work", 12345, 12345)
+        code = f"""
+            import os, sys
+            sys.path.insert(0, {str(home)!r})
+            import scanner.isolation.lockdown as l
+            from scanner.isolation.paths import readable_paths
+            plan = l.Plan(os.getppid(), readable_paths([{str(home)!r}]), ({str(home / "work")!r},), 2**20, 30, 1)
+            l.lock_down(plan)
+            open({str(home / "work" / "out")!r}, "w").write("ran")
+        """
+        done = subprocess.run(
+            [interpreter, "-I", "-c", textwrap.dedent(code)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            user=12345,
+            group=12345,
+            extra_groups=[],
+            cwd="/",
+            check=False,
+        )
+        layers = {layer["name"]: layer for layer in json.loads(done.stdout)}
+        assert (home / "work" / "out").read_text() == "ran", done.stderr
+        assert layers["seccomp"]["active"] is ("seccomp" in ACTIVE)
+        assert layers["landlock"]["active"] is ("landlock" in ACTIVE)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+def test_the_filter_is_sound(architecture: str) -> None:
+    """Every path through it ends within it, in a decision; evaluated here as the kernel would."""
+    code = seccomp.program(architecture, process=4711)
+    steps = [struct.unpack("=HBBI", code[at : at + 8]) for at in range(0, len(code), 8)]
+    audit = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[architecture]
+
+    def decide(number: int, first: int = 0, arch: int = audit) -> int:
+        memory, loaded, at = {0: number, 4: arch, 16: first}, 0, 0
+        while True:
+            kind, yes, no, value = steps[at]
+            at += 1
+            if kind == 0x06:
+                return value
+            if kind == 0x20:
+                loaded = memory[value]
+            else:
+                taken = {0x15: loaded == value, 0x35: loaded >= value, 0x45: bool(loaded & value)}[kind]
+                at += yes if taken else no
+
+    column = 0 if architecture == "x86_64" else 1
+    forbidden = {numbers[column] for numbers in seccomp._FORBIDDEN.values()}
+    conditional = {435, *(pair[column] for pair in (seccomp._CLONE, seccomp._KILL, seccomp._TGKILL))}
+    for number in range(500):
+        if number in forbidden:
+            assert decide(number) == 0x50001
+        elif number not in conditional:
+            assert decide(number) == 0x7FFF0000
+    assert decide(0, arch=0x40000003) == 0x80000000
+    assert decide(435) == 0x50026
+    assert decide(seccomp._CLONE[column], 0x10000) == 0x7FFF0000
+    assert decide(seccomp._CLONE[column], 17) == 0x50001
+    assert decide(seccomp._KILL[column], 4711) == 0x7FFF0000
+    assert decide(seccomp._KILL[column], 1) == 0x50001
+    assert decide(seccomp._TGKILL[column], 1) == 0x50001
+
+
+def test_a_statement_that_is_none() -> None:
+    for text in (b"", b"\n", b"[1]\n", b'{"name": 3}\n', b"x" * 20_000):
+        read, write = os.pipe()
+        os.write(write, text)
+        os.close(write)
+        assert not any(layer.active for layer in read_statement(read))
+        os.close(read)
+
+
+def test_homes_and_checkouts_are_not_readable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home" / "me"))
+    monkeypatch.chdir(tmp_path)
+    paths = readable_paths(["/", str(tmp_path), str(tmp_path / "home"), str(tmp_path / "libraries"), str(ROOT)])
+    assert str(tmp_path / "libraries") in paths
+    assert not {"/", str(tmp_path), str(tmp_path / "home"), str(ROOT)} & set(paths)
+    assert str(ROOT / "scanner") in paths
