@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,7 @@ from reference.implant_network import NETWORKS, load, read_photographs, real_net
 from reference.metrics import auroc, detection_rate_at
 from reference.photographs import PHOTOGRAPHS
 from reference.power import RUNS, code_digest, open_subject
+from reference.shared_units_tables import tables
 from reference.stamps import stamp_named
 from scanner.base.atomic import atomic_writer
 from scanner.base.errors import LatentscanError, SourceError
@@ -293,58 +294,6 @@ def measure(name: str, network: Network, result: dict[str, Any], out: Path) -> I
                 draws.append(one_kind(network, count, kind, seed))
                 write_json(out, result)
                 yield f"{name} {count} references, {kind}: {draws[-1]}"
-
-
-_HEADER: Final = (
-    "| references | triggered | batch p, densities alone | batch p, units | batch p | AUROC, densities alone | AUROC "
-    "| detection, densities alone | detection | false alarms |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-)
-_KINDS_HEADER: Final = (
-    "| references | kind | inputs | batch p, densities alone | batch p, units: lowest | median | false alarms |",
-    "| --- | --- | --- | --- | --- | --- | --- |",
-)
-
-
-def tables(result: Mapping[str, Any]) -> list[str]:
-    """The figures of a result as lines of Markdown: for every network its shares, and its kinds where there are some.
-
-    P-values are medians over draws, everything else means.
-    """
-    lines: list[str] = []
-    for network in result["networks"].values():
-        lines += ["", f"{network['title']} (attack success {network['attack_success_here']:.1%}):", "", *_HEADER]
-        for key, draws in network["shares"].items():
-            references, share = key.split("/")
-            cells = (
-                *(_p(draws, name, np.median) for name in ("densities_p", "units_p", "batch_p")),
-                *(_mean(draws, name, ".4f") for name in ("auroc_densities", "auroc")),
-                *(_mean(draws, name, ".1%") for name in ("detection_densities", "detection", "false_alarms")),
-            )
-            lines.append(f"| {references} | {float(share):.0%} | {' | '.join(cells)} |")
-        if network["kinds"]:
-            lines += ["", f"{network['title']}, clean inputs of one kind:", "", *_KINDS_HEADER]
-        for key, draws in network["kinds"].items():
-            references, kind = key.split("/")
-            cells = (
-                _mean(draws, "inputs", ".0f"),
-                _p(draws, "densities_p", np.median),
-                _p(draws, "units_p", np.min),
-                _p(draws, "units_p", np.median),
-                _mean(draws, "false_alarms", ".1%"),
-            )
-            lines.append(f"| {references} | {kind} | {' | '.join(cells)} |")
-    return lines[1:]
-
-
-def _p(draws: Sequence[Mapping[str, float]], name: str, by: Callable[[list[float]], np.floating]) -> str:
-    return f"{by([draw[name] for draw in draws]):.1e}"
-
-
-def _mean(draws: Sequence[Mapping[str, float | None]], name: str, form: str) -> str:
-    """The mean of those draws that have the figure; a dash where none has."""
-    known = [value for draw in draws if (value := draw.get(name)) is not None]
-    return format(sum(known) / len(known), form) if known else "-"
 
 
 def start(out: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ enough, and no p-value is involved.
 
 from __future__ import annotations
 
-from scanner.verdict import checks
+from scanner.verdict import checks, findings
 from scanner.verdict.rules import NO_FINDING, Rules, load_rules
 from scanner.verdict.terms import (
     Check,
@@ -100,15 +100,15 @@ def _findings(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: bool
     """What the p-values say where they can be used, and what needs none; the severest first."""
     compared = usable and evidence.inputs_compared > 0
     rule = next((rule for rule in rules.severity if rule.applies(evidence)), NO_FINDING)
-    batch = checks.batch(evidence, rule, fail_on, rules, usable=compared)
+    batch = findings.batch(evidence, rule, fail_on, rules, usable=compared)
     found: list[_Finding] = [(batch, rule.rule, rule.severity) if compared else (batch, None, None)]
     applies = rules.not_finite.applies(evidence)
     severity = rules.not_finite.severity
-    finite = checks.finite_outputs(evidence, rules)
+    finite = findings.finite_outputs(evidence, rules)
     first = applies and not (compared and rule.severity.rank >= severity.rank)
     found.insert(0 if first else 1, (finite, rules.not_finite.rule, severity) if applies else (finite, None, None))
     # The same evidence as the batch's: it says where, and its severity is that of both tests together.
-    found.append((checks.shared_units(evidence, fail_on, rules, usable=compared), None, None))
+    found.append((findings.shared_units(evidence, fail_on, rules, usable=compared), None, None))
     return found
 
 

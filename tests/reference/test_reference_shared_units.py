@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from reference.features import Features
-from reference.shared_units import Network, draw, joined, one_kind, tables
+from reference.shared_units import Network, draw, joined, one_kind
+from reference.shared_units_tables import tables
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "reference" / "results" / "shared_units.json"
