@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scanner.inputs.pipeline import run_pipeline
 from scanner.inputs.spec import PreprocessSpec
 from scanner.profile.header import ProfileHeader, TapInfo
+from scanner.profile.inner_tensors import open_inner_tensors
 from scanner.scanning.scanned import ScannedInput
 from scanner.scanning.shared_units import Place
 from scanner.scanning.stages import Counted, OpenedScan
@@ -35,7 +36,8 @@ def locate(opened: OpenedScan, counted: Counted) -> Counted:
         ProfileError: If the profile's graph does not have the tensors that its header names.
     """
     units = counted.counts.units
-    sharing = [row for row in counted.counts.top if row.above][:MOST_INPUTS]
+    # A copy would say the same once more.
+    sharing = list({row.sha256: row for row in reversed(counted.counts.top) if row.above}.values())[-MOST_INPUTS:]
     if units is None or units.judge is None or not sharing:
         return counted
     found: dict[int, tuple[TapInfo, int]] = {}
@@ -67,10 +69,7 @@ def _spatial(header: ProfileHeader, unit: int) -> tuple[TapInfo, int] | None:
 
 def _run(opened: OpenedScan, tensors: Sequence[str], rows: Sequence[ScannedInput]) -> Mapping[str, NDArray[np.float32]]:
     """The tensors ``(n, ...)`` of the inputs that are still what they were."""
-    # Imports onnx, which a scan that finds nothing does without.
-    from scanner.profile.inner_tensors import open_inner_tensors
-
-    session = open_inner_tensors(opened.profile, tensors)
+    session = open_inner_tensors(opened.profile, tensors, opened.scorer.output_names)
     spec = PreprocessSpec.from_dict(opened.header.preprocess.spec)
     expected = {row.item.index: row.sha256 for row in rows}
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in tensors}

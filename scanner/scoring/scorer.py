@@ -63,6 +63,11 @@ class Scorer:
             self._draws = DrawScorer(profile.posterior, device, progress)
             self.chunk = self.batch_size if self._draws.resident else STREAMED_CHUNK
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of all outputs of the graph."""
+        return self._session.output_names
+
     def run(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """``logits``, ``scores``, ``class_evidence`` and, if kept, ``units`` of pixels ``(N, H, W, channels)``.
 

@@ -254,7 +254,14 @@ def test_a_file_counts_once_however_often_it_is_there(
     twice = Scanned(cli, tmp_path / "twice", files / "modelscan.h5", tmp_path / "out")
     assert twice.by_content() == triggered.by_content()
     assert twice.units.sharing == 2 * triggered.units.sharing
-    assert twice.units.model_copy(update={"sharing": triggered.units.sharing}) == triggered.units
+    # Fewer distinct ones are among the most suspicious, which places are looked for in.
+    anywhere = [
+        units.model_copy(
+            update={"sharing": 0, "loudest": tuple(one.model_copy(update={"place": None}) for one in units.loudest)}
+        )
+        for units in (twice.units, triggered.units)
+    ]
+    assert anywhere[0] == anywhere[1]
 
 
 def test_few_distinct_inputs_are_judged_by_densities_alone(
