@@ -51,7 +51,7 @@ from scanner.graph.taps import choose_taps
 
 REFERENCES: Final = (100, 250, 500)
 SHARES: Final = (0.0, 0.01, 0.05, 0.1, 0.5, 1.0)
-DRAWS: Final = 3
+DRAWS: Final = 2
 INPUTS: Final = 500
 ALPHA: Final = 0.01
 KINDS: Final[Mapping[str, range]] = {"dogs": range(151, 269), "birds": range(80, 147), "reptiles": range(25, 69)}
@@ -103,17 +103,27 @@ def fit(reference: Features, network: Network) -> Fitted:
     combined = np.zeros(len(plan.folds))
     combined[plan.unseen()] = deep.calibration.combine(deep.clean_scores[:, None])[:, 0]
     units = fit_shared_units(
-        reference.values, network.likened_by, reference.predicted, network.num_classes, folds, combined
+        late(reference, network), network.likened_by, reference.predicted, network.num_classes, folds, combined
     )
     return Fitted(deep, units)
 
 
-def judge(fitted: Fitted, inputs: Features, triggered: NDArray[np.bool_], seed: int) -> dict[str, float | None]:
+def late(features: Features, network: Network) -> dict[str, NDArray[np.float32]]:
+    """The descriptors whose units are looked at: of the layer by which pictures are likened, and of all after it."""
+    keys = list(features.values)
+    layer = network.likened_by.rsplit(":", 1)[0]
+    first = next(index for index, key in enumerate(keys) if key.rsplit(":", 1)[0] == layer)
+    return {key: features.values[key] for key in keys[first:]}
+
+
+def judge(
+    fitted: Fitted, inputs: Features, triggered: NDArray[np.bool_], network: Network, seed: int
+) -> dict[str, float | None]:
     """What a scan of these inputs finds, by densities alone and with shared units."""
     calibration = fitted.deep.calibration
     scores = fitted.deep.score(inputs.values, inputs.predicted)
     alone = calibration.judge(scores)
-    values = np.concatenate(list(inputs.values.values()), axis=1)
+    values = np.concatenate(list(late(inputs, network).values()), axis=1)
     strata = fitted.units.strata.of(inputs.predicted, values)
     test = shared_units_test(fitted.units.reference, values, strata)
     parts = np.random.default_rng(seed).permutation(len(values)) % PARTS
@@ -156,7 +166,7 @@ def draw(network: Network, count: int, share: float, seed: int) -> dict[str, flo
     number = round(share * len(pool))
     parts = network.clean.take(pool[number:]), network.triggered.take(pool[:number])
     triggered = np.arange(len(pool)) >= len(pool) - number
-    return judge(fit(network.reference.take(rows), network), joined(*parts), triggered, seed)
+    return judge(fit(network.reference.take(rows), network), joined(*parts), triggered, network, seed)
 
 
 def one_kind(network: Network, count: int, kind: str, seed: int) -> dict[str, float | None]:
@@ -166,7 +176,7 @@ def one_kind(network: Network, count: int, kind: str, seed: int) -> dict[str, fl
     if not network.apart:
         inputs = np.setdiff1d(inputs, rows)
     batch = network.clean.take(inputs[:INPUTS])
-    return judge(fit(network.reference.take(rows), network), batch, np.zeros(len(batch.labels), bool), seed)
+    return judge(fit(network.reference.take(rows), network), batch, np.zeros(len(batch.labels), bool), network, seed)
 
 
 def joined(one: Features, other: Features) -> Features:
@@ -274,7 +284,7 @@ def measure(name: str, network: Network, result: dict[str, Any], out: Path) -> I
         {
             "title": network.title,
             "classes": network.num_classes,
-            "units": sum(value.shape[1] for value in network.clean.values.values()),
+            "units": sum(value.shape[1] for value in late(network.clean, network).values()),
             "likened_by": network.likened_by,
             **network.about,
             "shares": {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scanner.fitting.fit_detectors import late_descriptors
 from scanner.fitting.options import FitOptions
 from scanner.fitting.self_check import Rescan, sample_rows, self_checks
 from scanner.fitting.session import open_session
@@ -22,7 +23,8 @@ def finish_graph(
     Raises:
         ModelError: If a self-check fails.
     """
-    graph = merge_head(network.graph, detectors.deep, network.descriptors, tuple(reference.tail_shapes))
+    units = late_descriptors(network.descriptors)
+    graph = merge_head(network.graph, detectors.deep, network.descriptors, tuple(reference.tail_shapes), units)
     rescan = _rescan(graph, subject, reference, detectors, options)
     return ScoringGraph(graph, self_checks(rescan, detectors.deep, reference.plan))
 

@@ -99,8 +99,9 @@ def _fit_units(
     folds[plan.calibration_rows()] = plan.calibration_folds()
     scores = np.zeros(len(plan.folds))
     scores[plan.unseen()] = combined
-    units: Mapping[str, NDArray[np.float32]] = features.spooled.only([d.key for d in network.descriptors])
-    rows = spread_over_folds(folds, MAX_TABLE_BYTES // (4 * sum(d.dim for d in network.descriptors)))
+    late = late_descriptors(network.descriptors)
+    units: Mapping[str, NDArray[np.float32]] = features.spooled.only([d.key for d in late])
+    rows = spread_over_folds(folds, MAX_TABLE_BYTES // (4 * sum(d.dim for d in late)))
     if len(rows) < len(folds):
         units = {key: units[key][rows] for key in units}
     return fit_shared_units(
@@ -132,6 +133,17 @@ def likened_by(descriptors: Sequence[Descriptor]) -> Descriptor:
     Means over positions tell more of a whole picture than maxima; the very last layers tell the predicted class.
     """
     return min(descriptors, key=lambda d: (d.pooling == "max", abs(d.tap.depth - LIKENED_DEPTH)))
+
+
+def late_descriptors(descriptors: Sequence[Descriptor]) -> tuple[Descriptor, ...]:
+    """The descriptors whose units are looked at: of the layer by which pictures are likened, and of all after it.
+
+    Early layers see a mark on a picture whatever the network makes of it: a logo, a time stamp, noise. What it makes of
+    it is seen late, and a mark that it ignores has died out there.
+    """
+    tap = likened_by(descriptors).tap
+    first = next(index for index, descriptor in enumerate(descriptors) if descriptor.tap == tap)
+    return tuple(descriptors[first:])
 
 
 def _fit_posterior(

@@ -30,7 +30,11 @@ _NO_WEIGHT = -1e30
 
 
 def merge_head(
-    bundle: GraphBundle, detector: DeepFeatures, descriptors: Sequence[Descriptor], keep: Sequence[str] = ()
+    bundle: GraphBundle,
+    detector: DeepFeatures,
+    descriptors: Sequence[Descriptor],
+    keep: Sequence[str] = (),
+    units: Sequence[Descriptor] | None = None,
 ) -> GraphBundle:
     """Score descriptors and logits of ``bundle`` by the detector's densities.
 
@@ -39,12 +43,13 @@ def merge_head(
         detector: The densities.
         descriptors: The descriptors.
         keep: Further outputs of ``bundle`` that stay outputs.
+        units: The descriptors whose channels are put out; by default all.
 
     Returns:
         A graph with the outputs ``logits``, those to keep, ``scores`` ``(N, K, S)`` float64: the detector's scores by
         the densities of each of K folds, and ``class_evidence`` ``(N, C)`` float64: the standardised log deviance under
         each class by the first fold's densities, averaged over descriptors; lower means that the input looks more like
-        that class; and ``units`` ``(N, U)`` float32: the channels of all descriptors, side by side.
+        that class; and ``units`` ``(N, U)`` float32: the channels of those descriptors, side by side.
 
     Raises:
         ModelError: If no descriptor has a density.
@@ -83,8 +88,9 @@ def merge_head(
     proto.graph.output.append(
         helper.make_tensor_value_info(CLASS_EVIDENCE, TensorProto.DOUBLE, [BATCH, len(detector.groups.of_class)])
     )
-    writer.node("Concat", *(descriptor.output for descriptor in descriptors), axis=1, output=UNITS)
-    width = sum(descriptor.dim for descriptor in descriptors)
+    shown = descriptors if units is None else units
+    writer.node("Concat", *(descriptor.output for descriptor in shown), axis=1, output=UNITS)
+    width = sum(descriptor.dim for descriptor in shown)
     proto.graph.output.append(helper.make_tensor_value_info(UNITS, TensorProto.FLOAT, [BATCH, width]))
     proto.ir_version = IR_VERSION
     return GraphBundle.from_model_proto(proto, bundle.weights)

@@ -19,7 +19,7 @@ from scanner.base.errors import ProfileError
 from scanner.profile.content import Profile
 
 _PREFIX: Final = "unit_"
-_SMALL: Final = ("strata", "folds", "combined", "of_class", "first", "location", "scale", "centroids")
+_SMALL: Final = ("width", "strata", "folds", "combined", "of_class", "first", "location", "scale", "centroids")
 _HINT: Final = "Fit the profile again"
 _FARTHEST: Final = 1e9
 """Standardised logarithms of activations are far below it, and the scalar products of such are finite in float32."""
@@ -48,6 +48,7 @@ def units_to_arrays(units: SharedUnits) -> UnitArrays:
     """Arrays for a profile; :func:`units_from_profile` is the inverse."""
     reference, strata = units.reference, units.strata
     small = {
+        "width": np.array([reference.units]),
         "strata": reference.strata,
         "folds": reference.folds,
         "combined": units.combined,
@@ -78,11 +79,22 @@ def units_from_profile(profile: Profile) -> SharedUnits | None:
     missing = [name for name, there in (present | {name: name in small for name in _SMALL}).items() if not there]
     if missing:
         raise ProfileError(f"the units lack '{_PREFIX}{missing[0]}'", hint=_HINT)
-    width = sum(descriptor.dim for descriptor in profile.header.descriptors)
     try:
-        return _units(profile, small, width)
+        return _units(profile, small, _width(profile, small["width"]))
     except (ValueError, IndexError, OverflowError) as error:
         raise ProfileError(f"the units do not fit together ({error})", hint=_HINT) from None
+
+
+def _width(profile: Profile, stored: NDArray[np.float64]) -> int:
+    """Number of units: the channels of some of the last descriptors.
+
+    Raises:
+        ValueError: If it is another number.
+    """
+    widths = np.cumsum([descriptor.dim for descriptor in reversed(profile.header.descriptors)])
+    if stored.shape != (1,) or stored[0] not in widths:
+        raise ValueError("units of other descriptors")
+    return int(stored[0])
 
 
 def _units(profile: Profile, small: dict[str, NDArray[np.float64]], width: int) -> SharedUnits:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Final
 
-from scanner.base.errors import ProfileError
 from scanner.profile.header import ProfileHeader
 from scanner.report.batch import BatchOutcome, batch_section
 from scanner.report.findings import find
@@ -14,7 +13,7 @@ from scanner.report.schema import PolicySection, SharedUnit, SharedUnitsSection,
 from scanner.report.triage import accept_model, ignore_warnings, triage
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.rows import RowNamer
-from scanner.scanning.shared_units import Place
+from scanner.scanning.shared_units import BatchUnits, Place
 from scanner.scanning.stages import Concluded, Counted, OpenedScan, Told
 from scanner.scanning.tally import ScanCounts
 from scanner.verdict.decide import decide
@@ -91,7 +90,7 @@ def _units_section(header: ProfileHeader, counts: ScanCounts, places: Mapping[in
         inputs=test.inputs,
         comparable=test.comparable,
         strata=counts.units.strata,
-        units=sum(descriptor.dim for descriptor in header.descriptors),
+        units=counts.units.width,
         p_value=test.p_value,
         permutation_p=test.permutation_p_value,
         exact_p=test.exact_p_value,
@@ -106,7 +105,7 @@ def _units_section(header: ProfileHeader, counts: ScanCounts, places: Mapping[in
                 place=None if unit.unit not in places else UnitPlace(**asdict(places[unit.unit])),
             )
             for unit in test.units
-            for key, channel in (_place(header, unit.unit),)
+            for key, channel in (_place(header, counts.units, unit.unit),)
         ),
     )
 
@@ -116,20 +115,17 @@ def _units_evidence(header: ProfileHeader, counts: ScanCounts, places: Mapping[i
     if counts.units is None:
         return None
     test = counts.units.test
-    loudest = tuple(_place(header, unit.unit) for unit in test.units[:LOUDEST_NAMED])
+    loudest = tuple(_place(header, counts.units, unit.unit) for unit in test.units[:LOUDEST_NAMED])
     agreed = [place for place in places.values() if 2 * place.inputs > place.looked_at]
     place = max(agreed, key=lambda place: place.inputs, default=None)
     where = None if place is None else (place.row, place.column, place.inputs, place.looked_at)
     return UnitsEvidence(test.p_value, test.inputs, counts.units.judge is not None, counts.sharing, loudest, where)
 
 
-def _place(header: ProfileHeader, unit: int) -> tuple[str, int]:
-    """Descriptor and channel of a unit: all descriptors' channels stand side by side."""
-    for descriptor in header.descriptors:
-        if unit < descriptor.dim:
-            return descriptor.key, unit
-        unit -= descriptor.dim
-    raise ProfileError("its units are not those of its descriptors", hint="Fit the profile again")
+def _place(header: ProfileHeader, units: BatchUnits, unit: int) -> tuple[str, int]:
+    """Descriptor's key and channel of a unit."""
+    descriptor, channel = units.descriptor_of(header, unit)
+    return descriptor.key, channel
 
 
 def _policy_section(options: ScanOptions, told: Told) -> PolicySection | None:

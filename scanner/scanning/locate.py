@@ -14,7 +14,7 @@ from scanner.inputs.spec import PreprocessSpec
 from scanner.profile.header import ProfileHeader, TapInfo
 from scanner.profile.inner_tensors import open_inner_tensors
 from scanner.scanning.scanned import ScannedInput
-from scanner.scanning.shared_units import Place
+from scanner.scanning.shared_units import BatchUnits, Place
 from scanner.scanning.stages import Counted, OpenedScan
 
 MOST_INPUTS: Final = 32
@@ -42,7 +42,7 @@ def locate(opened: OpenedScan, counted: Counted) -> Counted:
         return counted
     found: dict[int, tuple[TapInfo, int]] = {}
     for unit in units.test.units:
-        if (spatial := _spatial(opened.header, unit.unit)) is not None:
+        if (spatial := _spatial(opened.header, units, unit.unit)) is not None:
             found[unit.unit] = spatial
     if not found:
         return counted
@@ -55,16 +55,12 @@ def locate(opened: OpenedScan, counted: Counted) -> Counted:
     return replace(counted, places=places)
 
 
-def _spatial(header: ProfileHeader, unit: int) -> tuple[TapInfo, int] | None:
+def _spatial(header: ProfileHeader, units: BatchUnits, unit: int) -> tuple[TapInfo, int] | None:
     """The tap and channel of a unit that is a maximum over rows and columns."""
-    taps = {tap.name: tap for tap in header.taps}
-    for descriptor in header.descriptors:
-        if unit < descriptor.dim:
-            tap = taps.get(descriptor.tap)
-            spatial = tap is not None and tap.layout in ("NCHW", "NHWC") and len(tap.shape) == 3
-            return (tap, unit) if tap is not None and spatial and descriptor.pooling == "max" else None
-        unit -= descriptor.dim
-    return None
+    descriptor, channel = units.descriptor_of(header, unit)
+    tap = {tap.name: tap for tap in header.taps}.get(descriptor.tap)
+    spatial = tap is not None and tap.layout in ("NCHW", "NHWC") and len(tap.shape) == 3
+    return (tap, channel) if tap is not None and spatial and descriptor.pooling == "max" else None
 
 
 def _run(opened: OpenedScan, tensors: Sequence[str], rows: Sequence[ScannedInput]) -> Mapping[str, NDArray[np.float32]]:

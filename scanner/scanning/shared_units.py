@@ -13,7 +13,9 @@ from detectors.calibration.judge import Calibration
 from detectors.shared_units.batch import SharedUnitsTest, shared_units_test
 from detectors.shared_units.detector import EVIDENCE, MIN_INPUTS, JointJudge, SharedUnits, judge_by_shared_units
 from detectors.shared_units.learn import PARTS
+from scanner.base.errors import ProfileError
 from scanner.inputs.pipeline import Batch
+from scanner.profile.header import DescriptorInfo, ProfileHeader
 
 SAMPLE = 2000
 """Most distinct inputs that units are looked for in: the test's work grows with them."""
@@ -68,7 +70,7 @@ class UnitSample:
             parts = np.array([digest % PARTS for digest in digests])
             if np.unique(parts).size == PARTS:
                 judge = judge_by_shared_units(self._fitted, values, strata, parts)
-        return BatchUnits(test, judge, len(np.unique(strata)))
+        return BatchUnits(test, judge, len(np.unique(strata)), self._fitted.reference.units)
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,26 @@ class BatchUnits:
         test: Test of the batch.
         judge: Judges inputs by the units that the batch shares; None where it shares none beyond chance.
         strata: Strata that its inputs are in.
+        width: Units that were looked at.
     """
 
     test: SharedUnitsTest
     judge: JointJudge | None
     strata: int
+    width: int
+
+    def descriptor_of(self, header: ProfileHeader, unit: int) -> tuple[DescriptorInfo, int]:
+        """Descriptor and channel of a unit: the channels of the last descriptors stand side by side.
+
+        Raises:
+            ProfileError: If there is none.
+        """
+        unit += sum(descriptor.dim for descriptor in header.descriptors) - self.width
+        for descriptor in header.descriptors:
+            if 0 <= unit < descriptor.dim:
+                return descriptor, unit
+            unit -= descriptor.dim
+        raise ProfileError("its units are not those of its descriptors", hint="Fit the profile again")
 
 
 @dataclass(frozen=True)

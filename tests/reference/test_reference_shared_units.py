@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reference.features import Features
-from reference.shared_units import Network, draw, joined, one_kind
+from reference.shared_units import DRAWS, Network, draw, joined, one_kind
 from reference.shared_units_tables import tables
 
 ROOT = Path(__file__).parents[2]
@@ -22,9 +22,9 @@ def features(seed: int, count: int, loud: float = 0.0) -> Features:
     labels = rng.integers(0, 4, count)
     values = {
         name: np.maximum(rng.standard_t(4, (count, 24)) + np.eye(4, 24)[labels], 0).astype(np.float32)
-        for name in ("early:max", "late:mean")
+        for name in ("early:max", "late:max", "late:mean")
     }
-    values["early:max"][:, 10:13] += np.float32(loud)
+    values["late:max"][:, 10:13] += np.float32(loud)
     logits = (5 * np.eye(4)[labels] + rng.normal(size=(count, 4))).astype(np.float32)
     return Features(values, logits, labels)
 
@@ -78,4 +78,4 @@ def test_every_cell_has_its_draws() -> None:
     for network in result["networks"].values():
         assert network["shares"]
         for draws in (*network["shares"].values(), *network["kinds"].values()):
-            assert len(draws) == 3
+            assert len(draws) == DRAWS
