@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from profile_samples import sample_header
 from report_samples import sample_report
-from verdict_samples import verdict
+from verdict_samples import CLEAN, verdict
 
 from scanner.base.errors import UsageError
 from scanner.cli.main import run
@@ -176,8 +176,6 @@ def test_acceptance_changes_the_exit_code_alone_and_says_so(fail_on, up_to, p_va
 
 def test_demanded_confidence_turns_absence_into_inconclusive_and_keeps_findings():
     from dataclasses import replace
-
-    from test_verdict import CLEAN
 
     from scanner.verdict.decide import decide
 
