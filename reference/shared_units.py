@@ -165,8 +165,10 @@ def draw(network: Network, count: int, share: float, seed: int) -> dict[str, flo
     pool = pool[: min(INPUTS, len(pool))]
     number = round(share * len(pool))
     parts = network.clean.take(pool[number:]), network.triggered.take(pool[:number])
-    triggered = np.arange(len(pool)) >= len(pool) - number
-    return judge(fit(network.reference.take(rows), network), joined(*parts), triggered, network, seed)
+    # A scan compares inputs in the order of their digests, which has nothing to do with what is in them.
+    mixed = generator.permutation(len(pool))
+    triggered = mixed >= len(pool) - number
+    return judge(fit(network.reference.take(rows), network), joined(*parts).take(mixed), triggered, network, seed)
 
 
 def one_kind(network: Network, count: int, kind: str, seed: int) -> dict[str, float | None]:
@@ -264,7 +266,7 @@ def trained_network(name: str, options: argparse.Namespace) -> Network:
         subject.triggered,
         True,
         kinds,
-        _LIKENED[name.split("-")[0]],
+        LIKENED[name.split("-")[0]],
         subject.num_classes,
         {
             "model_sha256": model_sha256,
@@ -273,7 +275,7 @@ def trained_network(name: str, options: argparse.Namespace) -> Network:
     )
 
 
-_LIKENED: Final = {"mnist": "relu3:value", "cifar10": "layer3.1:mean", "cifar10x64": "layer4.0:mean"}
+LIKENED: Final = {"mnist": "relu3:value", "cifar10": "layer3.1:mean", "cifar10x64": "layer4.0:mean"}
 """What :func:`~scanner.fitting.fit_detectors.likened_by` chooses for the architectures of the training runs."""
 
 

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from reference.features import Features
-from reference.shared_units import DRAWS, Network, draw, joined, one_kind
+from reference import shared_units
+from reference.features import ARCHITECTURES, Features
+from reference.shared_units import DRAWS, LIKENED, Network, draw, joined, one_kind
 from reference.shared_units_tables import tables
+from reference.training import build_model
+from scanner.fitting.fit_detectors import likened_by
+from scanner.graph.pool import add_descriptors
+from scanner.graph.taps import choose_taps
+from scanner.models.identify import identify
+from scanner.models.load import LoadOptions, load_model
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "reference" / "results" / "shared_units.json"
@@ -57,6 +65,19 @@ def test_a_batch_of_one_kind_is_clean(network: Network) -> None:
     assert found["units_p"] > 1e-3
 
 
+def test_clean_and_triggered_inputs_are_mixed(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a crowded stratum the first inputs are compared: they must not be the clean ones."""
+    seen = []
+    monkeypatch.setattr(
+        shared_units, "judge", lambda fitted, inputs, triggered, *rest: seen.append((inputs, triggered))
+    )
+    draw(network, 150, 0.5, 0)
+    ((inputs, triggered),) = seen
+    assert 0.4 < triggered[: len(triggered) // 2].mean() < 0.6
+    # What is said to be triggered is.
+    np.testing.assert_array_equal((inputs.values["late:max"][:, 10:13] >= 20).all(1), triggered)
+
+
 def test_sets_are_joined_in_order() -> None:
     one, other = features(0, 3), features(1, 2)
     both = joined(one, other)
@@ -79,3 +100,12 @@ def test_every_cell_has_its_draws() -> None:
         assert network["shares"]
         for draws in (*network["shares"].values(), *network["kinds"].values()):
             assert len(draws) == DRAWS
+
+
+@pytest.mark.parametrize(("data", "size"), [("mnist", 28), ("cifar10", 32), ("cifar10x64", 64)])
+def test_small_networks_are_likened_by_what_fit_chooses(data: str, size: int, tmp_path: Path) -> None:
+    torch.save(build_model(data).state_dict(), tmp_path / "model.pt")
+    options = LoadOptions(architecture=ARCHITECTURES[data], input_size=(size, size))
+    model = load_model(identify(tmp_path / "model.pt"), options)
+    _, descriptors = add_descriptors(model.bundle, choose_taps(model.candidates))
+    assert likened_by(descriptors).key == LIKENED[data]
