@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latentscan._checks import checked_size, checked_timeout
+from scanner.base.errors import ModelError
+from scanner.base.text import printable
 from scanner.models.identify import ModelFile
 
 
@@ -85,6 +87,8 @@ def inspect(path: str | os.PathLike[str]) -> ModelFile:
 def details(file: ModelFile) -> tuple[tuple[str, str], ...]:
     """Take a closer look at a file, still without loading it: archive members, operators, references to other files.
 
+    Of an ONNX file, this includes what its graph says about a backdoor; see ``modelscan explain LS501``.
+
     Args:
         file: What `inspect` returned.
 
@@ -99,8 +103,15 @@ def details(file: ModelFile) -> tuple[tuple[str, str], ...]:
         'no graphs within graphs, 0 functions'
     """
     from scanner.models.look import look_closer
+    from scanner.models.structure import structure_of
+    from scanner.verdict.structure import graph_findings
 
-    return tuple(look_closer(file))
+    lines = tuple(look_closer(file))
+    try:
+        structure = structure_of(file)
+    except ModelError as error:  # such as functions that call themselves: a look has to tell what it can
+        return (*lines, ("refused", printable(error.what, 1000)))
+    return lines if structure is None else (*lines, *graph_findings(structure))
 
 
 def layers(file: ModelFile, options: LayerOptions = LayerOptions()) -> Layers:

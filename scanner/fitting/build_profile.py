@@ -34,6 +34,7 @@ from scanner.profile.header import (
     ProfileHeader,
     ReferenceInfo,
     ScoreInfo,
+    StructureInfo,
     TapInfo,
     ToolInfo,
 )
@@ -110,6 +111,7 @@ def _model(model: LoadedModel, options: FitOptions) -> ModelInfo:
         trusted_code=options.trust_code,
         trusted_file=model.ran_file,
         isolation=tuple(IsolationLayer(**asdict(layer)) for layer in model.isolation),
+        structure=StructureInfo(**asdict(model.structure)),
     )
 
 

@@ -7,6 +7,7 @@ from scanner.fitting.options import FitOptions
 from scanner.fitting.reference_features import require_enough
 from scanner.fitting.reference_labels import reference_labels
 from scanner.fitting.stages import OpenedFiles
+from scanner.graph.structure.words import suspicions
 from scanner.inputs.source import open_source, require_images
 from scanner.models.identify import ModelFile, identify
 from scanner.models.load import LoadedModel, LoadOptions, load_model
@@ -32,6 +33,8 @@ def open_files(options: FitOptions, progress: Progress) -> OpenedFiles:
     model = load_at(file, options, options.input_size)
     for note in (*model.notes, *absences(model.isolation)):
         progress.say(note)
+    for rule, sentence in suspicions(model.structure):
+        progress.say(f"warning: the graph looks built to hide something ({rule}). {sentence}")
     return OpenedFiles(model, source, reference_labels(source, model.num_classes) if options.labels else None)
 
 

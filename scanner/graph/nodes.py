@@ -46,6 +46,11 @@ class NodeWriter:
         self._count += 1
         return self.constant(f"{self._count}/number", np.array(value, np.float64))
 
+    def value(self, array: NDArray[np.generic]) -> str:
+        """Any numbers, in float32."""
+        self._count += 1
+        return self.constant(f"{self._count}/value", np.asarray(array, np.float32))
+
     def floored(self, tensor: str, floor: float) -> str:
         """The tensor, no smaller than a number; what is not a number stays so, which ``Max`` does not promise."""
         lowest = self.scalar(floor)

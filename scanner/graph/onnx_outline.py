@@ -1,14 +1,12 @@
 """What an ONNX file holds, told from its bytes without building the model: nothing is expanded, mapped or fetched.
 
-A small reader of protobuf's wire format walks the messages that matter. Its work is bounded, its memory is that of
-the answer, and it is Python, so that no length in the file can make it read or write where it should not.
+The reader of :mod:`scanner.graph.wire` walks the messages that matter. Its memory is that of the answer.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -17,13 +15,15 @@ from typing import IO, Final
 from scanner.base.errors import ModelError, UnsafeModelError
 from scanner.base.text import printable
 from scanner.graph.onnx_rules import KNOWN_DOMAINS, MAX_DEPTH, MAX_NODES, REEXPORT, UNBOUNDED, WITHOUT_LOOPS
+from scanner.graph.wire import VARINT, Field, WireReader
 
-_MAX_FIELDS: Final = 8_000_000
-_MAX_TEXT: Final = 4096
 _MAX_LISTED: Final = 10_000
+_RAW, _ELSEWHERE = 9, 13
+_VALUES: Final = frozenset({4, 5, 6, 7, _RAW, 10, 11, _ELSEWHERE})
+"""Fields of a tensor that hold its values: typed ones, raw bytes, and where in another file they are."""
+_SINGULAR: Final = frozenset({_RAW})
+"""Of these, what may be there once: of two, one reader takes the first and another the last."""
 _LARGEST: Final = 5
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class OnnxOutline:
         largest: The largest of them.
         external: Files that initialisers of the main graph refer to, as written, in order.
         hidden: Whether a constant or an initialiser of a body refers to another file.
+        ambiguous: Tensors, wherever they are, whose values are stored more than once, such as in ``raw_data`` and in
+            ``float_data``: what they hold depends on the reader.
         metadata: Keys of the file's metadata.
         training: Whether it holds training graphs, which are not looked at here or run.
     """
@@ -68,6 +70,7 @@ class OnnxOutline:
     largest: list[Tensor] = field(default_factory=list)
     external: list[str] = field(default_factory=list)
     hidden: bool = False
+    ambiguous: list[str] = field(default_factory=list)
     metadata: list[str] = field(default_factory=list)
     training: bool = False
 
@@ -119,6 +122,11 @@ def refuse_unsafe(outline: OnnxOutline) -> None:
             f"the graph uses operators of {names}, which are not known here",
             hint="Export it with standard ONNX operators only",
         )
+    if outline.ambiguous:
+        names = ", ".join(printable(name or "(unnamed)", 60) for name in outline.ambiguous[:5])
+        raise UnsafeModelError(
+            f"the values of {names} are stored more than once, so that readers may disagree on them", hint=REEXPORT
+        )
     if outline.hidden:
         raise UnsafeModelError("constants within the graph refer to external data", hint=REEXPORT)
     if outline.unbounded:
@@ -126,25 +134,13 @@ def refuse_unsafe(outline: OnnxOutline) -> None:
         raise ModelError(f"the graph uses {names}, which may run without an end", hint=WITHOUT_LOOPS)
 
 
-@dataclass(frozen=True)
-class _Field:
-    number: int
-    wire: int
-    value: int
-    """Of a varint."""
-    start: int
-    end: int
-    """Where the content of a length-delimited field lies."""
-
-
 class _Walk:
     def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
         self.outline = OnnxOutline()
-        self._fields = 0
+        self._wire = WireReader(file)
 
     def model(self, start: int, end: int) -> None:
-        for part in self._in(start, end):
+        for part in self._wire.fields(start, end):
             if part.number == 7:
                 self._graph(part, 1)
             elif part.number == 8:
@@ -157,18 +153,20 @@ class _Walk:
                 self.outline.functions += 1
                 self._function(part)
 
-    def _function(self, function: _Field) -> None:
-        for part in self._inside(function):
+    def _function(self, function: Field) -> None:
+        for part in self._wire.inside(function):
             if part.number == 7:
                 self._node(part, 1)
             elif part.number == 10:
-                self.outline.own_domains.add(self._text(part))
+                self.outline.own_domains.add(self._wire.text(part))
+            elif part.number == 11:
+                self._attribute(part, 1)
 
-    def _graph(self, graph: _Field, depth: int) -> None:
+    def _graph(self, graph: Field, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise ModelError(f"its graphs are nested more than {MAX_DEPTH} deep, like an attack")
         self.outline.depth = max(self.outline.depth, depth)
-        for part in self._inside(graph):
+        for part in self._wire.inside(graph):
             if part.number == 1:
                 self._node(part, depth)
             elif part.number == 5:
@@ -176,24 +174,24 @@ class _Walk:
             elif part.number == 15:
                 self._sparse(part)
 
-    def _node(self, node: _Field, depth: int) -> None:
+    def _node(self, node: Field, depth: int) -> None:
         self.outline.nodes += 1
         if self.outline.nodes > MAX_NODES:
             raise ModelError(f"the graph has more than {MAX_NODES} nodes")
         operator = domain = ""
-        for part in self._inside(node):
+        for part in self._wire.inside(node):
             if part.number == 4:
-                operator = self._text(part)
+                operator = self._wire.text(part)
             elif part.number == 7:
-                domain = self._text(part)
+                domain = self._wire.text(part)
             elif part.number == 5:
                 self._attribute(part, depth)
         self.outline.domains.add(domain)
         if len(self.outline.operators) < _MAX_LISTED:
             self.outline.operators[operator if domain in ("", "ai.onnx") else f"{domain}.{operator}"] += 1
 
-    def _attribute(self, attribute: _Field, depth: int) -> None:
-        for part in self._inside(attribute):
+    def _attribute(self, attribute: Field, depth: int) -> None:
+        for part in self._wire.inside(attribute):
             if part.number in (5, 10):
                 self._tensor(part, main=False)
             elif part.number in (6, 11):
@@ -201,21 +199,26 @@ class _Walk:
             elif part.number in (22, 23):
                 self._sparse(part)
 
-    def _sparse(self, sparse: _Field) -> None:
-        for part in self._inside(sparse):
+    def _sparse(self, sparse: Field) -> None:
+        for part in self._wire.inside(sparse):
             if part.number in (1, 2):
                 self._tensor(part, main=False)
 
-    def _tensor(self, tensor: _Field, *, main: bool) -> None:
+    def _tensor(self, tensor: Field, *, main: bool) -> None:
         name, elements = "", 1
-        for part in self._inside(tensor):
+        values: Counter[int] = Counter()
+        for part in self._wire.inside(tensor):
+            if part.number in _VALUES:
+                values[part.number] = values[part.number] + 1 if part.number in _SINGULAR else 1
             if part.number == 8:
-                name = self._text(part)
+                name = self._wire.text(part)
             elif part.number == 1:
-                for size in self._integers(part):
+                for size in self._wire.integers(part):
                     elements = min(elements * size, 2**63)
             elif part.number == 13:
                 self._external(self._entry(part), main=main)
+        if values.total() > 1 and len(self.outline.ambiguous) < _MAX_LISTED:
+            self.outline.ambiguous.append(name)
         self.outline.initialisers += 1
         self.outline.stored += tensor.end - tensor.start
         self.outline.largest.append(Tensor(name, tensor.end - tensor.start, elements))
@@ -231,82 +234,21 @@ class _Walk:
                 raise ModelError(f"it refers to more than {_MAX_LISTED} other files")
             self.outline.external.append(value)
 
-    def _opset(self, opset: _Field) -> None:
+    def _opset(self, opset: Field) -> None:
         domain, version = "", 0
-        for part in self._inside(opset):
+        for part in self._wire.inside(opset):
             if part.number == 1:
-                domain = self._text(part)
-            elif part.number == 2 and part.wire == _VARINT:
+                domain = self._wire.text(part)
+            elif part.number == 2 and part.wire == VARINT:
                 version = part.value
         if len(self.outline.opsets) < _MAX_LISTED:
             self.outline.opsets[domain] = version
 
-    def _entry(self, entry: _Field) -> tuple[str, str]:
+    def _entry(self, entry: Field) -> tuple[str, str]:
         key = value = ""
-        for part in self._inside(entry):
+        for part in self._wire.inside(entry):
             if part.number == 1:
-                key = self._text(part)
+                key = self._wire.text(part)
             elif part.number == 2:
-                value = self._text(part)
+                value = self._wire.text(part)
         return key, value
-
-    def _integers(self, part: _Field) -> Iterator[int]:
-        """Repeated integers: one by one, or packed."""
-        if part.wire == _VARINT:
-            yield part.value
-            return
-        if part.wire != _BYTES or part.end - part.start > _MAX_TEXT:
-            raise _damaged()
-        self.file.seek(part.start)
-        data, position = self.file.read(part.end - part.start), 0
-        while position < len(data):
-            value, used = _varint(data[position : position + 10])
-            position += used
-            yield value
-
-    def _text(self, part: _Field) -> str:
-        """Text of a field; more than 4096 bytes are cut."""
-        if part.wire != _BYTES:
-            raise _damaged()
-        self.file.seek(part.start)
-        return self.file.read(min(part.end - part.start, _MAX_TEXT)).decode("utf-8", "replace")
-
-    def _inside(self, part: _Field) -> Iterator[_Field]:
-        if part.wire != _BYTES:
-            raise _damaged()
-        return self._in(part.start, part.end)
-
-    def _in(self, position: int, end: int) -> Iterator[_Field]:
-        """The fields of a message. Nothing is copied but their heads."""
-        while position < end:
-            self._fields += 1
-            if self._fields > _MAX_FIELDS:
-                raise ModelError("the ONNX file has more parts than any network")
-            self.file.seek(position)
-            head = self.file.read(20)
-            key, used = _varint(head)
-            number, wire = key >> 3, key & 7
-            position += used
-            value = 0
-            if wire in (_VARINT, _BYTES):
-                value, length = _varint(head[used:])
-                position += length
-            start = position
-            position += {_VARINT: 0, _FIXED64: 8, _BYTES: value, _FIXED32: 4}.get(wire, end + 1)
-            if position > end or number == 0:
-                raise _damaged()
-            yield _Field(number, wire, value, start, position)
-
-
-def _varint(data: bytes) -> tuple[int, int]:
-    """A protobuf varint and its length."""
-    value = 0
-    for index, byte in enumerate(data[:10]):
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return value & (2**64 - 1), index + 1
-    raise _damaged()
-
-
-def _damaged() -> ModelError:
-    return ModelError("the ONNX file is damaged: it cannot be parsed")

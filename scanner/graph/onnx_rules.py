@@ -19,3 +19,34 @@ MAX_DEPTH: Final = 16
 
 REEXPORT: Final = "Export it again with opset 20, float32 and a dynamic batch dimension"
 WITHOUT_LOOPS: Final = "Export it with its loops unrolled, as torch.onnx.export does for a traced network"
+
+WEIGHTED: Final = frozenset(
+    {
+        "Conv",
+        "ConvTranspose",
+        "ConvInteger",
+        "QLinearConv",
+        "DeformConv",
+        "FusedConv",
+        "NhwcFusedConv",
+        "Gemm",
+        "FusedGemm",
+        "MatMul",
+        "FusedMatMul",
+        "MatMulInteger",
+        "QLinearMatMul",
+        "QGemm",
+        "MatMulIntegerToFloat",
+        "DynamicQuantizeMatMul",
+        "MatMulNBits",
+        "Einsum",
+        "Attention",
+        "MultiHeadAttention",
+        "GroupQueryAttention",
+        "QAttention",
+        "RNN",
+        "GRU",
+        "LSTM",
+    }
+)
+"""Operators with weights or attention."""

@@ -22,44 +22,13 @@ from onnx import TensorProto
 from scanner.base.errors import UsageError
 from scanner.graph.cut import Segment, segments
 from scanner.graph.layout import by_shape, channel_axes
+from scanner.graph.onnx_rules import WEIGHTED
 from scanner.graph.shapes import fully_known, static_shapes, tensor_types
 
 Layout = Literal["NCHW", "NHWC", "NLC", "NC"]
 
-WEIGHTY = frozenset(
-    {
-        "Conv",
-        "ConvTranspose",
-        "ConvInteger",
-        "QLinearConv",
-        "DeformConv",
-        "FusedConv",
-        "NhwcFusedConv",
-        "Gemm",
-        "FusedGemm",
-        "MatMul",
-        "FusedMatMul",
-        "MatMulInteger",
-        "QLinearMatMul",
-        "QGemm",
-        "MatMulIntegerToFloat",
-        "DynamicQuantizeMatMul",
-        "MatMulNBits",
-        "Einsum",
-        "Attention",
-        "MultiHeadAttention",
-        "GroupQueryAttention",
-        "QAttention",
-        "RNN",
-        "GRU",
-        "LSTM",
-        "If",
-        "Loop",
-        "Scan",
-    }
-)
+WEIGHTY = WEIGHTED | {"If", "Loop", "Scan"}
 """Operators with weights or attention. Control flow counts as such: what it does is not looked into."""
-
 
 TAPPABLE = frozenset(
     {

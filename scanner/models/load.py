@@ -26,6 +26,9 @@ from scanner.base.leftovers import scratch_folder
 from scanner.graph.bundle import IMAGE, LOGITS, GraphBundle, external_range, is_external
 from scanner.graph.onnx_outline import outline_path, refuse_unsafe
 from scanner.graph.shapes import BATCH, declared_type
+from scanner.graph.structure.analyse import Structure, analyse
+from scanner.graph.structure.read import read_program_bytes
+from scanner.graph.structure.words import suspicions
 from scanner.graph.taps import TAPPABLE, Tap
 from scanner.isolation.lockdown import Layer
 from scanner.models import job as messages
@@ -33,6 +36,7 @@ from scanner.models.child_process import run_child
 from scanner.models.identify import PROGRAMS, FileKind, ModelFile
 from scanner.models.job import Failed, Job, Loaded, Result
 from scanner.models.onnx_external import copy_external
+from scanner.models.structure import structure_of
 
 _MIN_MEMORY: Final = 8 * 2**30
 _MEMORY_PER_FILE_BYTE: Final = 10
@@ -77,6 +81,7 @@ class LoadedModel:
         metadata: The ONNX file's own metadata, printable and bounded.
         isolation: The layers of isolation that it was loaded in, and those that were absent.
         ran_file: Whether loading may have run code from the file.
+        structure: How the graph is built: of the file as it is for ONNX, else of the graph that it was exported to.
     """
 
     file: ModelFile
@@ -91,6 +96,7 @@ class LoadedModel:
     metadata: Mapping[str, str] = field(default_factory=dict)
     isolation: tuple[Layer, ...] = ()
     ran_file: bool = False
+    structure: Structure = field(default_factory=lambda: Structure(None))
 
 
 @dataclass(frozen=True)
@@ -150,10 +156,16 @@ def load_model(
             seconds=int(options.timeout * _MAX_THREADS) + 10,
             threads=min(_MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1),
         )
-        isolation = run_child(job, work, options.timeout, where=str(file.path))
-        return replace(
-            _collect(file, work, job.memory), isolation=isolation, ran_file=options.trust and file.kind in PROGRAMS
-        )
+        structure = _structure_of_file(file, work)
+        try:
+            isolation = run_child(job, work, options.timeout, where=str(file.path))
+            model = _collect(file, work, job.memory)
+        except ModelError as error:
+            raise _with_suspicions(error, structure) from error
+        if structure is None:
+            structure = analyse(read_program_bytes(model.bundle.proto.SerializeToString()))
+        ran_file = options.trust and file.kind in PROGRAMS
+        return replace(model, isolation=isolation, ran_file=ran_file, structure=structure)
 
 
 def _refuse(file: ModelFile, trust: bool) -> None:
@@ -167,6 +179,23 @@ def _refuse(file: ModelFile, trust: bool) -> None:
             where=where,
             hint="Supported are ONNX, safetensors, and PyTorch state dicts",
         )
+
+
+def _structure_of_file(file: ModelFile, work: Path) -> Structure | None:
+    """How the graph in an ONNX file is built, told before anything of it is expanded or run; None for other files."""
+    try:
+        return structure_of(replace(file, path=work / messages.MODEL_FILE))
+    except ModelError as error:
+        raise ModelError(error.what, where=str(file.path), hint=error.hint) from error
+
+
+def _with_suspicions(error: ModelError, structure: Structure | None) -> ModelError:
+    """A backdoor in the graph may be why the network cannot be loaded: the user is to know it all the same."""
+    found = suspicions(structure) if structure is not None else []
+    if not found:
+        return error
+    told = ". ".join(f"{rule}: {sentence}" for rule, sentence in found)
+    return type(error)(f"{error.what}. Besides, the graph looks built to hide something. {told}", where=error.where)
 
 
 def _few(names: tuple[str, ...]) -> str:

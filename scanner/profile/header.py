@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from scanner.base.text import portable
+from scanner.graph.structure.analyse import Structure
 
 SCHEMA_VERSION: Literal["2.1"] = "2.1"
 
@@ -75,6 +76,31 @@ class IsolationLayer(Part):
     detail: Sentence = Field(description="What it covered, or why it was absent.")
 
 
+class StructureInfo(Part):
+    """How the model's graph is built, as far as pixels reach its logits."""
+
+    fewest: Count | None = Field(
+        description="Fewest operators with weights on a path from the image to the logits; null without a path."
+    )
+    bypass: tuple[Sentence, ...] = Field(
+        max_length=100,
+        description="Nodes between the image and where such a path of less than two meets the rest of the network.",
+    )
+    joins: tuple[Sentence, ...] = Field(
+        max_length=100, description="Nodes that join pixels which no weights have seen to what weights have."
+    )
+    joined: Count = Field(description="Number of all such nodes.")
+    selections: tuple[Sentence, ...] = Field(
+        max_length=100, description="Nodes that compare or select by values of the pixels."
+    )
+    selected: Count = Field(description="Number of all such nodes.")
+    ambiguous: Count = Field(description="Tensors whose values the model file stores more than once.")
+
+    def known(self) -> Structure:
+        """The same as what the analysis of a graph gives."""
+        return Structure(**dict(self))
+
+
 class ModelInfo(Part):
     """The suspect model, as it was when the profile was fitted."""
 
@@ -93,6 +119,9 @@ class ModelInfo(Part):
     )
     isolation: tuple[IsolationLayer, ...] = Field(
         default=(), max_length=20, description="The layers of isolation around loading, and those that were absent."
+    )
+    structure: StructureInfo | None = Field(
+        default=None, description="How its graph is built; null in profiles that do not say."
     )
 
 

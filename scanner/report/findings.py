@@ -12,12 +12,15 @@ from collections.abc import Iterator, Sequence
 from scanner.profile.header import ModelInfo
 from scanner.report.schema import FINDING_RULES, BatchSection, Finding, InputRow
 from scanner.verdict.catalogue import catalogue
-from scanner.verdict.terms import Verdict
+from scanner.verdict.rules import load_rules
+from scanner.verdict.structure import bypass_severity
+from scanner.verdict.terms import Severity, Verdict
 
 MODEL_RULES = FINDING_RULES["model"]
 (CLASS_RULE,) = FINDING_RULES["class"]
 INPUT_RULE, NOT_FINITE_INPUT_RULE = FINDING_RULES["input"]
-NOT_FINITE_RULE = "LS105"
+BATCH_RULES = ("LS101", "LS102", "LS103", "LS104")
+BYPASS_RULE = "LS501"
 MAX_CLASSES = 100
 
 
@@ -45,12 +48,12 @@ def _about_model(model: ModelInfo, verdict: Verdict) -> Iterator[Finding]:
     for rule in verdict.rules:
         if rule in MODEL_RULES:
             # The batch's severity may differ from scan to scan of one model: the fingerprint does not depend on it.
-            check = NOT_FINITE_RULE if rule == NOT_FINITE_RULE else "LS100"
+            check = "LS100" if rule in BATCH_RULES else rule
             yield Finding(
                 id=fingerprint(check, model.sha256),
                 rule=rule,
                 subject="model",
-                severity=catalogue()[rule].severity,
+                severity=_severity(rule, model),
                 message=messages[check],
                 index=None,
                 name=model.name,
@@ -59,8 +62,16 @@ def _about_model(model: ModelInfo, verdict: Verdict) -> Iterator[Finding]:
             )
 
 
+def _severity(rule: str, model: ModelInfo) -> Severity:
+    """Of a rule that applies to a model; one has several."""
+    severity = None
+    if rule == BYPASS_RULE and model.structure is not None:
+        severity = bypass_severity(model.structure.known(), load_rules())
+    return severity or catalogue()[rule].severity
+
+
 def _about_classes(model: ModelInfo, batch: BatchSection, verdict: Verdict) -> Iterator[Finding]:
-    if not any(rule in MODEL_RULES and rule != NOT_FINITE_RULE for rule in verdict.rules):
+    if not any(rule in BATCH_RULES for rule in verdict.rules):
         return
     for target in batch.target_classes[:MAX_CLASSES]:
         yield Finding(

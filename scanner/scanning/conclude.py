@@ -78,6 +78,7 @@ def _evidence(header: ProfileHeader, counts: ScanCounts, options: ScanOptions, p
         min_class_count=header.smallest_class,
         parity=header.parity.relative,
         self_checks=header.self_checks,
+        structure=None if header.model.structure is None else header.model.structure.known(),
     )
 
 

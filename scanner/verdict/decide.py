@@ -8,17 +8,18 @@ classify the clean reference, no p-value means anything. Some make it *sufficien
 too few inputs, too many unreadable ones. They cannot weaken evidence that was found, so a batch that reaches the
 severity to fail on fails, however many of its inputs were unreadable. The others lower only the confidence.
 
-There are two findings. The batch test compares densities' p-values and shared units; a clean batch, exchangeable with
-the reference, reaches 'high' by it with a probability of at most 0.001, because the batch p-value is valid and the rule
-asks for 0.001. Outputs that
-are not finite are the other: `fit` refuses a network that has such an output on a clean image, so a single one is
-enough, and no p-value is involved.
+There are three kinds of findings. The batch test compares densities' p-values and shared units; a clean batch,
+exchangeable with the reference, reaches 'high' by it with a probability of at most 0.001, because the batch p-value is
+valid and the rule asks for 0.001. Outputs that are not finite are another: `fit` refuses a network that has such an
+output on a clean image, so a single one is enough, and no p-value is involved. The third is the network's graph, which
+is looked at before any image is.
 """
 
 from __future__ import annotations
 
 from scanner.verdict import checks, findings
 from scanner.verdict.rules import NO_FINDING, Rules, load_rules
+from scanner.verdict.structure import structure_findings
 from scanner.verdict.terms import (
     Check,
     CheckStatus,
@@ -102,11 +103,11 @@ def _findings(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: bool
     rule = next((rule for rule in rules.severity if rule.applies(evidence)), NO_FINDING)
     batch = findings.batch(evidence, rule, fail_on, rules, usable=compared)
     found: list[_Finding] = [(batch, rule.rule, rule.severity) if compared else (batch, None, None)]
-    applies = rules.not_finite.applies(evidence)
-    severity = rules.not_finite.severity
     finite = findings.finite_outputs(evidence, rules)
-    first = applies and not (compared and rule.severity.rank >= severity.rank)
-    found.insert(0 if first else 1, (finite, rules.not_finite.rule, severity) if applies else (finite, None, None))
+    applied = (rules.not_finite.rule, rules.not_finite.severity) if rules.not_finite.applies(evidence) else (None, None)
+    found.append((finite, *applied))
+    found += structure_findings(evidence, rules)
+    found.sort(key=lambda one: 0 if one[2] is None else -one[2].rank)
     # The same evidence as the batch's: it says where, and its severity is that of both tests together.
     found.append((findings.shared_units(evidence, fail_on, rules, usable=compared), None, None))
     return found

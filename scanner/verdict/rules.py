@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Self
 
 from scanner.verdict.terms import Decision, Evidence, Severity
 
@@ -44,6 +44,29 @@ class NotFiniteRule:
 
 
 @dataclass(frozen=True)
+class StructureRules:
+    """Severity of what the network's graph shows.
+
+    Attributes:
+        bypass: By the fewest operators with weights on a path from the image to the logits.
+        joins: Of pixels that no weights have seen, joined to what weights have.
+        selection: Of choices by values of the pixels.
+        ambiguous: Of values that are stored more than once.
+    """
+
+    bypass: Mapping[int, Severity]
+    joins: Severity
+    selection: Severity
+    ambiguous: Severity
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """From the part of ``rules.json``."""
+        bypass = {int(fewest): Severity(severity) for fewest, severity in values["bypass"].items()}
+        return cls(bypass, Severity(values["joins"]), Severity(values["selection"]), Severity(values["ambiguous"]))
+
+
+@dataclass(frozen=True)
 class Rules:
     """The content of ``rules.json``.
 
@@ -52,6 +75,7 @@ class Rules:
         sha256: SHA-256 of the file.
         severity: Severity rules, most severe first; the first that applies decides.
         not_finite: Rule about inputs with outputs that are not finite.
+        structure: Rules about the network's graph.
         decision: Decision for each severity.
         min_skill: Accuracy has to exceed chance by this share of the distance from chance to 1.
         max_accuracy_p: ... and the p-value of "the model guesses" may be at most this.
@@ -64,6 +88,7 @@ class Rules:
     sha256: str
     severity: tuple[SeverityRule, ...]
     not_finite: NotFiniteRule
+    structure: StructureRules
     decision: Mapping[Severity, Decision]
     min_skill: float
     max_accuracy_p: float
@@ -86,6 +111,7 @@ def load_rules() -> Rules:
         sha256=hashlib.sha256(content).hexdigest(),
         severity=tuple(SeverityRule(**rule | {"severity": Severity(rule["severity"])}) for rule in rules["severity"]),
         not_finite=NotFiniteRule(**rules["not_finite"] | {"severity": Severity(rules["not_finite"]["severity"])}),
+        structure=StructureRules.from_json(rules["structure"]),
         decision={Severity(severity): Decision(decision) for severity, decision in rules["decision"].items()},
         min_skill=rules["clean_accuracy"]["min_skill"],
         max_accuracy_p=rules["clean_accuracy"]["max_p"],

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from scanner.graph.structure.analyse import Structure
 from scanner.profile.header import SelfCheck
 
 ExitCode = Literal[0, 1, 3]
-FINDING_CHECKS = ("LS100", "LS105", "LS113")
-"""The checks that are findings: batch test, outputs that are not finite, shared units. The others are conditions."""
+FINDING_CHECKS = ("LS100", "LS105", "LS113", "LS501", "LS502", "LS503")
+"""The checks that are findings: batch test, outputs that are not finite, shared units, the graph. The others are
+conditions."""
 
 
 class Severity(StrEnum):
@@ -122,6 +124,7 @@ class Evidence:
         parity: Largest relative difference between ONNX Runtime and the original framework; None if there was none.
         self_checks: What `fit` tried on the finished graph.
         units: What the units say; None where they were not looked at.
+        structure: How the network's graph is built; None where the profile does not say.
     """
 
     inputs_total: int
@@ -145,6 +148,7 @@ class Evidence:
     parity: float | None
     self_checks: tuple[SelfCheck, ...]
     units: UnitsEvidence | None = None
+    structure: Structure | None = None
 
     @property
     def inputs_compared(self) -> int:

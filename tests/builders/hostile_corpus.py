@@ -13,44 +13,33 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 import onnx
 import onnx_graphs
+from hostile_case import ARCH, FIT, INSPECT, LAYERS, SCAN, Case
+from hostile_structures import structures
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-
-SCAN, INSPECT, LAYERS, ARCH, FIT = "scan", "inspect", "layers", "arch", "fit"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One hostile input.
-
-    Attributes:
-        name: Unique, usable as a folder's name.
-        make: Writes the case's files into a new folder and returns the path to give to the command. The second
-            argument is the canary that a payload would create, the third a folder with a good profile, ``good.h5``.
-        command: ``scan`` the path with a good profile, ``scan-with`` the path as profile, ``scan-model``
-            with the path as the model that the profile should be of, ``inspect`` it, list its
-            ``layers`` in the child process, or ``fit`` it.
-        code: Exit code.
-        says: Text in the output, report included.
-    """
-
-    name: str
-    make: Callable[[Path, Path, Path], Path]
-    command: str
-    code: int
-    says: str = ""
 
 
 def corpus() -> list[Case]:
     """Every case."""
-    groups = (pickles, checkpoints, archives, other_models, onnx_files, images, folders, arrays, manifests, profiles)
+    groups = (
+        pickles,
+        checkpoints,
+        archives,
+        other_models,
+        onnx_files,
+        images,
+        folders,
+        arrays,
+        manifests,
+        profiles,
+        structures,
+    )
     return [case for group in groups for case in group()]
 
 
@@ -520,7 +509,7 @@ def onnx_files() -> Iterator[Case]:
     yield onnx_case("nested", _deep_bytes(30), "nested")
     yield onnx_case("nested-seen", _deep_bytes(30), "nested", INSPECT, 2)
     yield onnx_case("nested-beyond-protobuf", _deep_bytes(3000), "error:")
-    yield onnx_case("function-bomb", lambda: function_bomb(24), "expand to more")
+    yield onnx_case("function-bomb", lambda: function_bomb(24), "expands to more")
     yield onnx_case("function-cycle", lambda: function_bomb(3, cycle=True), "call themselves")
     yield onnx_case("many-nodes", _many_nodes(250_000), "nodes")
     yield onnx_case(

@@ -18,6 +18,7 @@ from scanner.profile.header import (
     ReferenceInfo,
     ScoreInfo,
     SelfCheck,
+    StructureInfo,
     TapInfo,
     ToolInfo,
 )
@@ -36,6 +37,7 @@ def sample_header(**changes):
             description="A PyTorch state dict of 121 tensors.",
             notes=("unwrapped key 'state_dict'",),
             trusted_code=False,
+            structure=StructureInfo(fewest=5, bypass=(), joins=(), joined=0, selections=(), selected=0, ambiguous=0),
         ),
         "preprocess": PreprocessInfo(
             spec={"size": [32, 32], "scale": 1 / 255, "crop": None, "mean": [0.5, 0.5, 0.5]},
@@ -111,6 +113,19 @@ sizes = st.floats(0, 1e300)
 self_checks = st.builds(SelfCheck, name=names, message=st.text(), statistic=sizes, threshold=sizes, n=counts)
 
 
+nodes = st.lists(st.text(), max_size=3).map(tuple)
+structures = st.builds(
+    StructureInfo,
+    fewest=st.none() | counts,
+    bypass=nodes,
+    joins=nodes,
+    joined=counts,
+    selections=nodes,
+    selected=counts,
+    ambiguous=counts,
+)
+
+
 @st.composite
 def headers(draw):
     num_classes = draw(st.integers(1, 5))
@@ -127,6 +142,7 @@ def headers(draw):
             description=draw(st.text()),
             notes=draw(st.lists(st.text(), max_size=3)),
             trusted_code=draw(st.booleans()),
+            structure=draw(st.none() | structures),
         ),
         class_names=draw(st.lists(names, min_size=num_classes, max_size=num_classes)),
         num_classes=num_classes,

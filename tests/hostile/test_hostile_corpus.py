@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hostile_corpus import Case, corpus
+from hostile_case import Case
+from hostile_corpus import corpus
 
 ROOT = Path(__file__).parents[2]
 CASES = corpus()
@@ -89,11 +90,20 @@ def run_case(case: Case, folder: Path, good: Path) -> str:
     log, peak_file = folder / "log", folder / "peak"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", _MEASURED, peak_file, "-m", "scanner", *map(os.fsdecode, arguments[case.command])],
+            [
+                sys.executable,
+                "-c",
+                _MEASURED,
+                peak_file,
+                "-m",
+                "scanner",
+                *map(os.fsdecode, arguments[case.command]),
+                *case.options,
+            ],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            cwd=out,
+            cwd=files if case.within else out,
             env=environment,
             start_new_session=True,
         )
@@ -151,7 +161,18 @@ def place(tmp_path: Path) -> Iterator[Path]:
 def test_the_corpus_is_large_and_its_names_are_unique() -> None:
     assert len(CASES) >= 200
     assert len({case.name for case in CASES}) == len(CASES)
-    for group in ("pickle", "checkpoint", "zip", "onnx", "image", "folder", "array", "manifest", "profile"):
+    for group in (
+        "pickle",
+        "checkpoint",
+        "zip",
+        "onnx",
+        "image",
+        "folder",
+        "array",
+        "manifest",
+        "profile",
+        "structure",
+    ):
         assert any(case.name.startswith(group) for case in CASES), group
         assert any(case.name.startswith(group) for case in QUICK), group
     assert {case.command for case in QUICK} == {case.command for case in CASES}
