@@ -19,14 +19,25 @@ from typing import Final
 
 from scanner.base.errors import ModelError
 from scanner.base.files import open_regular
-from scanner.models.pickles import PickleImports, legacy_checkpoint_imports, pickle_imports, rebuilds_tensors
+from scanner.models.pickles import (
+    PROTOCOLS,
+    UNREADABLE,
+    PickleImports,
+    legacy_checkpoint_imports,
+    loose_pickle_imports,
+    pickle_imports,
+    rebuilds_tensors,
+)
 
 MAX_FILE_BYTES: Final = 16 * 2**30
+MAX_PICKLE_BYTES: Final = 128 * 2**20
+"""What is looked at of pickles."""
 
-_MAX_PICKLE_BYTES = 128 * 2**20
 _MAX_SAFETENSORS_HEADER = 100 * 2**20  # the limit of the safetensors library
 _MAX_ZIP_MEMBERS = 200_000
 _MAX_IMPORTS = 100
+_MAX_LOOSE_BYTES = 16 * 2**20
+_PICKLE_SUFFIXES = (".pkl", ".pickle", ".p", ".joblib")
 _HEAD_BYTES = 4096
 
 
@@ -107,6 +118,8 @@ def _look(file: BufferedReader, size: int) -> _Finding:
         return _Finding(FileKind.SAFETENSORS, "a safetensors file: tensors only")
     if _is_onnx(file, size):
         return _Finding(FileKind.ONNX, "an ONNX model")
+    if (loose := _loose_pickle(file, size)) is not None:
+        return _other(loose)
     return _Finding(FileKind.UNKNOWN, _resemblance(head))
 
 
@@ -133,13 +146,31 @@ def _torch_zip(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) ->
     ):
         return _Finding(FileKind.EXPORTED_PROGRAM, "a torch.export program (.pt2), which may hold pickles")
     if "data.pkl" in names:
-        with archive.open(members["data.pkl"]) as stream:
-            return _from_imports(pickle_imports(stream.read(_MAX_PICKLE_BYTES)), "a PyTorch checkpoint")
+        return _from_imports(_all_imports(archive, archive.infolist()), "a PyTorch checkpoint")
     if any(name.endswith(".npy") for name in names):
         return _Finding(FileKind.UNKNOWN, "a NumPy archive (.npz), not a model")
     if any(name.endswith(".weights.h5") for name in names):
         return _Finding(FileKind.UNKNOWN, "a Keras archive (.keras), which is not supported: export it to ONNX")
     return _Finding(FileKind.UNKNOWN, "a zip archive, but not one of PyTorch's")
+
+
+def _all_imports(archive: zipfile.ZipFile, members: Iterable[zipfile.ZipInfo]) -> PickleImports:
+    """Of every pickle in an archive, whatever it is called: which of them are loaded depends on who loads."""
+    names: set[str] = set()
+    left = MAX_PICKLE_BYTES
+    for member in members:
+        with archive.open(member) as stream:
+            head = stream.read(2)
+            named = member.filename.endswith(_PICKLE_SUFFIXES)
+            if not named and not (len(head) == 2 and head[0] == 0x80 and head[1] in PROTOCOLS):
+                continue
+            data = head + stream.read(max(left, 0))
+        left -= len(data)
+        found = pickle_imports(data)
+        # Weights may begin like a pickle by chance: those that are none import nothing that can be told.
+        if named or not found.damaged or found.names - {UNREADABLE}:
+            names.update(found.names)
+    return PickleImports(frozenset(names))
 
 
 def _below_root(name: str) -> str:
@@ -148,8 +179,16 @@ def _below_root(name: str) -> str:
 
 def _legacy_pickle(file: BufferedReader, _size: int, _head: bytes) -> _Finding:
     file.seek(0)
-    imports, is_torch = legacy_checkpoint_imports(BytesIO(file.read(_MAX_PICKLE_BYTES)))
+    imports, is_torch = legacy_checkpoint_imports(BytesIO(file.read(MAX_PICKLE_BYTES)))
     return _from_imports(imports, "a PyTorch checkpoint in the format before 1.6") if is_torch else _other(imports)
+
+
+def _loose_pickle(file: BufferedReader, size: int) -> PickleImports | None:
+    """A pickle of protocol 0 or 1, which begins with any instruction."""
+    if size > _MAX_LOOSE_BYTES:
+        return None
+    file.seek(0)
+    return loose_pickle_imports(file.read(size))
 
 
 def _other(imports: PickleImports) -> _Finding:

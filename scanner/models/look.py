@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Final
 
 from scanner.base.errors import ModelError
 from scanner.base.files import open_regular
 from scanner.base.text import printable
 from scanner.graph.onnx_outline import OnnxOutline, outline_file, refuse_unsafe
-from scanner.models.identify import FileKind, ModelFile
+from scanner.models.identify import MAX_PICKLE_BYTES, FileKind, ModelFile
+from scanner.models.pickles import PROTOCOLS, whole_pickles
 
 _SHOWN: Final = 20
 _SUSPICIOUS_RATIO: Final = 200
@@ -31,7 +33,7 @@ def look_closer(file: ModelFile) -> Iterator[Line]:
         if file.kind is FileKind.ONNX:
             outline = outline_file(stream, os.fstat(stream.fileno()).st_size)
             yield from _onnx(outline)
-        elif stream.read(2) == b"PK":
+        elif (head := stream.read(2)) == b"PK":
             stream.seek(0)
             try:
                 with zipfile.ZipFile(stream) as archive:
@@ -39,6 +41,10 @@ def look_closer(file: ModelFile) -> Iterator[Line]:
             except Exception:  # zipfile raises nearly anything on damaged archives
                 return  # the description says so
             yield from _archive(members[:_MAX_MEMBERS])
+        elif len(head) == 2 and head[0] == 0x80 and head[1] in PROTOCOLS:
+            size = os.fstat(stream.fileno()).st_size
+            stream.seek(0)
+            yield from _pickles(BytesIO(stream.read(MAX_PICKLE_BYTES)), size)
 
 
 def _onnx(outline: OnnxOutline) -> Iterator[Line]:
@@ -64,6 +70,13 @@ def _onnx(outline: OnnxOutline) -> Iterator[Line]:
         refuse_unsafe(outline)
     except ModelError as error:
         yield "refused", printable(error.what, 1000)
+
+
+def _pickles(stream: BytesIO, size: int) -> Iterator[Line]:
+    count, end = whole_pickles(stream)
+    rest = size - end
+    behind = f"; {rest} bytes behind them are none, and not looked into" if rest else ""
+    yield "pickles", f"{count} whole pickles one after the other, all imports of which are listed{behind}"
 
 
 def _archive(members: list[zipfile.ZipInfo]) -> Iterator[Line]:

@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from typing import IO, Any, Final
 
 _MAX_INSTRUCTIONS = 5_000_000
+_MAX_PICKLES = 10_000
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_UNREADABLE = "(an import that cannot be told without running the file)"
+_LEGACY_PICKLES = 5
+PROTOCOLS: Final = range(2, 6)
+"""Of pickles that state theirs, in the byte after 0x80."""
+UNREADABLE = "(an import that cannot be told without running the file)"
 
 _TENSOR_IMPORTS: Final = frozenset(
     {
@@ -55,6 +59,11 @@ class PickleImports:
     names: frozenset[str]
 
     @property
+    def damaged(self) -> bool:
+        """Whether some import, or what comes after a damaged place, cannot be told."""
+        return UNREADABLE in self.names
+
+    @property
     def only_tensors(self) -> bool:
         """Whether every import is one that rebuilds tensors and plain containers."""
         return all(rebuilds_tensors(name) for name in self.names)
@@ -71,17 +80,57 @@ def pickle_imports(data: bytes) -> PickleImports:
 
 
 def legacy_checkpoint_imports(stream: IO[bytes]) -> tuple[PickleImports, bool]:
-    """The imports of a file of consecutive pickles, and whether it is a PyTorch checkpoint.
+    """The imports of all pickles in a file of consecutive ones, and whether it is a PyTorch checkpoint.
 
     The format of PyTorch before 1.6: the pickles of a magic number, a version, system information, the
-    object and the storage keys; then raw data.
+    object and the storage keys; then raw data. Further pickles are read for as long as there are some: whoever loads
+    one after the other runs them all.
     """
     first = list(_bounded(pickletools.genops(stream)))
     names = set(_imports(first))
     is_checkpoint = any(argument == _LEGACY_MAGIC for _, argument, _ in first)
-    for _ in range(3 if is_checkpoint else 0):
-        names.update(_imports(pickletools.genops(stream)))
+    for number in range(1, _MAX_PICKLES):
+        expected = is_checkpoint and number < _LEGACY_PICKLES
+        if not expected and not _starts_pickle(stream):
+            break
+        found = set(_imports(pickletools.genops(stream)))
+        if not expected and found == {UNREADABLE}:  # raw data that happens to begin like a pickle
+            break
+        names.update(found)
     return PickleImports(frozenset(names)), is_checkpoint
+
+
+def whole_pickles(stream: IO[bytes]) -> tuple[int, int]:
+    """How many whole pickles a file begins with, and at which byte the last of them ends."""
+    count = end = 0
+    while count < _MAX_PICKLES and (not count or _starts_pickle(stream)):
+        if any(opcode is None for opcode, _, _ in _bounded(pickletools.genops(stream))):
+            break
+        count, end = count + 1, stream.tell()
+    return count, end
+
+
+def loose_pickle_imports(data: bytes) -> PickleImports | None:
+    """The imports of what may be a pickle without a header, as protocols 0 and 1 have none.
+
+    Returns:
+        None where it is no whole pickle, or one that imports nothing, as many a text by chance is.
+    """
+    try:
+        instructions = list(_bounded(pickletools.genops(data)))
+    except RecursionError:
+        return None
+    if instructions[-1][0] is None:
+        return None
+    names = frozenset(_imports(instructions))
+    return PickleImports(names) if names else None
+
+
+def _starts_pickle(stream: IO[bytes]) -> bool:
+    place = stream.tell()
+    head = stream.read(2)
+    stream.seek(place)
+    return len(head) == 2 and head[0] == 0x80 and head[1] in PROTOCOLS
 
 
 _Instruction = tuple[Any, Any, Any]
@@ -112,7 +161,7 @@ def _imports(instructions: Iterable[_Instruction]) -> Iterator[str]:
     pushed: list[Any] = [None, None]
     for opcode, argument, _ in _bounded(instructions):
         if opcode is None:
-            yield _UNREADABLE
+            yield UNREADABLE
             return
         name = opcode.name
         if name in ("GLOBAL", "INST"):
@@ -121,10 +170,10 @@ def _imports(instructions: Iterable[_Instruction]) -> Iterator[str]:
         elif name == "STACK_GLOBAL":
             module, attribute = pushed[-2:]
             known = isinstance(module, str) and isinstance(attribute, str)
-            yield f"{module}.{attribute}" if known else _UNREADABLE
+            yield f"{module}.{attribute}" if known else UNREADABLE
             pushed.append(None)
         elif name in ("EXT1", "EXT2", "EXT4"):  # an import by its number in a registry
-            yield _UNREADABLE
+            yield UNREADABLE
             pushed.append(None)
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
             memo[argument] = pushed[-1]

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import onnx_graphs
 from hostile_case import ARCH, FIT, INSPECT, LAYERS, SCAN, Case
+from hostile_pickles import more_pickles
 from hostile_structures import structures
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -39,6 +40,7 @@ def corpus() -> list[Case]:
         manifests,
         profiles,
         structures,
+        more_pickles,
     )
     return [case for group in groups for case in group()]
 

@@ -67,5 +67,3 @@ def _ambiguous() -> dict[str, Callable[[], onnx.ModelProto]]:
         return model
 
     return {"initialiser": initialiser, "constant": constant, "body": body, "function": function}
-
-
