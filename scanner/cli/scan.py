@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -63,7 +64,7 @@ def scan(
     The summary goes to standard error, reports go where --report says. Settings are taken from the flag, else
     LATENTSCAN_NAME in the environment, else the configuration file.
     """
-    from scanner.verdict.gate_policy import resolve
+    from scanner.verdict.gate_policy import foreign_folders, resolve
 
     if quiet and verbose:
         raise UsageError("contradict each other", where="--quiet and --verbose", hint="Give one of them")
@@ -82,6 +83,7 @@ def scan(
             "threads": threads,
         },
         config,
+        foreign=foreign_folders(inputs, model, profile or os.environ.get("LATENTSCAN_PROFILE")),
     )
     values = policy.values
     options = ScanOptions(
@@ -111,6 +113,10 @@ def scan(
             progress.say(f"warning: {NAME_CLASH}")
         if policy.config is not None:
             progress.say(f"configuration: {policy.config}")
+        for path in policy.passed_over:
+            progress.say(
+                f"warning: {path} is not read, as it lies with what is scanned; name it with --config to use it"
+            )
         finished = latentscan.scan(options, progress)
     if not quiet:
         from scanner.report.terminal import print_summary

@@ -89,8 +89,15 @@ def _headline(report: Report) -> Text:
         ("Verdict: ", "bold"),
         (f" {severity} ", _STYLES[verdict.severity]),
         f" {verdict.decision}, {verdict.confidence}{accepted} "
-        f"(exit code {verdict.exit_code}, fails on {verdict.fail_on})",
+        f"(exit code {verdict.exit_code}, fails on {verdict.fail_on}{_says_a_file(report)})",
     )
+
+
+def _says_a_file(report: Report) -> str:
+    policy = report.policy
+    if policy is None or policy.config is None or policy.sources.get("fail-on") != "file":
+        return ""
+    return f" as {printable(policy.config, 60)} says"
 
 
 def _reasons(report: Report) -> Iterator[RenderableType]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Final
 
 from scanner.profile.header import ProfileHeader
@@ -29,6 +29,9 @@ def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOpti
     evidence = _evidence(header, counts, options, counted.places)
     verdict = decide(evidence, options.fail_on, options.max_unreadable, options.min_confidence)
     verdict = accept_model(verdict, header.model, told.ignore, told.today)
+    if options.policy is not None and (loosened := options.policy.loosened) is not None:
+        # A person who reads one line is to know that a file decided about this gate.
+        verdict = replace(verdict, reasons=(loosened, *verdict.reasons))
     namer = RowNamer(header)
     top_inputs = tuple(namer.scanned(row, all_scores=False) for row in counts.top)
     outcome = BatchOutcome(

@@ -1,7 +1,8 @@
 """The settings of a scan, each from the first place that has it: flag, environment, file, default.
 
 The file is ``latentscan.toml`` or the table ``[tool.latentscan]`` of ``pyproject.toml``, in the working directory or
-the nearest folder above it. Never beside the model or the inputs: a vendor does not configure the gate.
+the nearest folder above it. Never beside or below the model, the inputs or a profile elsewhere, even where that is the
+working directory: a vendor does not configure the gate.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import math
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -112,6 +113,23 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
+def _above(value: Value, usual: Value) -> bool:
+    return float(str(value)) > float(str(usual))
+
+
+_LOOSER: Mapping[str, Callable[[Value, Value], bool]] = {
+    "fail-on": lambda value, usual: _leniency(value) > _leniency(usual),
+    "max-unreadable": _above,
+    "alpha": lambda value, usual: _above(usual, value),
+}
+"""Whether a value lets more pass than another, by setting. The least confidence is the loosest by default."""
+
+
+def _leniency(fail_on: Value) -> int:
+    level = FailOn(str(fail_on))
+    return 5 if level is FailOn.NEVER else level.gate.rank
+
+
 @dataclass(frozen=True)
 class Policy:
     """Effective settings and where each came from.
@@ -120,11 +138,23 @@ class Policy:
         values: Value of each setting, by name.
         origins: Where it came from, by name.
         config: The configuration file, or None.
+        passed_over: Configuration files that were not read, as they lie where somebody else may have put them.
     """
 
     values: Mapping[str, Value]
     origins: Mapping[str, Origin]
     config: Path | None
+    passed_over: tuple[Path, ...] = ()
+
+    @property
+    def loosened(self) -> str | None:
+        """What a file lets pass that would not have passed without it, in words; None where it lets nothing pass."""
+        parts = []
+        for name, looser in _LOOSER.items():
+            value, usual = self.values[name], next(one.default for one in SETTINGS if one.name == name)
+            if self.origins[name] == "file" and looser(value, usual):
+                parts.append(f"{name} is {value} instead of {usual}")
+        return f"The gate is loosened by {self.config_name}: {', '.join(parts)}." if parts else None
 
     @property
     def gate(self) -> dict[str, Value]:
@@ -155,6 +185,7 @@ def resolve(
     config: Path | None = None,
     environment: Mapping[str, str] | None = None,
     start: Path | None = None,
+    foreign: Sequence[Path] = (),
 ) -> Policy:
     """The effective settings.
 
@@ -163,6 +194,8 @@ def resolve(
         config: The configuration file that the command line names.
         environment: Environment variables; those of the process by default.
         start: Where to look for a configuration file; the working directory by default.
+        foreign: Folders that somebody else may have filled. A configuration file in or below one is not read, unless
+            the command line or the environment name it.
 
     Raises:
         UsageError: A value is wrong, or the file has a setting that does not exist. The message says where.
@@ -170,7 +203,8 @@ def resolve(
     variables = os.environ if environment is None else environment
     if config is None and variables.get(CONFIG_VARIABLE):
         config = Path(variables[CONFIG_VARIABLE])
-    file = _find(start or Path.cwd()) if config is None else config
+    passed_over: list[Path] = []
+    file = _find(start or Path.cwd(), foreign, passed_over) if config is None else config
     table = {} if file is None else _read(file, explicit=config is not None)
     if file is not None and table is None:
         file, table = None, {}
@@ -186,7 +220,23 @@ def resolve(
     origins: dict[str, Origin] = {}
     for setting in SETTINGS:
         values[setting.name], origins[setting.name] = _effective(setting, flags, variables, table or {}, file)
-    return Policy(values, origins, file)
+    return Policy(values, origins, file, tuple(passed_over))
+
+
+def foreign_folders(inputs: Path, model: Path | None, profile: str | None) -> list[Path]:
+    """Folders of a scan that somebody else may have filled.
+
+    Args:
+        inputs: What is scanned: a folder, or a file in one.
+        model: The model that the profile should be of.
+        profile: The profile that was asked for by name. One in the working directory does not make that foreign:
+            profiles are the user's own, and this is where `fit` puts them.
+    """
+    found = [inputs if inputs.is_dir() else inputs.parent]
+    found += [] if model is None else [model.parent, model.resolve().parent]
+    if profile is not None and Path(profile).resolve().parent != Path.cwd().resolve():
+        found.append(Path(profile).parent)
+    return found
 
 
 def _effective(
@@ -215,10 +265,18 @@ def _parsed(setting: Setting, value: object, where: str) -> Value:
         raise UsageError(f"{printable(str(value), 60)} {error}", where=where) from None
 
 
-def _find(start: Path) -> Path | None:
-    """The nearest configuration file: in the folder, or above it up to the root of the repository."""
-    folder = start.absolute()
+def _find(start: Path, foreign: Sequence[Path], passed_over: list[Path]) -> Path | None:
+    """The nearest configuration file: in the folder, or above it up to the root of the repository.
+
+    In folders of others, neither files nor the mark of a repository's root count. Links are resolved: what matters is
+    where a file lies.
+    """
+    folder = start.resolve()
+    theirs = [path.resolve() for path in foreign]
     for candidate in (folder, *folder.parents):
+        if any(candidate.is_relative_to(path) for path in theirs):
+            passed_over += [candidate / name for name in (FILE_NAME, "pyproject.toml") if (candidate / name).is_file()]
+            continue
         if (candidate / FILE_NAME).is_file():
             return candidate / FILE_NAME
         pyproject = candidate / "pyproject.toml"

@@ -21,6 +21,7 @@ import onnx
 import onnx_graphs
 from hostile_case import ARCH, FIT, INSPECT, LAYERS, SCAN, Case
 from hostile_pickles import more_pickles
+from hostile_settings import settings
 from hostile_structures import structures
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -41,6 +42,7 @@ def corpus() -> list[Case]:
         profiles,
         structures,
         more_pickles,
+        settings,
     )
     return [case for group in groups for case in group()]
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from datetime import date
+from pathlib import Path
 
 import pytest
 from full_reports import finding, full_report
@@ -23,7 +24,7 @@ from scanner.report.schema import schema_text
 from scanner.report.triage import accept_model, ignore_warnings, read_ignore_file, triage
 from scanner.verdict.accept import accept
 from scanner.verdict.catalogue import catalogue
-from scanner.verdict.gate_policy import SETTINGS, resolve
+from scanner.verdict.gate_policy import SETTINGS, foreign_folders, resolve
 from scanner.verdict.rules import load_rules
 from scanner.verdict.terms import Acceptance, CheckStatus, Confidence, FailOn, Severity
 
@@ -307,3 +308,64 @@ def test_checks_that_failed_without_consequence_are_not_passed():
     report = full_report("accepted")
     (check,) = [check for check in report.checks if check.id == "LS100"]
     assert check.status is CheckStatus.FAILED
+
+
+class TestSettingsOfOthers:
+    """A configuration file at or below what is scanned was put there by somebody else."""
+
+    @pytest.mark.parametrize("name", ["latentscan.toml", "pyproject.toml"])
+    @pytest.mark.parametrize("inside", ["", "deep/er"])
+    def test_is_not_read(self, tmp_path, name, inside):
+        foreign = tmp_path / "vendor"
+        start = foreign / inside
+        start.mkdir(parents=True)
+        table = "[tool.latentscan]\n" if name == "pyproject.toml" else ""
+        (start / name).write_text(table + 'fail-on = "never"\n')
+        policy = resolve({}, None, {}, start, foreign=[foreign])
+        assert policy.config is None
+        assert policy.values["fail-on"] == "high"
+        assert policy.passed_over == (start.resolve() / name,)
+        assert resolve({}, start / name, {}, start, foreign=[foreign]).values["fail-on"] == "never"
+
+    def test_the_own_one_above_counts_whatever_a_stranger_puts_below(self, tmp_path):
+        foreign = tmp_path / "vendor"
+        (foreign / ".git").mkdir(parents=True)
+        (foreign / "latentscan.toml").write_text('fail-on = "never"')
+        (tmp_path / "latentscan.toml").write_text('fail-on = "low"')
+        assert resolve({}, None, {}, foreign, foreign=[foreign]).values["fail-on"] == "low"
+
+    def test_through_links(self, tmp_path):
+        (tmp_path / "real").mkdir()
+        (tmp_path / "real" / "latentscan.toml").write_text('fail-on = "never"')
+        (tmp_path / "link").symlink_to("real")
+        for start, foreign in (("link", "real"), ("real", "link")):
+            found = resolve({}, None, {}, tmp_path / start, foreign=[tmp_path / foreign])
+            assert found.config is None
+
+    def test_which_folders_those_are(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "in").mkdir()
+        image = tmp_path / "in" / "a.png"
+        image.write_bytes(b"")
+        assert foreign_folders(tmp_path / "in", None, None) == [tmp_path / "in"]
+        assert foreign_folders(image, None, "modelscan.h5") == [tmp_path / "in"]
+        assert tmp_path / "m" in foreign_folders(image, tmp_path / "m" / "model.pt", None)
+        assert Path("p") in foreign_folders(image, None, "p/x.h5")
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ('fail-on = "never"', "fail-on is never instead of high"),
+            ('fail-on = "critical"', "fail-on is critical instead of high"),
+            ("max-unreadable = 0.5", "max-unreadable is 0.5 instead of 0.1"),
+            ("alpha = 0.001", "alpha is 0.001 instead of 0.01"),
+            ('fail-on = "low"', None),
+            ("max-unreadable = 0.0\nalpha = 0.05", None),
+        ],
+    )
+    def test_a_looser_gate_is_named(self, tmp_path, text, says):
+        (tmp_path / "latentscan.toml").write_text(text)
+        found = resolve({}, None, {}, tmp_path).loosened
+        assert found == (None if says is None else f"The gate is loosened by latentscan.toml: {says}.")
+        flags = {"fail-on": "high", "max-unreadable": 0.1, "alpha": 0.01}
+        assert resolve(flags, None, {}, tmp_path).loosened is None
