@@ -1,13 +1,15 @@
 """Decode one image exactly as training did: Pillow's decoders, filters and rounding.
 
-Limits are checked on the header, before pixels are allocated. What would need a guess is refused
-with a reason: animations, 16-bit grey and floating-point images.
+Limits are checked on the header, before pixels are allocated, and on the number of the file's parts, before a decoder
+walks through them; what takes long all the same is given up. What would need a guess is refused with a reason:
+animations, 16-bit grey and floating-point images.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import time
 import warnings
 from typing import Final
 
@@ -20,6 +22,7 @@ from PIL import (  # noqa: F401
     BmpImagePlugin,
     GifImagePlugin,
     Image,
+    ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
@@ -28,11 +31,16 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from scanner.inputs.geometry import resize_and_crop, resized_size
+from scanner.inputs.anatomy import require_few_parts
+from scanner.inputs.geometry import require_size, resize_and_crop, resized_size
 from scanner.inputs.items import MAX_PIXELS, UnreadableInput
 from scanner.inputs.spec import PreprocessSpec
 
 FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+MAX_SECONDS: Final = 10.0
+"""Processor time that one image may take."""
+_BLOCK: Final = 16_384
+"""Bytes that a decoder is given at a time."""
 _MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr"})
 
 _MAGIC: Final = (
@@ -94,6 +102,9 @@ def decode(data: bytes | NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.
         image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
     else:
         image = _open(data)
+        # Before pixels are decoded that nobody can use. Pillow turns a TIFF as its orientation says while loading it.
+        if image.format != "TIFF":
+            require_size(image.width, image.height, spec)
     try:
         image.load()
         image.info = {}  # convert() would carry a transparent colour over, which changes no pixel
@@ -118,6 +129,24 @@ def image_size(data: bytes | NDArray[np.uint8]) -> tuple[int, int]:
         return image.height, image.width
 
 
+class _Timed(io.BytesIO):
+    """Gives a decoder its bytes for so long, in processor time of its thread: decoders ask again and again."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._end = time.thread_time() + MAX_SECONDS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes.
+
+        Raises:
+            UnreadableInput: If the time is over.
+        """
+        if time.thread_time() > self._end:
+            raise UnreadableInput("too-slow", f"decoding takes more than {MAX_SECONDS:g} seconds")
+        return super().read(size)
+
+
 def _as_channels_last(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """View ``(H, W)`` or ``(H, W, C)`` as ``(H, W, C)``."""
     if pixels.ndim == 2:
@@ -130,14 +159,19 @@ def _as_channels_last(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _open(data: bytes) -> Image.Image:
     """Read the header. Pixels are decoded later."""
+    require_few_parts(data)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(_Timed(data), formats=FORMATS)
+        if isinstance(image, ImageFile.ImageFile):
+            image.decodermaxblock = _BLOCK
         # Not n_frames, which walks through all of a hostile file.
         animated = bool(getattr(image, "is_animated", False))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableInput("too-large", f"more pixels than the limit of {MAX_PIXELS}") from None
     except UnidentifiedImageError:
         raise _unidentified(data) from None
+    except UnreadableInput:
+        raise
     except Exception as error:
         raise _unreadable(error) from None
     _check_pixels(image.width, image.height)

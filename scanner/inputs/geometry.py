@@ -26,19 +26,30 @@ def resize_and_crop(image: Image.Image, spec: PreprocessSpec) -> Image.Image:
     Raises:
         UnreadableInput: If resizing would need too much memory, or the result has another size.
     """
-    target = resized_size(image.width, image.height, spec.resize)
-    # Pillow resizes along rows first: what lies between has the new width and the old height.
-    if target[0] * max(target[1], image.height) > _MAX_RESIZED:
-        raise UnreadableInput("too-large", f"{image.width}x{image.height} pixels are too long and thin to resize")
+    target = require_size(image.width, image.height, spec)
     if target != image.size:
         image = image.resize(target, _FILTERS[spec.interpolation])
     if spec.crop:
         image = _center_crop(image, spec.size)
-    if (image.height, image.width) != spec.size:
-        raise UnreadableInput(
-            "bad-shape", f"{image.width}x{image.height} pixels, expected {spec.size[1]}x{spec.size[0]}"
-        )
     return image
+
+
+def require_size(width: int, height: int, spec: PreprocessSpec) -> tuple[int, int]:
+    """Refuse, by its size alone, an image that can not be brought to the network's.
+
+    Returns:
+        Width and height after the resize.
+
+    Raises:
+        UnreadableInput: If resizing would need too much memory, or the result has another size.
+    """
+    target = resized_size(width, height, spec.resize)
+    # Pillow resizes along rows first: what lies between has the new width and the old height.
+    if target[0] * max(target[1], height) > _MAX_RESIZED:
+        raise UnreadableInput("too-large", f"{width}x{height} pixels are too long and thin to resize")
+    if not spec.crop and (target[1], target[0]) != spec.size:
+        raise UnreadableInput("bad-shape", f"{target[0]}x{target[1]} pixels, expected {spec.size[1]}x{spec.size[0]}")
+    return target
 
 
 def resized_size(width: int, height: int, resize: int | tuple[int, int] | None) -> tuple[int, int]:

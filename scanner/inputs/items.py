@@ -30,6 +30,8 @@ REASONS: Final = frozenset(
         # the image
         "empty",
         "too-large",
+        "too-complex",
+        "too-slow",
         "not-an-image",
         "unsupported-format",
         "unsupported-mode",
