@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO, Final
 
@@ -16,9 +17,15 @@ from scanner.base.errors import ModelError
 from scanner.isolation.lockdown import Layer, Plan
 from scanner.isolation.paths import code_paths, readable_paths
 from scanner.isolation.statement import read_statement
+from scanner.models.bounds import Bounds
 from scanner.models.job import Job
 
 _LOG_BYTES: Final = 16 * 1024
+_GLANCE: Final = 0.05
+"""Seconds between two looks at what the child takes."""
+_OWN_MEMORY: Final = 768 * 2**20
+"""What the libraries take before they have read anything."""
+_THREADS: Final = 512
 _KEPT_ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "WINDIR", "PATH")
 _BOOTSTRAP: Final = (
     "import json,sys; sys.path[:]=json.loads(sys.argv[1]); import scanner.isolation.lockdown as l; "
@@ -53,13 +60,7 @@ def run_child(job: Job, work: Path, timeout: float, *, where: str) -> tuple[Laye
         tail = _Tail(process.stdout)
         try:
             _send(process.stdin, job.model_dump_json().encode())
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired as error:
-            raise ModelError(
-                f"loading the model took longer than {timeout:.0f} seconds",
-                where=where,
-                hint="Allow more with --timeout, or load it on a faster machine",
-            ) from error
+            code = _watched(process, job, work, timeout, where)
         finally:
             _end(process)
         if code != 0:
@@ -67,6 +68,33 @@ def run_child(job: Job, work: Path, timeout: float, *, where: str) -> tuple[Laye
         return read_statement(statement)
     finally:
         os.close(statement)
+
+
+def _watched(process: subprocess.Popen[bytes], job: Job, work: Path, timeout: float, where: str) -> int:
+    """Wait for the child's end, and look at what it takes meanwhile.
+
+    Raises:
+        ModelError: It took too long, or too much.
+    """
+    bounds = Bounds(memory=_OWN_MEMORY + job.memory, disk=_disk(work) + job.memory, threads=_THREADS)
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            return process.wait(min(_GLANCE, max(end - time.monotonic(), 0)))
+        except subprocess.TimeoutExpired as error:
+            if time.monotonic() >= end:
+                raise ModelError(
+                    f"loading the model took longer than {timeout:.0f} seconds",
+                    where=where,
+                    hint="Allow more with --timeout, or load it on a faster machine",
+                ) from error
+        if (much := bounds.passed(process.pid, work)) is not None:
+            raise ModelError(f"loading the model took {much}, and was ended", where=where)
+
+
+def _disk(work: Path) -> int:
+    """What the child is given, a copy of it included."""
+    return 2 * sum(path.lstat().st_size for path in work.rglob("*"))
 
 
 def _start(job: Job, work: Path, path: list[str], report: int) -> subprocess.Popen[bytes]:

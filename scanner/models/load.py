@@ -38,8 +38,9 @@ from scanner.models.job import Failed, Job, Loaded, Result
 from scanner.models.onnx_external import copy_external
 from scanner.models.structure import structure_of
 
-_MIN_MEMORY: Final = 8 * 2**30
-_MEMORY_PER_FILE_BYTE: Final = 10
+_MIN_MEMORY: Final = 2 * 2**30 + 2**28
+"""Bytes for a small file: as much again as the libraries take stays below three GiB."""
+_MEMORY_PER_FILE_BYTE: Final = 24
 _MAX_THREADS: Final = 4
 _MAX_GRAPH_BYTES: Final = 512 * 2**20
 _MAX_RESULT_BYTES: Final = 64 * 2**20

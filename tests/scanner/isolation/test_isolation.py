@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import socket
 import struct
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from scanner.isolation import seccomp
+from scanner.isolation import calls, seccomp
 from scanner.isolation.lockdown import Layer, Plan
 from scanner.isolation.paths import readable_paths
 from scanner.isolation.statement import probe_isolation, read_statement
 
 ROOT = Path(__file__).parents[3]
+X86_HEADER = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"
 ACTIVE = {layer.name for layer in probe_isolation() if layer.active}
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
@@ -68,6 +71,11 @@ def refused(work: Path, code: str, *errors: str) -> None:
     assert free.stdout.strip() == "done", free.stderr
 
 
+def guarded(call: str) -> str:
+    """Code that prints what a call raises, or that it is done."""
+    return f"try:\n    {call}\nexcept OSError as e:\n    print(type(e).__name__)\nelse:\n    print('done')\n"
+
+
 @needs("seccomp", "landlock")
 class TestWhatIsRefused:
     @pytest.mark.parametrize(
@@ -101,6 +109,74 @@ class TestWhatIsRefused:
         )
         refused(work, f"__import__('os').truncate({str(secret)!r}, 0)", "PermissionError")
         assert secret.exists()
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            "os.chmod(PATH, 0o4777)",
+            "os.chown(PATH, os.getuid(), os.getgid())",
+            "os.lchown(PATH, os.getuid(), os.getgid())",
+            "os.utime(PATH)",
+            "os.setxattr(PATH, 'user.x', b'y')",
+            "os.fchmod(os.open('.', os.O_RDONLY), 0o777)",
+            "os.utime('own')",
+        ],
+    )
+    def test_whose_a_file_is_and_who_may_use_it(self, tmp_path: Path, call: str) -> None:
+        """The kernel lets the owner do this without opening the file, and Landlock is about opening."""
+        secret, work = tmp_path / "secret", tmp_path / "work"
+        secret.write_text("hunter2")
+        secret.chmod(0o600)
+        work.mkdir()
+        (work / "own").write_text("x")
+        before = secret.stat()
+        done = locked(work, f"import os\nPATH = {str(secret)!r}\n{guarded(call)}")
+        assert done.stdout.strip() == "PermissionError", done.stderr
+        after = secret.stat()
+        assert (after.st_mode, after.st_mtime_ns, after.st_ctime_ns) == (
+            before.st_mode,
+            before.st_mtime_ns,
+            before.st_ctime_ns,
+        )
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            "resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1))",
+            "resource.prlimit(os.getppid(), resource.RLIMIT_CPU)",
+            "os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)",
+            "os.sched_setaffinity(os.getppid(), {0})",
+            "os.sched_setscheduler(os.getppid(), os.SCHED_IDLE, os.sched_param(0))",
+            "raw(8, os.getppid())",
+            "raw(10, 9)",
+        ],
+    )
+    def test_other_processes(self, tmp_path: Path, call: str) -> None:
+        """Their limits and priorities; and signals by way of a file's owner (F_SETOWN, F_SETSIG)."""
+        prepare = """
+            import fcntl, os, resource
+            pipe = os.pipe()[0]
+            raw = lambda command, value: fcntl.fcntl(pipe, command, value)
+        """
+        done = locked(tmp_path, textwrap.dedent(prepare) + guarded(call))
+        assert done.stdout.strip() == "PermissionError", done.stderr
+
+    def test_it_cannot_choose_to_outlive_the_scanner(self, tmp_path: Path) -> None:
+        code = """
+            import ctypes
+            libc = ctypes.CDLL(None, use_errno=True)
+            arguments = [ctypes.c_ulong(0)] * 4
+            print(libc.prctl(1, *arguments), ctypes.get_errno())
+        """
+        assert locked(tmp_path, code).stdout.strip() == "-1 1"
+
+    def test_nothing_is_watched(self, tmp_path: Path) -> None:
+        code = """
+            import ctypes
+            libc = ctypes.CDLL(None, use_errno=True)
+            print(libc.inotify_init1(0), ctypes.get_errno(), libc.memfd_create(b"x", 0), ctypes.get_errno())
+        """
+        assert locked(tmp_path, code).stdout.strip() == "-1 1 -1 1"
 
     def test_the_environment_of_other_processes(self, tmp_path: Path) -> None:
         refused(tmp_path, f"open('/proc/{os.getpid()}/environ').read()", "PermissionError")
@@ -285,15 +361,17 @@ def test_as_an_ordinary_user(tmp_path: Path) -> None:
         shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
-def test_the_filter_is_sound(architecture: str) -> None:
-    """Every path through it ends within it, in a decision; evaluated here as the kernel would."""
-    code = seccomp.program(architecture, process=4711)
+ALLOWED, REFUSED = 0x7FFF0000, 0x50001
+
+
+def decider(architecture: str, process: int) -> Callable[..., int]:
+    """What the filter decides, evaluated here as the kernel would."""
+    code = seccomp.program(architecture, process)
     steps = [struct.unpack("=HBBI", code[at : at + 8]) for at in range(0, len(code), 8)]
     audit = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[architecture]
 
-    def decide(number: int, first: int = 0, arch: int = audit) -> int:
-        memory, loaded, at = {0: number, 4: arch, 16: first}, 0, 0
+    def decide(number: int, first: int = 0, arch: int = audit, second: int = 0) -> int:
+        memory, loaded, at = {0: number, 4: arch, 16: first, 24: second}, 0, 0
         while True:
             kind, yes, no, value = steps[at]
             at += 1
@@ -305,21 +383,52 @@ def test_the_filter_is_sound(architecture: str) -> None:
                 taken = {0x15: loaded == value, 0x35: loaded >= value, 0x45: bool(loaded & value)}[kind]
                 at += yes if taken else no
 
-    column = 0 if architecture == "x86_64" else 1
-    forbidden = {numbers[column] for numbers in seccomp._FORBIDDEN.values()}
-    conditional = {435, *(pair[column] for pair in (seccomp._CLONE, seccomp._KILL, seccomp._TGKILL))}
-    for number in range(500):
-        if number in forbidden:
-            assert decide(number) == 0x50001
-        elif number not in conditional:
-            assert decide(number) == 0x7FFF0000
+    return decide
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+def test_the_filter_is_sound(architecture: str) -> None:
+    """Every path through it ends within it, in a decision."""
+    decide, column = decider(architecture, 4711), 0 if architecture == "x86_64" else 1
+    forbidden = {numbers[column] for numbers in calls.FORBIDDEN.values()}
+    looked_at = (calls.CLONE, calls.KILL, calls.TGKILL, calls.PRLIMIT, calls.SCHED_SETAFFINITY)
+    looked_at += (calls.PRCTL, calls.FCNTL, calls.IOCTL)
+    conditional = {calls.CLONE3, *(pair[column] for pair in looked_at)}
+    assert not forbidden & conditional
+    for number in set(range(500)) - conditional:
+        assert decide(number) == (REFUSED if number in forbidden else ALLOWED)
     assert decide(0, arch=0x40000003) == 0x80000000
-    assert decide(435) == 0x50026
-    assert decide(seccomp._CLONE[column], 0x10000) == 0x7FFF0000
-    assert decide(seccomp._CLONE[column], 17) == 0x50001
-    assert decide(seccomp._KILL[column], 4711) == 0x7FFF0000
-    assert decide(seccomp._KILL[column], 1) == 0x50001
-    assert decide(seccomp._TGKILL[column], 1) == 0x50001
+    assert decide(calls.CLONE3) == 0x50026
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+def test_the_filter_looks_at_arguments(architecture: str) -> None:
+    decide, column = decider(architecture, 4711), 0 if architecture == "x86_64" else 1
+    assert decide(calls.CLONE[column], 0x10000) == ALLOWED
+    assert decide(calls.CLONE[column], 17) == REFUSED
+    for signal in (calls.KILL, calls.TGKILL):
+        assert [decide(signal[column], first) for first in (4711, 1, 0)] == [ALLOWED, REFUSED, REFUSED]
+    for own in (calls.PRLIMIT, calls.SCHED_SETAFFINITY):
+        assert [decide(own[column], first) for first in (4711, 0, 1)] == [ALLOWED, ALLOWED, REFUSED]
+    assert [decide(calls.PRCTL[column], option) for option in (1, 15, 38)] == [REFUSED, ALLOWED, ALLOWED]
+    for pair, refused_seconds in ((calls.FCNTL, calls.OWNERS_AND_WATCHES), (calls.IOCTL, calls.TERMINALS)):
+        for second in (*range(20), *refused_seconds):
+            assert decide(pair[column], 3, second=second) == (REFUSED if second in refused_seconds else ALLOWED)
+
+
+def test_the_numbers_are_those_of_this_machine() -> None:
+    """As the system's own headers have them, where there are some."""
+    header = Path("/usr/include/asm-generic/unistd.h" if platform.machine() == "aarch64" else X86_HEADER)
+    if not header.exists():
+        pytest.skip("no headers of the kernel here")
+    stated = dict(re.findall(r"#define __NR(?:3264)?_(\w+) (\d+)", header.read_text()))
+    column = 0 if platform.machine() == "x86_64" else 1
+    named = {name: numbers[column] for name, numbers in calls.FORBIDDEN.items()}
+    named |= {"prlimit64": calls.PRLIMIT[column], "prctl": calls.PRCTL[column], "fcntl": calls.FCNTL[column]}
+    named |= {"ioctl": calls.IOCTL[column], "sched_setaffinity": calls.SCHED_SETAFFINITY[column]}
+    for name, number in named.items():
+        if name in stated:
+            assert int(stated[name]) == number, name
 
 
 def test_a_statement_that_is_none() -> None:
