@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from scanner import __version__
+from scanner.cli import lock
 from scanner.cli.config import config
 from scanner.cli.demo import demo
 from scanner.cli.doctor import doctor
@@ -55,6 +56,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run the application and leave with the exit code that the outcome stands for."""
+    lock.single_command = sys.argv[1:2] == ["scan"]
     sys.exit(run(sys.argv[1:]))
 
 

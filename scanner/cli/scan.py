@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from scanner.base.device import Device
 from scanner.base.errors import UsageError
+from scanner.cli.lock import locked_down
 from scanner.scanning.options import ScanOptions
 from scanner.verdict.terms import Confidence, FailOn
+
+if TYPE_CHECKING:
+    from scanner.report.schema import Report
 
 
 def scan(
@@ -54,6 +59,10 @@ def scan(
     config: Annotated[
         Path | None, typer.Option(help="Configuration file instead of latentscan.toml or pyproject.toml.")
     ] = None,
+    lockdown: Annotated[
+        bool,
+        typer.Option(help="Give up network, programs and all other files before anything of a stranger is read."),
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print every check, every class and where settings come from.")
@@ -104,20 +113,9 @@ def scan(
         threads=cast(int | None, values["threads"]),
         policy=policy,
     )
-    import latentscan
-    from scanner.cli.console import TerminalProgress
-    from scanner.cli.doctor import NAME_CLASH, name_clash
-
-    with TerminalProgress(quiet) as progress:
-        if name_clash():
-            progress.say(f"warning: {NAME_CLASH}")
-        if policy.config is not None:
-            progress.say(f"configuration: {policy.config}")
-        for path in policy.passed_over:
-            progress.say(
-                f"warning: {path} is not read, as it lies with what is scanned; name it with --config to use it"
-            )
-        finished = latentscan.scan(options, progress)
+    # Before the libraries, which start threads when they are imported.
+    with locked_down(options, wanted=lockdown) as isolation:
+        finished = _scan(replace(options, isolation=isolation), quiet)
     if not quiet:
         from scanner.report.terminal import print_summary
 
@@ -125,3 +123,21 @@ def scan(
         # Standard output is for data alone, a report by '--report -', so that a pipe means one thing always.
         print_summary(finished, sys.stderr, detail=detail)
     raise typer.Exit(finished.verdict.exit_code)
+
+
+def _scan(options: ScanOptions, quiet: bool) -> Report:
+    import latentscan
+    from scanner.cli.console import TerminalProgress
+    from scanner.cli.doctor import NAME_CLASH, name_clash
+
+    policy = options.policy
+    with TerminalProgress(quiet) as progress:
+        if name_clash():
+            progress.say(f"warning: {NAME_CLASH}")
+        if policy is not None and policy.config is not None:
+            progress.say(f"configuration: {policy.config}")
+        for path in () if policy is None else policy.passed_over:
+            progress.say(
+                f"warning: {path} is not read, as it lies with what is scanned; name it with --config to use it"
+            )
+        return latentscan.scan(options, progress)

@@ -33,12 +33,13 @@ _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
 _ABSTRACT_SOCKETS, _SIGNALS = 1 << 0, 1 << 1
 
 
-def restrict(readable: Sequence[str], writable: Sequence[str]) -> str:
+def restrict(readable: Sequence[str], writable: Sequence[str], emptied: Sequence[str] = ()) -> str:
     """Allow this thread, and those it starts, to reach these files and folders only; programs can not be started.
 
     Args:
         readable: Files and folders with all below them; those that do not exist are passed over.
         writable: The same, to write, too.
+        emptied: Folders below which empty folders may be removed.
 
     Returns:
         What was restricted.
@@ -57,7 +58,7 @@ def restrict(readable: Sequence[str], writable: Sequence[str]) -> str:
     attributes = struct.pack("=QQQ", handled, network, scoped)[: 8 if version < 4 else 16 if version < 6 else 24]
     ruleset = system_call(LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0))
     try:
-        for paths, rights in ((readable, READ), (writable, WRITE)):
+        for paths, rights in ((readable, READ), (writable, WRITE), (emptied, _REMOVE_DIR)):
             for path in paths:
                 _grant(ruleset, path, rights & handled)
         system_call(LANDLOCK_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))

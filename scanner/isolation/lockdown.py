@@ -88,7 +88,7 @@ class Plan:
 
 def lock_down(plan: Plan) -> None:
     """Give up what can be given up, and say on ``plan.report`` what was."""
-    layers = [_try(name, step) for name, step in _steps(plan)]
+    layers = [attempt(name, step) for name, step in _steps(plan)]
     with os.fdopen(plan.report, "w", encoding="utf-8") as report:
         json.dump([asdict(layer) for layer in layers], report)
         report.write("\n")
@@ -106,7 +106,8 @@ def _steps(plan: Plan) -> list[tuple[str, Callable[[], str]]]:
     ]
 
 
-def _try(name: str, step: Callable[[], str]) -> Layer:
+def attempt(name: str, step: Callable[[], str]) -> Layer:
+    """One layer: what it covers, or why it is absent."""
     try:
         return Layer(name, True, step())
     except Unavailable as error:

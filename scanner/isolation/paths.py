@@ -17,7 +17,7 @@ _SYSTEM: Final = (
     *("/sys/devices/system", "/sys/fs/cgroup", "/sys/kernel/mm"),
     *("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"),
 )
-_PACKAGES: Final = ("scanner", "detectors", "reference")
+_PACKAGES: Final = ("latentscan", "scanner", "detectors", "reference")
 
 
 def readable_paths(imports: Sequence[str]) -> tuple[str, ...]:

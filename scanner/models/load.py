@@ -38,8 +38,10 @@ from scanner.models.job import Failed, Job, Loaded, Result
 from scanner.models.onnx_external import copy_external
 from scanner.models.structure import structure_of
 
-_MIN_MEMORY: Final = 2 * 2**30 + 2**28
-"""Bytes for a small file: as much again as the libraries take stays below three GiB."""
+_MIN_MEMORY: Final = 11 * 2**28
+"""Bytes for a small file whose author chose what is computed: with what libraries take, below three GiB."""
+_MIN_MEMORY_OF_OURS: Final = 8 * 2**30
+"""The same for weights of a named architecture, which is this tool's: what it computes is known, and may be large."""
 _MEMORY_PER_FILE_BYTE: Final = 24
 _MAX_THREADS: Final = 4
 _MAX_GRAPH_BYTES: Final = 512 * 2**20
@@ -153,7 +155,7 @@ def load_model(
             input_size=options.input_size,
             num_classes=options.num_classes,
             has_probe=probe is not None,
-            memory=max(_MIN_MEMORY, _MEMORY_PER_FILE_BYTE * size),
+            memory=max(_MIN_MEMORY_OF_OURS if only_weights else _MIN_MEMORY, _MEMORY_PER_FILE_BYTE * size),
             seconds=int(options.timeout * _MAX_THREADS) + 10,
             threads=min(_MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1),
         )

@@ -6,10 +6,12 @@ import os
 import platform
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from scanner.base.errors import UsageError
+from scanner.isolation.lockdown import Layer
+from scanner.profile.header import IsolationLayer
 from scanner.report.schema import RunSection
 
 
@@ -36,11 +38,13 @@ class Engine:
         device: Device asked for.
         provider: ONNX Runtime execution provider used.
         threads: Number of worker threads.
+        isolation: What the process had given up before it read anything of a stranger.
     """
 
     device: str
     provider: str
     threads: int
+    isolation: tuple[Layer, ...] = ()
 
 
 def describe_run(
@@ -73,6 +77,7 @@ def describe_run(
         threads=engine.threads,
         platform=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
+        isolation=tuple(IsolationLayer(**asdict(layer)) for layer in engine.isolation),
     )
 
 

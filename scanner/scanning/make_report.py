@@ -40,7 +40,7 @@ def make_report(
         ),
         describe_run(
             Timing(started.at, duration, counted.counts.scanned),
-            Engine(options.device, opened.scorer.provider, threads),
+            Engine(options.device, opened.scorer.provider, threads, options.isolation),
             sys.argv[1:],
         ),
         library_versions(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scanner.base.device import Device
+from scanner.isolation.lockdown import Layer
 from scanner.verdict.gate_policy import Policy
 from scanner.verdict.terms import Confidence, FailOn
 
@@ -31,6 +32,7 @@ class ScanOptions:
         model: Model file that the profile must have been made for, or None.
         device: Execution provider.
         threads: Worker threads; None for one per core.
+        isolation: What the process had given up when the scan began, for the report.
     """
 
     inputs: Path
@@ -49,3 +51,4 @@ class ScanOptions:
     model: Path | None = None
     device: Device = "auto"
     threads: int | None = None
+    isolation: tuple[Layer, ...] = ()

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from scanner.profile.header import (
     Count,
+    IsolationLayer,
     JsonObject,
     ParityInfo,
     Part,
@@ -47,6 +48,11 @@ class RunSection(Part):
     threads: Count = Field(description="Number of worker threads.")
     platform: Text = Field(description="Operating system and processor architecture.")
     python: Text = Field(description="Version of Python.")
+    isolation: tuple[IsolationLayer, ...] = Field(
+        default=(),
+        max_length=20,
+        description="What the scanning process had given up before it read an input, and what it could not.",
+    )
 
 
 class ProfileSection(Part):

@@ -276,6 +276,7 @@ def test_the_child_is_isolated(onnx_path: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_memory_is_limited(onnx_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "_MIN_MEMORY", 2**20)
+    monkeypatch.setattr(load, "_MIN_MEMORY_OF_OURS", 2**20)
     with pytest.raises(ModelError, match=r"memory|crashed|cannot be loaded|ended with code"):
         loaded(onnx_path)
 
