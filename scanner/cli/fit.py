@@ -9,6 +9,7 @@ import typer
 
 from scanner.base.device import Device
 from scanner.base.errors import UsageError
+from scanner.cli.lock import bound_fit
 from scanner.fitting.options import BayesianOptions, FitOptions
 
 DEFAULTS = BayesianOptions()
@@ -120,6 +121,7 @@ def fit(
         ),
         gallery=gallery,
     )
+    bound_fit(model)
     import latentscan
     from scanner.cli.console import TerminalProgress
     from scanner.cli.doctor import NAME_CLASH, name_clash

@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import Final
 
 from scanner.base.leftovers import scratch_folder
-from scanner.isolation.lockdown import Layer
-from scanner.isolation.own_process import Kept, lock_down_self
+from scanner.inputs.threads import usable_cores
+from scanner.isolation.lockdown import Layer, attempt
+from scanner.isolation.own_process import Kept, limit_memory, lock_down_self
 from scanner.isolation.paths import readable_paths
 from scanner.scanning.options import ScanOptions
 
 _GPU: Final = Path("/dev/nvidiactl")
 _LISTS: Final = (".csv", ".jsonl", ".ndjson")
 _STREAM: Final = "-"
+_BASE: Final = 2**31
+_OF_FIT: Final = 2**31
+_COPIES: Final = 8
+_PER_THREAD: Final = 2**29
 _DEVICES: Final = ("/sys/bus/pci", "/sys/class/drm", "/sys/devices")
 """What ONNX Runtime looks through when it is loaded."""
 
@@ -49,8 +54,24 @@ def locked_down(options: ScanOptions, *, wanted: bool) -> Iterator[tuple[Layer, 
                 readable=(*readable_paths(sys.path), *_DEVICES, *_inputs(options)),
                 writable=(str(own), *_outputs(options)),
                 emptied=(above,),
+                memory=_memory(options.profile, options.threads or usable_cores()),
             )
         )
+
+
+def bound_fit(model: Path) -> None:
+    """Bound the memory of the process of ``fit``, which shows the reference to a vendor's graph."""
+    if single_command and not _GPU.exists():
+        attempt("limits", lambda: limit_memory(_OF_FIT + _memory(model, usable_cores())))
+
+
+def _memory(file: Path, threads: int) -> int:
+    """Bytes: of libraries, of weights in several copies, and of the activations in every thread."""
+    try:
+        size = file.stat().st_size
+    except (OSError, ValueError):
+        size = 0
+    return _BASE + _COPIES * size + _PER_THREAD * threads
 
 
 def _inputs(options: ScanOptions) -> list[str]:

@@ -141,6 +141,9 @@ def limit_resources(plan: Plan) -> str:
     """Bound files and time; memory is bounded once libraries are loaded. Returns what is bounded."""
     import resource
 
+    # The scanner may have bounded its own; the child's is another.
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_CPU: plan.cpu_seconds,

@@ -15,7 +15,7 @@ from typing import Final
 
 from scanner.isolation import landlock, seccomp
 from scanner.isolation.kernel import PR_SET_NO_NEW_PRIVS, Unavailable, prctl, set_capabilities
-from scanner.isolation.lockdown import CALLS, FILES, PRIVILEGES, Layer, attempt
+from scanner.isolation.lockdown import CALLS, FILES, LIMITS, PRIVILEGES, Layer, attempt
 
 _THREADS: Final = Path("/proc/self/task")
 # Root reads and writes files of others, where Landlock lets it.
@@ -30,11 +30,13 @@ class Kept:
         readable: Files and folders that it may read.
         writable: Files and folders that it may write, too.
         emptied: Folders below which it may remove empty folders: one that it is going to remove at its end.
+        memory: Bytes that it may take beyond what it has.
     """
 
     readable: tuple[str, ...]
     writable: tuple[str, ...]
     emptied: tuple[str, ...] = ()
+    memory: int = 2**40
 
 
 def lock_down_self(kept: Kept) -> tuple[Layer, ...]:
@@ -43,11 +45,32 @@ def lock_down_self(kept: Kept) -> tuple[Layer, ...]:
     Landlock does not reach threads that exist, so this comes before libraries start theirs.
     """
     steps: list[tuple[str, Callable[[], str]]] = [
+        (LIMITS, lambda: limit_memory(kept.memory)),
         (FILES, lambda: _restrict_files(kept)),
         (PRIVILEGES, _drop_privileges),
         (CALLS, _forbid_calls),
     ]
     return tuple(attempt(name, step) for name, step in steps)
+
+
+def limit_memory(more: int) -> str:
+    """Bound what this process may take beyond what it has, for as long as nobody raises it again.
+
+    Of memory with data of its own, not of the address space: drivers and libraries reserve much that they never use.
+
+    Args:
+        more: Bytes.
+
+    Returns:
+        What is bounded.
+    """
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    bound = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_DATA, (bound if hard == resource.RLIM_INFINITY else min(bound, hard), hard))
+    return f"{more >> 20} MiB of memory more than at the start"
 
 
 def _restrict_files(kept: Kept) -> str:

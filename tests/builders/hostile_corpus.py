@@ -906,7 +906,7 @@ def resign(file: h5py.File) -> None:
     """Compute the digest anew, as an attacker would; see docs/profile-format.md."""
     import hashlib
 
-    digest = hashlib.sha256(b"latentscan profile 1\n")
+    digest = hashlib.sha256(b"latentscan profile 2\n")
     paths: list[str] = []
     file.visititems(lambda name, item: paths.append(name) if isinstance(item, h5py.Dataset) else None)
     for path in sorted(paths):
@@ -966,6 +966,7 @@ def profiles() -> Iterator[Case]:
     )
     yield one("graph-function", regraph(lambda p: p.functions.extend(function_bomb(3).functions)), "functions")
     yield one("graph-nested", regraph(lambda p: p.graph.node.extend(nested(30).graph.node[-1:])), "nested")
+    yield one("graph-of-gigabytes", regraph(_gigabytes), "error:")
     yield one("graph-garbage", replace("graph", b"\xff" * 100), "unsafe graph")
     yield one("graph-empty", replace("graph", b""), "error:")
     yield one("graph-other", replace("graph", onnx_graphs.conv_net().SerializeToString()), "error:")
@@ -1065,6 +1066,24 @@ def profiles() -> Iterator[Case]:
         yield Case(f"profile-model-{name}", stated, "scan-model", 2, says)
     for name, start in (("zeros", b"\x89HDF\r\n\x1a\n" + bytes(500)), ("ones", b"\x89HDF\r\n\x1a\n" + b"\xff" * 500)):
         yield Case(f"profile-{name}", writes("p.h5", start), "scan-with", 2, "damaged HDF5")
+
+
+def _gigabytes(proto: onnx.ModelProto) -> None:
+    """A tensor of twelve gigabytes, filled, for every chunk of inputs."""
+    first = proto.graph.node[0].input[0]
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([3 * 2**30], np.int64), "evil/size"))
+    nodes = [
+        helper.make_node("ConstantOfShape", ["evil/size"], ["evil/zeros"]),
+        helper.make_node("Cos", ["evil/zeros"], ["evil/ones"]),
+        helper.make_node("ReduceMin", ["evil/ones"], ["evil/one"], keepdims=0),
+        helper.make_node("Cast", ["evil/one"], ["evil/number"], to=TensorProto.UINT8),
+        helper.make_node("Mul", [first, "evil/number"], ["evil/image"]),
+    ]
+    for node in proto.graph.node:
+        node.input[:] = ["evil/image" if name == first else name for name in node.input]
+    own = list(proto.graph.node)
+    del proto.graph.node[:]
+    proto.graph.node.extend([*nodes, *own])
 
 
 def _external_storage(file: h5py.File) -> None:

@@ -51,7 +51,12 @@ def layers(report: Path) -> dict[str, bool]:
 def test_the_report_says_what_was_given_up(place: Path) -> None:
     done = scan(place, "--report", place / "out" / "r.json", "--rows", place / "out" / "rows.jsonl")
     assert done.returncode in (0, 1, 3), done.stderr
-    assert layers(place / "out" / "r.json") == {"landlock": True, "privileges": True, "seccomp": True}
+    assert layers(place / "out" / "r.json") == {
+        "limits": True,
+        "landlock": True,
+        "privileges": True,
+        "seccomp": True,
+    }
     assert "Permission denied" not in done.stderr
     assert list((place / "tmp").iterdir()) == []
     assert len((place / "out" / "rows.jsonl").read_text().splitlines()) == 40
