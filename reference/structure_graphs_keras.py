@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 FAMILIES: Final = (
-    *("Xception", "VGG16", "ResNet50", "ResNet50V2", "InceptionV3", "InceptionResNetV2", "MobileNet", "MobileNetV2"),
-    *("MobileNetV3Small", "DenseNet121", "NASNetMobile", "EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny"),
+    *("MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "ResNet50V2"),
+    *("DenseNet121", "NASNetMobile", "Xception", "InceptionV3", "ConvNeXtTiny", "InceptionResNetV2", "VGG16"),
 )
 KEPT_BYTES: Final = 1024
 
