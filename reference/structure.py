@@ -39,7 +39,9 @@ _PACKAGES: Final = ("torch", "torchvision", "timm", "transformers", "onnx", "onn
 def clean_graph(path: Path) -> dict[str, Any]:
     """What is said of one clean graph."""
     found = analyse(read_program_path(path))
+    origin = onnx.load(path, load_external_data=False)
     return {
+        "producer": f"{origin.producer_name} {origin.producer_version}".strip(),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "fewest": found.fewest,
         "joined": found.joined,
@@ -93,6 +95,7 @@ def summary(groups: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
         "graphs": len(rows),
         "distinct": len({row["sha256"] for row in rows}),
         "by_group": {name: len(group) for name, group in groups.items()},
+        "producers": {name: sorted({row["producer"] for row in group.values()}) for name, group in groups.items()},
         "reported": wrong,
         "reported_at_most": at_most(wrong, len(rows)),
         "level": LEVEL,
