@@ -115,15 +115,30 @@ def evaluate_demo(rows: Path, truth: Path) -> Rates:
     return rates(outcomes)
 
 
+def require_empty(out: Path) -> None:
+    """Refuse what is there and no empty folder: nothing of anybody's is overwritten, an earlier demo's neither.
+
+    Raises:
+        UsageError: If it is.
+        OutputError: If it cannot be looked at.
+    """
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(
+                "is not an empty folder",
+                where=str(out),
+                hint="Remove it if it is an earlier demo's, or give another folder with --out",
+            )
+    except OSError as error:
+        raise output_error(error, out) from error
+
+
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
     """A folder inside of ``out`` whose content becomes that of ``out`` when the block ends well, else goes away."""
+    require_empty(out)
     try:
         made = not out.exists()
-        if not made and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(
-                "is not an empty folder", where=str(out), hint="Give a new folder, or empty this one first"
-            )
         out.mkdir(parents=True, exist_ok=True)
         staging = out / f".building-{secrets.token_hex(4)}"
         staging.mkdir()

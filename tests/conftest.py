@@ -20,7 +20,7 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-DEMO = ("demo", "--out", "sample")
+DEMO_FOLDER = "modelscan-demo"
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parent.parent
@@ -52,14 +52,18 @@ def cli() -> Cli:
 
 @pytest.fixture(scope="session")
 def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of ``modelscan demo``: ``vendor/model.pt``, ``ref/``, ``inputs/``, ``truth.csv``, and its results."""
+    """The folder of ``modelscan demo``: ``vendor/model.pt``, ``ref/``, ``inputs/``, ``truth.csv``, and its results.
+
+    What it printed is beside it, in ``demo.log``.
+    """
     folder = tmp_path_factory.mktemp("demo")
     (folder / "tmp").mkdir()
-    done = run_cli(*DEMO, cwd=folder, TMPDIR=str(folder / "tmp"))
+    done = run_cli("demo", cwd=folder, TMPDIR=str(folder / "tmp"))
     assert done.returncode == 0, done.stderr
     assert "AUROC" in done.stderr
     assert list((folder / "tmp").iterdir()) == []
-    return folder / DEMO[-1]
+    (folder / "demo.log").write_text(done.stderr)
+    return folder / DEMO_FOLDER
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import DEMO
+from conftest import DEMO_FOLDER
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,8 +54,8 @@ def blocks(name, language="sh"):
 
 def test_the_guide_runs_from_file_to_gate(workplace):
     demo, *rest = "\n".join(blocks("guide.md")).splitlines(keepends=True)
-    assert demo == f"modelscan {' '.join(DEMO)}\n"  # what the fixture ran
-    sample = workplace / DEMO[-1]
+    assert demo == "modelscan demo\n"  # what the fixture ran
+    sample = workplace / DEMO_FOLDER
     sample.mkdir()
     for name in ("vendor", "ref", "inputs"):
         (sample / name).symlink_to(workplace / name)
@@ -68,7 +68,7 @@ def test_the_guide_runs_from_file_to_gate(workplace):
         assert (sample / name).stat().st_size, name
     assert "printing error" in (sample / "second.json").read_text()
     (verify,) = blocks("integrations/pre-commit.md")
-    assert "FAILED its scan" in run(f"cd sample\n{verify}", workplace).stdout
+    assert "FAILED its scan" in run(f"cd {DEMO_FOLDER}\n{verify}", workplace).stdout
 
 
 def test_every_page_exists_and_its_links_lead_somewhere():
