@@ -16,6 +16,8 @@ from scanner.report.schema import (
     BatchTestResult,
     ClassCount,
     Interval,
+    LabelledGroup,
+    LabelsSection,
     SharedUnitsSection,
     TargetClass,
     TriggeredShare,
@@ -39,6 +41,7 @@ class BatchOutcome:
         share: Share of triggered inputs; None when nothing was compared.
         classes: Every predicted class with its counts, the most striking first.
         compared: Number of scanned inputs whose outputs are finite.
+        labels: Accuracy by the inputs' labels; None where they have none.
     """
 
     flagged: int
@@ -49,6 +52,7 @@ class BatchOutcome:
     share: ShareEstimate | None
     classes: Sequence[ClassTest]
     compared: int
+    labels: LabelsSection | None = None
 
 
 def batch_section(
@@ -77,6 +81,7 @@ def batch_section(
         p_value=outcome.p_value,
         smallest_attainable_p=outcome.smallest_attainable,
         shared_units=outcome.units,
+        labels=outcome.labels,
         share=None if share is None else TriggeredShare(**dataclasses.asdict(share)),
         target_classes=tuple(
             TargetClass(**dict(counts[count.label]), p_adjusted=count.p_value)
@@ -88,10 +93,16 @@ def batch_section(
     )
 
 
-def _interval(flagged: int, compared: int) -> Interval | None:
-    if not compared:
+def labelled_group(right: int, inputs: int) -> LabelledGroup:
+    """So many inputs with labels, of which so many are classified as labelled."""
+    accuracy = right / inputs if inputs else None
+    return LabelledGroup(inputs=inputs, right=right, accuracy=accuracy, interval=_interval(right, inputs))
+
+
+def _interval(count: int, total: int) -> Interval | None:
+    if not total:
         return None
-    low, high = clopper_pearson(flagged, compared, INTERVAL_LEVEL)
+    low, high = clopper_pearson(count, total, INTERVAL_LEVEL)
     return Interval(low=low, high=high, level=INTERVAL_LEVEL)
 
 

@@ -158,6 +158,7 @@ def embedded_json(report: Report) -> tuple[str, list[str]]:
         "warnings",
         "batch.target_classes",
         "batch.shared_units",
+        "batch.labels",
         "model.notes",
         "run.argv",
         "tool.libraries",

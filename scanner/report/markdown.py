@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator
 
 from scanner.base.text import printable
-from scanner.report.schema import Report
+from scanner.report.schema import LabelledGroup, LabelsSection, Report
 from scanner.verdict.terms import CheckStatus, Severity
 
 _INPUTS = 10
 _CLASSES = 5
 _UNITS = 3
+_LABELS = 3
 _WARNINGS = 10
 _NAME = 80
 _SENTENCE = 1000
@@ -114,6 +115,8 @@ def _facts(report: Report) -> Iterator[str]:
         named = ", ".join(f"channel {unit.channel} of {code(unit.descriptor, 40)}" for unit in shared.loudest[:_UNITS])
         louder = f"{shared.sharing} inputs louder than every clean image"
         yield f"| Shared units | {louder}, p = {shared.p_value:.2g}: {named} |"
+    if batch.labels is not None:
+        yield f"| Right by their labels | {_labels(batch.labels)} |"
     if batch.share is not None:
         yield (
             f"| Triggered | {batch.share.estimate:.2%} of the inputs ({batch.share.low:.2%} to "
@@ -123,6 +126,21 @@ def _facts(report: Report) -> Iterator[str]:
     if suppressed:
         yield f"| Suppressed | {suppressed} of {len(report.findings)} findings |"
     yield ""
+
+
+def _labels(labels: LabelsSection) -> str:
+    groups = [_accuracy(name, group) for name, group in (("flagged", labels.flagged), ("others", labels.others))]
+    if labels.no_class:
+        named = ", ".join(code(label, 40) for label in labels.no_class_labels[:_LABELS])
+        groups.append(f"{labels.no_class} with a label that names no class ({named})")
+    return "; ".join(text for text in groups if text)
+
+
+def _accuracy(name: str, group: LabelledGroup) -> str:
+    if group.accuracy is None or group.interval is None:
+        return ""
+    low, high = group.interval.low, group.interval.high
+    return f"{name} {group.accuracy:.1%} of {group.inputs} ({low:.1%} to {high:.1%})"
 
 
 def _checks(report: Report) -> Iterator[str]:

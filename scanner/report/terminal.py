@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scanner.base.text import printable
-from scanner.report.schema import Finding, Report, SharedUnitsSection
+from scanner.report.schema import Finding, LabelledGroup, LabelsSection, Report, SharedUnitsSection
 from scanner.verdict.terms import Severity
 
 _PLAIN_WIDTH = 80
@@ -170,6 +170,8 @@ def _batch_lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "Batch p", f"{batch.p_value:.2g} (smallest attainable {batch.smallest_attainable_p:.2g})"
     if batch.shared_units is not None:
         yield "Shared units", _shared_units(batch.shared_units)
+    if batch.labels is not None:
+        yield "Accuracy", _labels(batch.labels)
     if batch.share is not None:
         share = batch.share
         yield (
@@ -193,6 +195,20 @@ def _shared_units(shared: SharedUnitsSection) -> str:
     more = len(shared.loudest) - _SHOWN_UNITS
     text = f"{p_value}, {shared.sharing} inputs louder than every clean image: {', '.join(named)}"
     return text + (f" and {more} more" if more > 0 else "")
+
+
+def _labels(labels: LabelsSection) -> str:
+    groups = [_accuracy(name, group) for name, group in (("flagged", labels.flagged), ("others", labels.others))]
+    if labels.no_class:
+        groups.append(f"{labels.no_class} with a label that names no class")
+    return ", ".join(text for text in groups if text)
+
+
+def _accuracy(name: str, group: LabelledGroup) -> str:
+    if group.accuracy is None or group.interval is None:
+        return ""
+    low, high = group.interval.low, group.interval.high
+    return f"{name} {group.accuracy:.1%} of {group.inputs} ({100 * low:.1f}-{high:.1%})"
 
 
 def _suppressed(findings: Sequence[Finding]) -> Iterator[RenderableType]:

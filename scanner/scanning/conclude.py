@@ -43,6 +43,7 @@ def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOpti
         share=counts.share,
         classes=counts.targets,
         compared=counts.compared,
+        labels=counted.labels,
     )
     batch = batch_section(outcome, header.calibration.size, options.alpha, header.class_names)
     found = find(header.model, batch, verdict, top_inputs)

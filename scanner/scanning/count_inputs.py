@@ -21,6 +21,7 @@ from scanner.inputs.preprocess import PreprocessSpec
 from scanner.report.rows import open_rows
 from scanner.scanning.distributions import DistributionTally
 from scanner.scanning.judge import judge_outputs, rows_of, with_score_p_values
+from scanner.scanning.labels import LabelTally
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.rows import RowNamer
 from scanner.scanning.scanned import RowSink, UnreadableRow
@@ -80,7 +81,8 @@ def _count(opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, units: B
     """P-values of every input in order, to every sink, and the counts."""
     digest, calibration = InputsDigest(), opened.calibration
     distributions = DistributionTally(np.sort(calibration.combined), options.alpha)
-    sinks: list[RowSink] = [digest, distributions]
+    labels = LabelTally(opened.header.class_names)
+    sinks: list[RowSink] = [digest, distributions, labels]
     tally = Tally(opened.header.num_classes, options.top, options.alpha, calibration.size)
     with ExitStack() as stack:
         rows = None if options.rows is None else stack.enter_context(open_rows(options.rows))
@@ -99,4 +101,10 @@ def _count(opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, units: B
                         sink.scanned(row)
     counts = tally.finish(units)
     counts = replace(counts, top=with_score_p_values(counts.top, calibration))
-    return Counted(counts, digest.hexdigest(), None if rows is None else rows.section(), distributions.section())
+    return Counted(
+        counts,
+        digest.hexdigest(),
+        None if rows is None else rows.section(),
+        distributions.section(),
+        labels=labels.section(),
+    )

@@ -9,7 +9,6 @@ from scanner.base.atomic import check_destination
 from scanner.base.errors import ProfileError, UsageError
 from scanner.base.files import open_regular
 from scanner.base.progress import Progress
-from scanner.inputs.source import open_source
 from scanner.inputs.threads import usable_cores
 from scanner.profile.calibration_arrays import calibration_from_arrays
 from scanner.profile.content import Profile
@@ -18,6 +17,7 @@ from scanner.profile.reader import read_profile
 from scanner.profile.unit_arrays import units_from_profile
 from scanner.report.formats import check_reports
 from scanner.report.rows import row_format
+from scanner.scanning.labels import open_labelled
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.stages import OpenedScan
 from scanner.scoring.scorer import Scorer
@@ -48,7 +48,7 @@ def open_scan(options: ScanOptions, progress: Progress) -> OpenedScan:
     require_safe_graph(profile, options.profile)
     if options.model is not None:
         _check_model(options.model, profile)
-    source = open_source(options.inputs, labels=False)
+    source = open_labelled(options, progress)
     scorer = _scorer(profile, options, len(source.items), progress)
     calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
     return OpenedScan(profile, scorer, calibration, units_from_profile(profile), source)

@@ -16,7 +16,15 @@ from detectors.shared_units.detector import SharedUnits
 from scanner.inputs.items import Source
 from scanner.profile.content import Profile
 from scanner.profile.header import ProfileHeader
-from scanner.report.schema import BatchSection, Distributions, Finding, InputRow, PolicySection, RowsSection
+from scanner.report.schema import (
+    BatchSection,
+    Distributions,
+    Finding,
+    InputRow,
+    LabelsSection,
+    PolicySection,
+    RowsSection,
+)
 from scanner.report.triage import IgnoreFile
 from scanner.scanning.shared_units import Place
 from scanner.scanning.tally import ScanCounts
@@ -88,6 +96,7 @@ class Counted:
         rows: The file with one row per input, or None.
         distributions: Scores and p-values in bins.
         places: Where in the picture the units that inputs share are loudest, by the unit's number.
+        labels: Accuracy by the inputs' labels; None where they have none.
     """
 
     counts: ScanCounts
@@ -95,6 +104,7 @@ class Counted:
     rows: RowsSection | None
     distributions: Distributions
     places: Mapping[int, Place] = field(default_factory=dict)
+    labels: LabelsSection | None = None
 
 
 @dataclass(frozen=True)

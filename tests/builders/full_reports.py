@@ -1,7 +1,7 @@
 """Sample reports with everything in them: pictures, findings, distributions, a policy and a fixed run."""
 
 import numpy as np
-from report_samples import not_finite_row, sample_report, sample_row, sample_units
+from report_samples import not_finite_row, sample_labels, sample_report, sample_row, sample_units
 
 from scanner.base.text import portable
 from scanner.profile.thumbnail import picture
@@ -79,8 +79,9 @@ def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", r
     ]
     if kind == "not-finite":
         rows[0] = not_finite_row(0, id=f"0-{name}", sha256=rows[0].sha256)
-    units = None
+    units, labels = None, None
     if kind in ("critical", "accepted"):
+        labels = sample_labels(unknown=(f"no {name}",))
         units = sample_units(key=f"layer1:max {name[:20]}" if name != "cat/0001.png" else "layer1:max")
         rows = [row.model_copy(update={"density_p_value": 0.02, "shared_units": 12.5 - row.index}) for row in rows]
     elif kind == "clean":
@@ -121,6 +122,7 @@ def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", r
         ]
     return sample_report(
         units=units,
+        labels=labels,
         not_finite=1 if kind == "not-finite" else 0,
         flagged=flagged,
         predicted=predicted,

@@ -7,10 +7,18 @@ import numpy as np
 from profile_samples import digests, names, sample_header
 
 from detectors.calibration.batch import batch_test, joint_p_value, target_classes, triggered_share
-from scanner.report.batch import BatchOutcome, batch_section
+from scanner.report.batch import BatchOutcome, batch_section, labelled_group
 from scanner.report.build import Conclusion, Scanned, UsedProfile, build_report
 from scanner.report.run import Engine, Timing, describe_run
-from scanner.report.schema import InputRow, InputsSection, SharedUnit, SharedUnitsSection, TopScore, UnreadableInput
+from scanner.report.schema import (
+    InputRow,
+    InputsSection,
+    LabelsSection,
+    SharedUnit,
+    SharedUnitsSection,
+    TopScore,
+    UnreadableInput,
+)
 from scanner.verdict.accept import accept
 from scanner.verdict.decide import decide
 from scanner.verdict.terms import Evidence, FailOn, Severity, UnitsEvidence
@@ -69,6 +77,16 @@ def sample_units(*, key="layer1:max", **changes):
     return SharedUnitsSection(**(fields | changes))
 
 
+def sample_labels(*, flagged=(7, 103), others=(488, 497), unknown=()):
+    """Accuracy, as so many of so many, and labels that name no class."""
+    return LabelsSection(
+        flagged=labelled_group(*flagged),
+        others=labelled_group(*others),
+        no_class=len(unknown),
+        no_class_labels=unknown[:10],
+    )
+
+
 def units_evidence(units):
     """The same as the verdict knows it."""
     loudest = tuple((unit.descriptor, unit.channel) for unit in units.loudest[:3])
@@ -90,6 +108,7 @@ def sample_report(
     warnings=(),
     accepted=None,
     units=None,
+    labels=None,
     **sections,
 ):
     """A report on a batch with so many inputs predicted and flagged per class."""
@@ -150,7 +169,7 @@ def sample_report(
         digest="34" * 32,
     )
     p_value, smallest = evidence.batch_p_value, evidence.smallest_attainable_p
-    outcome = BatchOutcome(count, test, p_value, smallest, units, share, classes, compared)
+    outcome = BatchOutcome(count, test, p_value, smallest, units, share, classes, compared, labels)
     concluded = {name: sections.pop(name) for name in ("findings", "policy") if name in sections}
     return build_report(
         UsedProfile(header, "modelscan.h5", "12" * 32, ALPHA),
@@ -181,6 +200,12 @@ unreadable_inputs = st.lists(st.builds(UnreadableInput, id=names, reason=names, 
 
 
 @st.composite
+def labels(draw):
+    groups = [sorted(draw(st.tuples(st.integers(0, 500), st.integers(0, 500)))) for _ in range(2)]
+    return sample_labels(flagged=groups[0], others=groups[1], unknown=tuple(draw(st.lists(names, max_size=12))))
+
+
+@st.composite
 def reports(draw):
     predicted = draw(st.tuples(*[st.integers(0, 500)] * 3))
     return sample_report(
@@ -193,4 +218,5 @@ def reports(draw):
         inputs_name=draw(names),
         top_inputs=draw(st.lists(rows, max_size=3)),
         warnings=draw(st.lists(names, max_size=2)),
+        labels=draw(st.none() | labels()),
     )

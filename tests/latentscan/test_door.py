@@ -178,9 +178,10 @@ class TestOptions:
         class Listener:
             def __init__(self) -> None:
                 self.tasks: list[str] = []
+                self.said: list[str] = []
 
             def say(self, text: str) -> None:
-                raise AssertionError(text)
+                self.said.append(text)
 
             def task(self, name: str, total: int):
                 self.tasks.append(f"{name} {total}")
@@ -190,6 +191,7 @@ class TestOptions:
         listener = Listener()
         latentscan.scan(latentscan.ScanOptions(Path("inputs"), Path("modelscan.h5")), listener)
         assert any(task.endswith(" 60") for task in listener.tasks)
+        assert listener.said == ["inputs: a folder of images without class folders, and so without labels"]
 
 
 class TestReport:

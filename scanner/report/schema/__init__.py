@@ -11,11 +11,14 @@ that changes its meaning or goes away raises the major version and the URN with 
 from __future__ import annotations
 
 from scanner.report.schema.batch import (
+    MAX_LABELS_LISTED,
     BatchSection,
     BatchTestResult,
     ClassCount,
     Distributions,
     Interval,
+    LabelledGroup,
+    LabelsSection,
     SharedUnit,
     SharedUnitsSection,
     TargetClass,
@@ -54,6 +57,7 @@ from scanner.report.schema.verdict import (
 
 __all__ = [
     "FINDING_RULES",
+    "MAX_LABELS_LISTED",
     "MAX_UNREADABLE_LISTED",
     "REPORT_URN",
     "REPORT_VERSION",
@@ -70,6 +74,8 @@ __all__ = [
     "InputRow",
     "InputsSection",
     "Interval",
+    "LabelledGroup",
+    "LabelsSection",
     "LayerVoice",
     "NearestReference",
     "PolicySection",

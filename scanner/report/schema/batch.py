@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from scanner.profile.header import Count, Part, Share, Text
 from scanner.report.schema.fields import Finite
 
+MAX_LABELS_LISTED = 10
+
 
 class Interval(Part):
     """A confidence interval."""
@@ -106,6 +108,31 @@ class SharedUnitsSection(Part):
     )
 
 
+class LabelledGroup(Part):
+    """Inputs with labels, and how many of them the network classifies as labelled."""
+
+    inputs: Count = Field(description="Inputs whose label names a class.")
+    right: Count = Field(description="Those of them that are classified as labelled.")
+    accuracy: Share | None = Field(description="Share of them that is; null without any.")
+    interval: Interval | None = Field(
+        description="Exact interval (Clopper and Pearson) for this share; null without any."
+    )
+
+
+class LabelsSection(Part):
+    """Accuracy among inputs that come with labels.
+
+    Triggered inputs are classified wrongly, honest outliers mostly right. Labels change no p-value and no verdict.
+    """
+
+    flagged: LabelledGroup = Field(description="Inputs that are flagged.")
+    others: LabelledGroup = Field(description="Inputs that are not.")
+    no_class: Count = Field(description="Inputs whose label names no class; they are in neither group.")
+    no_class_labels: tuple[Text, ...] = Field(
+        max_length=MAX_LABELS_LISTED, description="The first such labels, at most 10."
+    )
+
+
 class BatchSection(Part):
     """What the inputs say together, those left out whose outputs are not finite."""
 
@@ -124,6 +151,10 @@ class BatchSection(Part):
     )
     shared_units: SharedUnitsSection | None = Field(
         default=None, description="What the units say; null where they were not looked at, as for few inputs."
+    )
+    labels: LabelsSection | None = Field(
+        default=None,
+        description="Accuracy by the inputs' labels; null where they have none, and in reports older than 1.4.",
     )
     share: TriggeredShare | None = Field(description="Share of triggered inputs; null when there are none.")
     target_classes: tuple[TargetClass, ...] = Field(

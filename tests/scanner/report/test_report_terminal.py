@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import HealthCheck, given, settings
 from profile_samples import sample_header
-from report_samples import reports, sample_report, sample_row
+from report_samples import reports, sample_labels, sample_report, sample_row
 from rich.cells import cell_len
 
 from scanner.profile.header import ModelInfo
@@ -69,6 +69,20 @@ def test_a_clean_batch():
     check_layout(text)
     assert text.startswith("Verdict:  NONE  accept, calibrated (exit code 0, fails on high)")
     assert "Leads to" not in text
+
+
+def test_labels_are_one_line():
+    text = printed(sample_report(labels=sample_labels(flagged=(139, 1390), others=(9830, 10000))))
+    check_layout(text)
+    (line,) = [line for line in text.splitlines() if line.startswith("Accuracy")]
+    assert line.split(maxsplit=1)[1] == "flagged 10.0% of 1390 (8.5-11.7%), others 98.3% of 10000 (98.0-98.5%)"
+
+
+def test_labels_that_name_no_class_are_said():
+    labels = sample_labels(flagged=(0, 0), others=(0, 0), unknown=("2026-01",))
+    assert "Accuracy   1 with a label that names no class\n" in printed(sample_report(labels=labels))
+    text = printed(sample_report(labels=sample_labels(flagged=(0, 0), others=(5, 5), unknown=("2026-01",))))
+    assert "Accuracy   others 100.0% of 5 (47.8-100.0%), 1 with a label that names no class\n" in text
 
 
 def test_nothing_scanned():
