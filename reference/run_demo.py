@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from reference.demo import DemoPaths, build_demo, evaluate_demo, require_empty
 from scanner.base.errors import LatentscanError
@@ -110,6 +111,10 @@ def _found(report: Report) -> Iterator[str]:
     """What the report says that was found, a line each."""
     verdict = report.verdict
     yield f"verdict of the scan: {verdict.severity}, {verdict.decision}; exit code {verdict.exit_code}"
+    places = [item.place for item in report.gallery if item.place is not None]
+    if places:
+        down, across = median(place.row for place in places), median(place.column for place in places)
+        yield f"where the most suspicious inputs are loudest, as a rule: {down:.0%} down and {across:.0%} across"
 
 
 def _point_at(paths: DemoPaths, files: ScanFiles) -> None:

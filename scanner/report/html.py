@@ -25,7 +25,7 @@ from pydantic import JsonValue
 from scanner.base.text import printable
 from scanner.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, p_value_chart, score_chart
 from scanner.report.json_report import document, visible
-from scanner.report.schema import Finding, InputRow, LayerVoice, Report
+from scanner.report.schema import Finding, GalleryItem, InputRow, LayerVoice, LoudestPlace, Report
 from scanner.verdict.catalogue import catalogue
 from scanner.verdict.terms import CheckStatus, Severity
 
@@ -36,6 +36,7 @@ MAX_JSON_BYTES = 240_000
 MAX_PICTURE_BYTES = 360_000
 _LOUD = 8.0
 _BAR = 100.0
+_RADIUS = 0.11
 
 _HEADLINES = {
     None: "No verdict: the evidence cannot be used",
@@ -57,6 +58,18 @@ class LayerBar:
 
 
 @dataclass(frozen=True)
+class Spot:
+    """A circle over a picture, in its pixels, and what it says."""
+
+    width: int
+    height: int
+    x: float
+    y: float
+    radius: float
+    place: LoudestPlace
+
+
+@dataclass(frozen=True)
 class Card:
     """One suspicious input as the gallery shows it."""
 
@@ -67,6 +80,7 @@ class Card:
     nearest_class: str | None
     layers: tuple[LayerBar, ...]
     finding: Finding | None
+    spot: Spot | None
 
 
 def html_bytes(report: Report) -> bytes:
@@ -201,19 +215,29 @@ def _cards(report: Report, findings: dict[int | None, Finding]) -> list[Card]:
         row = rows.get(item.index)
         if row is None:
             continue
-        near = item.nearest
+        near, shown = item.nearest, source(item.picture)
         cards.append(
             Card(
                 row=row,
-                picture=source(item.picture),
+                picture=shown,
                 nearest=source(near.picture) if near else None,
                 nearest_name=near.id if near else None,
                 nearest_class=near.class_name if near else None,
                 layers=tuple(_bars(item.layers)),
                 finding=findings.get(item.index),
+                spot=_spot(report, item) if shown else None,
             )
         )
     return cards
+
+
+def _spot(report: Report, item: GalleryItem) -> Spot | None:
+    """The circle over an input's picture, which shows all that the network sees."""
+    if item.place is None or item.picture is None:
+        return None
+    width, height = report.pictures[item.picture].width, report.pictures[item.picture].height
+    x, y = round(item.place.column * width, 2), round(item.place.row * height, 2)
+    return Spot(width, height, x, y, round(_RADIUS * min(width, height), 2), item.place)
 
 
 def _bars(layers: Sequence[LayerVoice]) -> list[LayerBar]:
@@ -258,6 +282,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["shown"] = _shown
     environment.filters["short_p"] = lambda value: "" if value is None else f"{value:.2g}"
     environment.filters["number"] = lambda value: "" if value is None else f"{value:.4g}"
+    environment.filters["whole"] = lambda share: f"{share:.0%}"
     environment.filters["percent"] = lambda value: "" if value is None else f"{value:.2%}"
     environment.tests["passed"] = lambda check: check.status is CheckStatus.PASSED
     return environment

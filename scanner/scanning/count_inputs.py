@@ -23,6 +23,7 @@ from scanner.scanning.distributions import DistributionTally
 from scanner.scanning.judge import judge_outputs, rows_of, with_score_p_values
 from scanner.scanning.labels import LabelTally
 from scanner.scanning.options import ScanOptions
+from scanner.scanning.quiet_inputs import QuietInputs
 from scanner.scanning.rows import RowNamer
 from scanner.scanning.scanned import RowSink, UnreadableRow
 from scanner.scanning.shared_units import BatchUnits, UnitSample, loud_only, with_shared_units
@@ -81,8 +82,8 @@ def _count(opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, units: B
     """P-values of every input in order, to every sink, and the counts."""
     digest, calibration = InputsDigest(), opened.calibration
     distributions = DistributionTally(np.sort(calibration.combined), options.alpha)
-    labels = LabelTally(opened.header.class_names)
-    sinks: list[RowSink] = [digest, distributions, labels]
+    labels, quiet = LabelTally(opened.header.class_names), QuietInputs()
+    sinks: list[RowSink] = [digest, distributions, labels, quiet]
     tally = Tally(opened.header.num_classes, options.top, options.alpha, calibration.size)
     with ExitStack() as stack:
         rows = None if options.rows is None else stack.enter_context(open_rows(options.rows))
@@ -107,4 +108,5 @@ def _count(opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, units: B
         None if rows is None else rows.section(),
         distributions.section(),
         labels=labels.section(),
+        quiet=quiet.kept(),
     )

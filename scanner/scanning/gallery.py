@@ -18,7 +18,7 @@ from scanner.profile.gallery import FEATURES, ReferenceGallery
 from scanner.profile.header import ProfileHeader
 from scanner.profile.picture import Picture
 from scanner.profile.thumbnail import picture
-from scanner.report.schema import GalleryItem, LayerVoice, NearestReference
+from scanner.report.schema import GalleryItem, LayerVoice, LoudestPlace, NearestReference
 from scanner.scanning.nearest import Nearest, NearestClean
 from scanner.scanning.scanned import ScannedInput
 
@@ -39,7 +39,11 @@ class Gallery:
 
 
 def show_inputs(
-    profile: Profile, features_of: Features, source: Source, top: Sequence[ScannedInput], count: int
+    profile: Profile,
+    features_of: Features,
+    source: Source,
+    top: Sequence[ScannedInput],
+    places: Mapping[int, LoudestPlace],
 ) -> Gallery:
     """Read the most suspicious inputs once more and make the gallery.
 
@@ -49,13 +53,13 @@ def show_inputs(
         profile: What the inputs were judged with.
         features_of: From pixels to logits and class evidence, by the profile's graph.
         source: The inputs.
-        top: The most suspicious inputs, most suspicious first.
-        count: Number of them to show.
+        top: The most suspicious inputs, most suspicious first; 48 of them at most are shown.
+        places: Where they are loudest, by index.
 
     Raises:
         ProfileError: The profile's store of clean pictures is damaged.
     """
-    shown = list(top[: min(count, MAX_ITEMS)])
+    shown = list(top[:MAX_ITEMS])
     if not shown:
         return Gallery((), {})
     spec = PreprocessSpec.from_dict(profile.header.preprocess.spec)
@@ -81,6 +85,7 @@ def show_inputs(
                 picture=keep(picture(pixels[index])) if index in pixels else None,
                 layers=_voices(profile.header, row.z),
                 nearest=near,
+                place=places.get(index),
             )
         )
     return Gallery(tuple(items), dict(sorted(pictures.items())))

@@ -12,6 +12,7 @@ from scanner.scanning.conclude import conclude
 from scanner.scanning.count_inputs import count_inputs
 from scanner.scanning.gallery import show_inputs
 from scanner.scanning.locate import locate
+from scanner.scanning.loudest_place import loudest_places
 from scanner.scanning.make_report import make_report
 from scanner.scanning.open_scan import check_destinations, open_scan
 from scanner.scanning.options import ScanOptions
@@ -31,7 +32,9 @@ def scan(options: ScanOptions, progress: Progress) -> Report:
     opened = open_scan(options, progress)
     counted = locate(opened, count_inputs(opened, options, progress))
     concluded = conclude(opened, counted, told, options)
-    shown = show_inputs(opened.profile, opened.scorer.features, opened.source, counted.counts.top, options.gallery)
+    places = loudest_places(opened, counted, options.gallery)
+    top = counted.counts.top[: options.gallery]
+    shown = show_inputs(opened.profile, opened.scorer.features, opened.source, top, places)
     report = make_report(opened, counted, concluded, shown, options, started)
     write_reports(report, options.reports)
     return report

@@ -26,6 +26,7 @@ from scanner.report.schema import (
     RowsSection,
 )
 from scanner.report.triage import IgnoreFile
+from scanner.scanning.scanned import ScannedInput
 from scanner.scanning.shared_units import Place
 from scanner.scanning.tally import ScanCounts
 from scanner.scoring.scorer import Scorer
@@ -97,6 +98,7 @@ class Counted:
         distributions: Scores and p-values in bins.
         places: Where in the picture the units that inputs share are loudest, by the unit's number.
         labels: Accuracy by the inputs' labels; None where they have none.
+        quiet: A few inputs that are not flagged.
     """
 
     counts: ScanCounts
@@ -105,6 +107,7 @@ class Counted:
     distributions: Distributions
     places: Mapping[int, Place] = field(default_factory=dict)
     labels: LabelsSection | None = None
+    quiet: tuple[ScannedInput, ...] = ()
 
 
 @dataclass(frozen=True)

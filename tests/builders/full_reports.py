@@ -11,6 +11,7 @@ from scanner.report.schema import (
     Finding,
     GalleryItem,
     LayerVoice,
+    LoudestPlace,
     NearestReference,
     PolicySection,
     RunSection,
@@ -100,6 +101,7 @@ def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", r
                 distance=0.5,
                 picture=pictures[1].sha256,
             ),
+            place=LoudestPlace(tap=f"layer1{name[:20]}", channel=3, row=0.84375, column=0.15625) if row.index else None,
         )
         for row in rows[:48]
     ]

@@ -27,7 +27,7 @@ from scanner.report.schema.batch import (
 )
 from scanner.report.schema.document import REPORT_URN, REPORT_VERSION, Report, json_schema, schema_text
 from scanner.report.schema.fields import Finite, RuleId, Timestamp
-from scanner.report.schema.gallery import GalleryItem, LayerVoice, NearestReference
+from scanner.report.schema.gallery import GalleryItem, LayerVoice, LoudestPlace, NearestReference
 from scanner.report.schema.inputs import (
     MAX_UNREADABLE_LISTED,
     InputRow,
@@ -77,6 +77,7 @@ __all__ = [
     "LabelledGroup",
     "LabelsSection",
     "LayerVoice",
+    "LoudestPlace",
     "NearestReference",
     "PolicySection",
     "PreprocessSection",

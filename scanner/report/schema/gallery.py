@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from scanner.profile.header import Count, Part, Sha256, Text
+from scanner.profile.header import Count, Part, Sha256, Share, Text
 from scanner.report.schema.fields import Finite
 
 
@@ -31,6 +31,19 @@ class NearestReference(Part):
     picture: Sha256 | None = Field(description="Key of its thumbnail in `pictures`; null without one.")
 
 
+class LoudestPlace(Part):
+    """Where in the picture an input made the network speak up."""
+
+    tap: Text = Field(
+        description="The earliest layer in which a channel stands out, of those at least half as loud as the loudest."
+    )
+    channel: Count = Field(
+        description="The channel, from 0, that exceeds its maxima over a few inputs that are not flagged by most."
+    )
+    row: Share = Field(description="From 0 at the top of what the network sees to 1 at the bottom.")
+    column: Share = Field(description="From 0 at the left of what the network sees to 1 at the right.")
+
+
 class GalleryItem(Part):
     """What a person sees of one of the most suspicious inputs."""
 
@@ -38,3 +51,8 @@ class GalleryItem(Part):
     picture: Sha256 | None = Field(description="Key of its thumbnail in `pictures`; null without one.")
     layers: tuple[LayerVoice, ...] = Field(description="The layers, in the order of depth; the loudest 12 at most.")
     nearest: NearestReference | None = Field(description="Null where the profile keeps no image of that class.")
+    place: LoudestPlace | None = Field(
+        default=None,
+        description="Where it is loudest; null where no channel stands out, or too few inputs are not flagged, and in "
+        "reports older than 1.4.",
+    )

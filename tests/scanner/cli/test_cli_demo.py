@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import DEMO_FOLDER, Cli, cli_environment
 
@@ -49,8 +50,13 @@ def test_it_ends_by_naming_its_files_and_the_page(log: str, demo_files: Path) ->
 
 
 def test_it_says_what_the_report_says(log: str, demo_files: Path) -> None:
-    verdict = read_report(demo_files / "out.json")[0].verdict
+    report, _ = read_report(demo_files / "out.json")
+    verdict = report.verdict
     assert f"verdict of the scan: {verdict.severity}, {verdict.decision}; exit code 1\n" in log
+    places = [item.place for item in report.gallery if item.place is not None]
+    down, across = (np.median([getattr(place, axis) for place in places]) for axis in ("row", "column"))
+    assert min(down, across) > 0.6  # the trigger's four pixels
+    assert f"loudest, as a rule: {down:.0%} down and {across:.0%} across\n" in log
 
 
 def test_a_folder_that_is_in_use_is_one_line(cli: Cli, tmp_path: Path) -> None:

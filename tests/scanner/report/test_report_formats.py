@@ -429,3 +429,19 @@ class TestReading:
         report, _ = read_report(tmp_path / "old.json")
         check_html(report)
         check_sarif(report)
+
+
+def test_the_page_marks_a_place_over_the_picture():
+    report = full_report("critical")
+    page = content("html", report).decode()
+    marks = re.findall(r'<svg class="spot" viewBox="0 0 12 12"[^>]*>(.*?)</svg>', page)
+    places = [item.place for item in report.gallery if item.place is not None]
+    assert len(marks) == len(places) == 2
+    for mark, place in zip(marks, places, strict=True):
+        for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', mark):
+            assert (float(x), float(y)) == pytest.approx((12 * place.column, 12 * place.row), abs=0.01)
+    assert "circle: channel 3 of layer1" in page
+    without = [item.model_copy(update={"place": None}) for item in report.gallery]
+    page = content("html", report.model_copy(update={"gallery": tuple(without)})).decode()
+    assert 'class="spot' not in page
+    assert "A circle" not in page
