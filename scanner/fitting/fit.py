@@ -16,6 +16,7 @@ from scanner.fitting.choose_preprocess import choose_preprocess
 from scanner.fitting.finish_graph import finish_graph
 from scanner.fitting.fit_detectors import fit_detectors
 from scanner.fitting.gallery import keep_gallery
+from scanner.fitting.keep_clean_images import keep_clean_images
 from scanner.fitting.open_files import open_files
 from scanner.fitting.options import FitOptions
 from scanner.fitting.recipe import choose_recipe
@@ -40,6 +41,8 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
         detectors = fit_detectors(subject, network, reference, recipe, options, progress)
         scoring = finish_graph(subject, network, reference, detectors, options)
     gallery = keep_gallery(subject, reference, scoring, options)
-    profile = replace(build_profile(subject, network, reference, detectors, scoring, options), gallery=gallery)
+    clean_images = keep_clean_images(subject, reference, options)
+    built = build_profile(subject, network, reference, detectors, scoring, options)
+    profile = replace(built, gallery=gallery, clean_images=clean_images)
     write_profile(options.output, profile)
     return FitResult(profile, options.output, options.output.stat().st_size)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from scanner.base.device import Device
 
+DEMONSTRATION_IMAGES = 300
+
 
 @dataclass(frozen=True)
 class BayesianOptions:
@@ -53,6 +55,7 @@ class FitOptions:
         timeout: Seconds that loading the model may take.
         bayesian: The Bayesian detector as well, or None for densities alone.
         gallery: Whether the profile keeps a few clean thumbnails of each class.
+        demonstration_images: Most clean images that the profile keeps, to try a trigger on.
     """
 
     model: Path
@@ -74,3 +77,4 @@ class FitOptions:
     timeout: float = 600.0
     bayesian: BayesianOptions | None = None
     gallery: bool = True
+    demonstration_images: int = DEMONSTRATION_IMAGES

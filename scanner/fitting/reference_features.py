@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.baselines.confidence import confidence
+from detectors.drift.appearance import appearance, shape_statistics
 from scanner.base.errors import InconclusiveError, ModelError, SourceError
 from scanner.fitting.feature_spool import FeatureSpool, SpooledFeatures
 from scanner.graph.pool import Descriptor
@@ -26,6 +27,8 @@ from scanner.inputs.preprocess import PreprocessSpec
 
 MIN_IMAGES = 20
 LOGITS = "logits"
+APPEARANCE = "appearance of the pictures"
+"""Not a name of an output that a graph of ours has."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class ReferenceFeatures:
         unreadable: Number of images that could not be read.
         digests: SHA-256 digest of each image's file.
         confidence: ``(N,)`` probability that the network gives to the class it predicts.
+        appearance: ``(N, WIDTH)`` float32, what each looks like.
     """
 
     spooled: SpooledFeatures
@@ -47,6 +51,7 @@ class ReferenceFeatures:
     unreadable: int
     digests: tuple[str, ...]
     confidence: NDArray[np.float64]
+    appearance: NDArray[np.float32]
 
     @property
     def digest(self) -> str:
@@ -121,8 +126,12 @@ def extract_features(
     """
     finite, seen = _FiniteCheck(source, wanted.titles), _Seen()
     names, size = wanted.outputs, images_per_run(spec.size)
+
+    def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        return {**session.run({"pixels": pixels}, names), APPEARANCE: appearance(pixels)}
+
     with FeatureSpool(folder, wanted.dims) as spool:
-        for batch in run_pipeline(source, spec, lambda pixels: session.run({"pixels": pixels}, names), batch_size=size):
+        for batch in run_pipeline(source, spec, run, batch_size=size):
             if len(batch.readable):
                 outputs = wanted.of(batch.outputs)
                 finite.look([batch.items[i] for i in batch.readable.tolist()], outputs)
@@ -145,6 +154,7 @@ class _Seen:
     rows: list[NDArray[np.int64]] = field(default_factory=list)
     predicted: list[NDArray[np.int64]] = field(default_factory=list)
     sure: list[NDArray[np.float64]] = field(default_factory=list)
+    appearance: list[NDArray[np.float32]] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     example: str = ""
 
@@ -158,6 +168,8 @@ class _Seen:
             self.rows.append(batch.start + batch.readable)
             self.predicted.append(logits.argmax(1))
             self.sure.append(confidence(logits.astype(np.float64)))
+            batch.outputs[APPEARANCE][:, -2:] = shape_statistics(batch.sizes)
+            self.appearance.append(batch.outputs[APPEARANCE])
             self.digests.extend(d for d in (batch.digests[i] for i in batch.readable) if d is not None)
         if batch.unreadable and not self.example:
             item, reason, _ = batch.unreadable[0]
@@ -171,6 +183,7 @@ class _Seen:
             total - self.count,
             tuple(self.digests),
             np.concatenate(self.sure),
+            np.concatenate(self.appearance),
         )
 
 

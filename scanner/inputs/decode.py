@@ -75,6 +75,11 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def decode(data: bytes | NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """The pixels of :func:`decode_sized`."""
+    return decode_sized(data, spec)[0]
+
+
+def decode_sized(data: bytes | NDArray[np.uint8], spec: PreprocessSpec) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Decode, convert, resize and crop one image.
 
     Colour conversion is Pillow's ``convert("RGB")`` or ``convert("L")``, as in torchvision's image
@@ -86,8 +91,8 @@ def decode(data: bytes | NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.
         spec: Geometry to produce. Its normalisation and channel order are the graph's work.
 
     Returns:
-        ``(height, width, channels)`` uint8, colours in the order RGB. May be read-only, and may be
-        ``data`` itself.
+        ``(height, width, channels)`` uint8, colours in the order RGB, which may be read-only and may be
+        ``data`` itself; and the height and width that the image had.
 
     Raises:
         UnreadableInput: If it is no image, one this tool refuses, or of a size that ``spec`` cannot
@@ -98,7 +103,7 @@ def decode(data: bytes | NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.
         height, width, channels = pixels.shape
         unchanged = resized_size(width, height, spec.resize) == (width, height)
         if unchanged and channels == spec.channels and (height, width) == spec.size:
-            return pixels
+            return pixels, (height, width)
         image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
     else:
         image = _open(data)
@@ -109,7 +114,8 @@ def decode(data: bytes | NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.
         image.load()
         image.info = {}  # convert() would carry a transparent colour over, which changes no pixel
         image = image.convert("RGB" if spec.channels == 3 else "L")
-        return np.asarray(resize_and_crop(image, spec)).reshape(*spec.size, spec.channels)
+        size = (image.height, image.width)
+        return np.asarray(resize_and_crop(image, spec)).reshape(*spec.size, spec.channels), size
     except UnreadableInput:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged files

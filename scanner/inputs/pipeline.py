@@ -13,13 +13,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.inputs.decode import decode
+from scanner.inputs.decode import decode_sized
 from scanner.inputs.items import Item, Source, UnreadableInput
 from scanner.inputs.spec import PreprocessSpec
 from scanner.inputs.threads import usable_cores
@@ -40,6 +40,7 @@ class Batch:
         digests: SHA-256 in hexadecimal of each item, or None where it could not be read: of a file's
             bytes; of an array image, see :func:`digest`.
         unreadable: Items that were left out, with reason and detail.
+        sizes: ``(n, 2)`` int32 height and width that each readable image had before it was resized.
     """
 
     start: int
@@ -48,6 +49,7 @@ class Batch:
     outputs: Outputs
     digests: tuple[str | None, ...]
     unreadable: tuple[tuple[Item, str, str], ...]
+    sizes: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
 
 
 def run_pipeline(
@@ -130,6 +132,7 @@ def _run_chunk(work: _Work, start: int) -> Batch:
     pixels = np.empty((len(items), *work.spec.size, work.spec.channels), np.uint8)
     digests: list[str | None] = []
     readable: list[int] = []
+    sizes = np.zeros((len(items), 2), np.int32)
     unreadable: list[tuple[Item, str, str]] = []
     for position, item in enumerate(items):
         if work.stop.is_set():
@@ -138,7 +141,7 @@ def _run_chunk(work: _Work, start: int) -> Batch:
         try:
             data = work.source.read(item)
             digested = digest(data)
-            pixels[len(readable)] = decode(data, work.spec)
+            pixels[len(readable)], sizes[len(readable)] = decode_sized(data, work.spec)
             readable.append(position)
         except UnreadableInput as error:
             unreadable.append((item, error.reason, error.detail))
@@ -149,7 +152,8 @@ def _run_chunk(work: _Work, start: int) -> Batch:
     for name, rows in outputs.items():
         if len(rows) != len(readable):
             raise ValueError(f"output {name!r} has {len(rows)} rows for {len(readable)} images")
-    return Batch(start, items, np.array(readable, np.int64), outputs, tuple(digests), tuple(unreadable))
+    rows = np.array(readable, np.int64)
+    return Batch(start, items, rows, outputs, tuple(digests), tuple(unreadable), sizes[: len(readable)])
 
 
 def digest(data: bytes | NDArray[np.uint8]) -> str:

@@ -24,7 +24,7 @@ from pydantic import (
 from scanner.base.text import portable
 from scanner.graph.structure.analyse import Structure
 
-SCHEMA_VERSION: Literal["2.1"] = "2.1"
+SCHEMA_VERSION: Literal["2.2"] = "2.2"
 
 _MAX_JSON_BYTES = 64 * 1024
 _MAX_CLASSES = 100_000
@@ -314,7 +314,9 @@ class SelfCheck(Part):
 class ProfileHeader(Part):
     """All that a profile states in words and small numbers."""
 
-    schema_version: Literal["2.0", "2.1"] = Field(default=SCHEMA_VERSION, description="Version of the profile format.")
+    schema_version: Literal["2.0", "2.1", "2.2"] = Field(
+        default=SCHEMA_VERSION, description="Version of the profile format."
+    )
     tool: ToolInfo = Field(description="The program that wrote the profile.")
     created_with: dict[Name, Name] = Field(max_length=100, description="Versions of the libraries used, by name.")
     model: ModelInfo = Field(description="The suspect model.")
