@@ -10,7 +10,7 @@ import typer
 from scanner.base.device import Device
 from scanner.base.errors import UsageError
 from scanner.cli.lock import bound_fit
-from scanner.fitting.options import BayesianOptions, FitOptions
+from scanner.fitting.options import DEMONSTRATION_IMAGES, BayesianOptions, FitOptions
 
 DEFAULTS = BayesianOptions()
 WIDEST = 10.0
@@ -87,6 +87,14 @@ def fit(
     gallery: Annotated[
         bool, typer.Option(help="Keep a few clean thumbnails of each class in the profile, for the reports.")
     ] = True,
+    demonstration_images: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=1000,
+            help="Clean images that the profile keeps, at most 8 MiB of them, to try a trigger on; 0 keeps none.",
+        ),
+    ] = DEMONSTRATION_IMAGES,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Learn how the model sees clean images, and write a profile to scan with."""
@@ -120,6 +128,7 @@ def fit(
             ),
         ),
         gallery=gallery,
+        demonstration_images=demonstration_images,
     )
     bound_fit(model)
     import latentscan

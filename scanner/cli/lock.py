@@ -75,10 +75,10 @@ def _memory(file: Path, threads: int) -> int:
 
 
 def _inputs(options: ScanOptions) -> list[str]:
-    """What is read; beside a list of images, its folder."""
-    found = [options.inputs, options.profile, options.model, options.baseline, options.ignore]
-    if options.inputs.suffix.lower() in _LISTS:
-        found.append(options.inputs.absolute().parent)
+    """What is read; beside lists of images, their folders."""
+    found = [options.inputs, options.profile, options.model, options.baseline, options.ignore, options.clean]
+    images = [path for path in (options.inputs, options.clean) if path is not None]
+    found += [path.absolute().parent for path in images if path.suffix.lower() in _LISTS]
     return [str(path) for path in found if path is not None]
 
 

@@ -47,6 +47,14 @@ def scan(
     max_unreadable: Annotated[
         str | None, typer.Option(help="Share of unreadable inputs that makes it inconclusive. [default: 0.1]")
     ] = None,
+    allow_drift: Annotated[
+        str | None,
+        typer.Option(help="Reason for scanning inputs that are unlike the reference; without one it is inconclusive."),
+    ] = None,
+    clean: Annotated[
+        Path | None,
+        typer.Option(help="Clean images to try a trigger on, instead of those that the profile keeps."),
+    ] = None,
     baseline: Annotated[str | None, typer.Option(help="Earlier report (.json) whose findings are known.")] = None,
     ignore: Annotated[str | None, typer.Option(help="Ignore file (.toml): findings with a reason and an end.")] = None,
     top: Annotated[str | None, typer.Option(help="Most suspicious inputs in the report. [default: 50]")] = None,
@@ -84,6 +92,7 @@ def scan(
             "fail-on": fail_on,
             "min-confidence": min_confidence,
             "max-unreadable": max_unreadable,
+            "allow-drift": allow_drift,
             "baseline": baseline,
             "ignore": ignore,
             "top": top,
@@ -111,6 +120,8 @@ def scan(
         model=model,
         device=cast(Device, values["device"]),
         threads=cast(int | None, values["threads"]),
+        clean=clean,
+        allow_drift=cast(str | None, values["allow-drift"]),
         policy=policy,
     )
     # Before the libraries, which start threads when they are imported.

@@ -41,6 +41,7 @@ class BatchOutcome:
         share: Share of triggered inputs; None when nothing was compared.
         classes: Every predicted class with its counts, the most striking first.
         compared: Number of scanned inputs whose outputs are finite.
+        tested: Those that the tests of the densities' p-values are of: of different content.
         labels: Accuracy by the inputs' labels; None where they have none.
     """
 
@@ -52,6 +53,7 @@ class BatchOutcome:
     share: ShareEstimate | None
     classes: Sequence[ClassTest]
     compared: int
+    tested: int
     labels: LabelsSection | None = None
 
 
@@ -109,18 +111,18 @@ def _interval(count: int, total: int) -> Interval | None:
 def _tests(outcome: BatchOutcome, calibration_size: int, alpha: float) -> tuple[BatchTestResult, ...]:
     test, rank = outcome.test, rank_limit(calibration_size, alpha)
     counted = (
-        ("LS111", "inputs that the densities flag", test.flagged, test.flagged_p_value, rank),
-        ("LS112", "inputs above every calibration image", test.above_all, test.above_all_p_value, 1),
+        ("LS111", "different pictures that the densities flag", test.flagged, test.flagged_p_value, rank),
+        ("LS112", "different pictures above every calibration image", test.above_all, test.above_all_p_value, 1),
     )
     results = tuple(
         BatchTestResult(
             id=identifier,
             name=name,
             statistic=count,
-            expected=outcome.compared * rank / (calibration_size + 1),
-            n=outcome.compared,
+            expected=outcome.tested * rank / (calibration_size + 1),
+            n=outcome.tested,
             p_value=p_value,
-            null=_null(outcome.compared, rank, calibration_size),
+            null=_null(outcome.tested, rank, calibration_size),
         )
         for identifier, name, count, p_value, rank in counted
     )

@@ -17,8 +17,11 @@ from scanner.report.schema import (
     BatchSection,
     CalibrationSection,
     CheckResult,
+    CopiesSection,
+    DemonstrationSection,
     DetectorSection,
     Distributions,
+    DriftSection,
     Finding,
     GalleryItem,
     InputRow,
@@ -40,8 +43,11 @@ from scanner.verdict.terms import Verdict
 LIMITATIONS = (
     "Only triggers that occur among the scanned inputs can be noticed. A verdict of 'none' is about these inputs; it "
     "does not prove that the model has no backdoor.",
-    "Clean inputs that differ from the reference in kind (camera, subject, corruption, preprocessing) raise the same "
-    "alarm as triggers. Look at the most suspicious inputs before concluding.",
+    "Inputs of another kind than the reference (camera, subject, corruption, preprocessing) are told from triggers by "
+    "the inputs that are not flagged. A few strange inputs among ordinary ones look like triggers as long as none is "
+    "demonstrated. Look at the most suspicious inputs before concluding.",
+    "A trigger is demonstrated on clean images where it is a patch, a blend or a pattern that is added. A warp, or a "
+    "trigger that differs from picture to picture, is not absent for not being demonstrated.",
     "A backdoor built to leave the tapped activations as they are on clean inputs can go unnoticed.",
     "The share of triggered inputs counts those that are flagged beyond false alarms. It is a lower bound where some "
     "triggered inputs are not flagged.",
@@ -102,6 +108,23 @@ class Scanned:
 
 
 @dataclass(frozen=True)
+class BehindTheAlarm:
+    """What is behind an alarm.
+
+    Attributes:
+        drift: Whether the inputs that are not flagged are like the reference; None without any input.
+        copies: How many different pictures the inputs are.
+        demonstration: What flagged inputs share, tried on clean images; None where nothing was tried.
+        pictures: Its pictures, by digest.
+    """
+
+    drift: DriftSection | None = None
+    copies: CopiesSection | None = None
+    demonstration: DemonstrationSection | None = None
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Conclusion:
     """What follows.
 
@@ -111,6 +134,7 @@ class Conclusion:
         findings: What was found, with what the ignore file and the baseline say of it.
         warnings: Warnings of this scan; those of the profile come before them.
         policy: The gate's settings.
+        behind: What is behind an alarm.
     """
 
     batch: BatchSection
@@ -118,6 +142,7 @@ class Conclusion:
     findings: Sequence[Finding] = ()
     warnings: Sequence[str] = ()
     policy: PolicySection | None = None
+    behind: BehindTheAlarm = field(default_factory=BehindTheAlarm)
 
 
 def build_report(
@@ -153,7 +178,10 @@ def build_report(
         policy=conclusion.policy,
         distributions=scanned.distributions,
         gallery=tuple(scanned.gallery),
-        pictures=dict(scanned.pictures),
+        pictures={**scanned.pictures, **conclusion.behind.pictures},
+        drift=conclusion.behind.drift,
+        copies=conclusion.behind.copies,
+        demonstration=conclusion.behind.demonstration,
         limitations=LIMITATIONS,
         warnings=(*header.warnings, *conclusion.warnings),
         report_digest="0" * 64,

@@ -25,10 +25,12 @@ from pydantic import JsonValue
 from scanner.base.text import printable
 from scanner.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, p_value_chart, score_chart
 from scanner.report.json_report import document, visible
+from scanner.report.page_trigger import shown_trigger
 from scanner.report.schema import Finding, GalleryItem, InputRow, LayerVoice, LoudestPlace, Report
 from scanner.verdict.catalogue import catalogue
-from scanner.verdict.terms import CheckStatus, Severity
+from scanner.verdict.terms import CheckStatus, Decision, Severity
 
+UNLIKE, DEMONSTRATED = "LS207", "LS120"
 MAX_ROWS = 100
 MAX_CLASSES = 100
 MAX_LISTED = 50
@@ -105,6 +107,7 @@ def html_bytes(report: Report) -> bytes:
         p_adjusted={target.class_index: target.p_adjusted for target in report.batch.target_classes},
         model_finding=next((f for f in report.findings if f.subject == "model"), None),
         suppressed=[finding for finding in report.findings if finding.suppressed is not None][:MAX_LISTED],
+        trigger=shown_trigger(report),
         score_chart=None if data is None else score_chart(data),
         p_chart=None if data is None else p_value_chart(data),
         frame={"w": WIDTH, "h": HEIGHT, "l": LEFT, "r": RIGHT, "t": TOP, "b": BOTTOM},
@@ -125,6 +128,10 @@ def headline(report: Report) -> str:
     text = _HEADLINES[verdict.severity]
     if verdict.exit_code == 3 and verdict.severity is Severity.NONE:
         text = "Inconclusive: nothing was found, and nothing could have been concluded from it"
+    elif verdict.exit_code == 3 and UNLIKE in verdict.rule_ids and verdict.decision is Decision.REVIEW:
+        text = "Inconclusive: the inputs are unlike the reference"
+    elif DEMONSTRATED in verdict.rule_ids:
+        text = "A backdoor, demonstrated"
     elif verdict.exit_code == 3 and verdict.severity is not None:
         text += ", and the scan is inconclusive"
     return text
@@ -159,6 +166,7 @@ def embedded_json(report: Report) -> tuple[str, list[str]]:
     text = _script_safe(values)
     left_out: list[str] = []
     for path in (
+        "demonstration.by_class",
         "batch.by_class",
         "batch.flagged_by_class",
         "findings",
@@ -185,7 +193,7 @@ def embedded_json(report: Report) -> tuple[str, list[str]]:
         *parents, last = path.split(".")
         place = values
         for parent in parents:
-            place = place[parent]
+            place = place[parent] or {}
         place[last] = None
         left_out.append(path)
         text = _script_safe(values)

@@ -15,7 +15,16 @@ from rich.table import Table
 from rich.text import Text
 
 from scanner.base.text import printable
-from scanner.report.schema import Finding, LabelledGroup, LabelsSection, Report, SharedUnitsSection
+from scanner.report.page_trigger import rule_in_words
+from scanner.report.schema import (
+    DemonstrationSection,
+    DriftSection,
+    Finding,
+    LabelledGroup,
+    LabelsSection,
+    Report,
+    SharedUnitsSection,
+)
 from scanner.verdict.terms import Severity
 
 _PLAIN_WIDTH = 80
@@ -168,6 +177,13 @@ def _batch_lines(report: Report) -> Iterator[tuple[str, str]]:
         f"{batch.flagged} ({batch.flag_rate:.2%}) at alpha {alpha:.3g}, {expected:.3g} expected of clean inputs",
     )
     yield "Batch p", f"{batch.p_value:.2g} (smallest attainable {batch.smallest_attainable_p:.2g})"
+    if report.demonstration is not None:
+        yield "Trigger", _trigger(report.demonstration)
+    if report.drift is not None and report.drift.outcome != "too few":
+        yield "The rest", _rest(report.drift)
+    if report.copies is not None and report.copies.pictures < report.copies.contents:
+        copies = report.copies
+        yield "Copies", f"{copies.contents} different inputs show {copies.pictures} pictures; copies count once"
     if batch.shared_units is not None:
         yield "Shared units", _shared_units(batch.shared_units)
     if batch.labels is not None:
@@ -185,6 +201,20 @@ def _batch_lines(report: Report) -> Iterator[tuple[str, str]]:
         ]
         more = len(batch.target_classes) - _SHOWN_CLASSES
         yield "Leads to", ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+def _trigger(shown: DemonstrationSection) -> str:
+    word = "demonstrated" if shown.demonstrated else "not demonstrated"
+    return (
+        f"{word}: a {shown.kind} moves {printable(rule_in_words(shown), 120)}, {shown.moved} of {shown.eligible} clean "
+        f"images (control {shown.control_moved})"
+    )
+
+
+def _rest(drift: DriftSection) -> str:
+    word = {"alike": "like the reference", "drifted": "unlike the reference"}.get(drift.outcome, "looks unlike it")
+    distance = "" if drift.score is None else f", largest distance {drift.score.distance:.2f}"
+    return f"{drift.rest} of {drift.looked_at} inputs not flagged: {word}{distance}"
 
 
 def _shared_units(shared: SharedUnitsSection) -> str:

@@ -11,6 +11,12 @@ from scanner.report.batch import BatchOutcome, batch_section
 from scanner.report.findings import find
 from scanner.report.schema import PolicySection, SharedUnit, SharedUnitsSection, UnitPlace
 from scanner.report.triage import accept_model, ignore_warnings, triage
+from scanner.scanning.evidence_sections import (
+    copies_evidence,
+    demonstration_evidence,
+    drift_evidence,
+    evidence_sections,
+)
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.rows import RowNamer
 from scanner.scanning.shared_units import BatchUnits, Place
@@ -26,7 +32,7 @@ LOUDEST_NAMED: Final = 3
 def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOptions) -> Concluded:
     """Apply the rules of the verdict, and what people said about earlier findings."""
     header, counts = opened.header, counted.counts
-    evidence = _evidence(header, counts, options, counted.places)
+    evidence = _evidence(header, counted, options)
     verdict = decide(evidence, options.fail_on, options.max_unreadable, options.min_confidence)
     verdict = accept_model(verdict, header.model, told.ignore, told.today)
     if options.policy is not None and (loosened := options.policy.loosened) is not None:
@@ -43,6 +49,7 @@ def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOpti
         share=counts.share,
         classes=counts.targets,
         compared=counts.compared,
+        tested=counts.distinct.inputs,
         labels=counted.labels,
     )
     batch = batch_section(outcome, header.calibration.size, options.alpha, header.class_names)
@@ -55,10 +62,12 @@ def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOpti
         triage(found, verdict, told.ignore, told.known, digests, told.today),
         tuple(ignore_warnings(told.ignore, found, header.model, told.today)),
         _policy_section(options, told),
+        evidence_sections(opened, counted, evidence),
     )
 
 
-def _evidence(header: ProfileHeader, counts: ScanCounts, options: ScanOptions, places: Mapping[int, Place]) -> Evidence:
+def _evidence(header: ProfileHeader, counted: Counted, options: ScanOptions) -> Evidence:
+    counts = counted.counts
     share = counts.share
     return Evidence(
         inputs_total=counts.total,
@@ -70,7 +79,7 @@ def _evidence(header: ProfileHeader, counts: ScanCounts, options: ScanOptions, p
         flagged=counts.flagged,
         batch_p_value=counts.p_value,
         smallest_attainable_p=counts.smallest_attainable,
-        units=_units_evidence(header, counts, places),
+        units=_units_evidence(header, counts, counted.places),
         share_low=share.low if share else 0.0,
         share=share.estimate if share else 0.0,
         share_high=share.high if share else 1.0,
@@ -83,6 +92,10 @@ def _evidence(header: ProfileHeader, counts: ScanCounts, options: ScanOptions, p
         parity=header.parity.relative,
         self_checks=header.self_checks,
         structure=None if header.model.structure is None else header.model.structure.known(),
+        drift=drift_evidence(counts),
+        copies=copies_evidence(counts),
+        demonstration=demonstration_evidence(counted.shown, header),
+        allow_drift=options.allow_drift,
     )
 
 

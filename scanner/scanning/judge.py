@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from detectors.calibration.judge import Calibration, Judgement
 from detectors.deep_features.grouping import UNLIKE
+from detectors.drift.appearance import thumbnails_of
 from scanner.base.errors import ProfileError
 from scanner.inputs.pipeline import Batch
 from scanner.scanning.scanned import ScannedInput, UnreadableRow
@@ -65,6 +66,7 @@ def with_score_p_values(rows: Sequence[ScannedInput], calibration: Calibration) 
 def rows_of(batch: Batch, alpha: float) -> list[ScannedInput | UnreadableRow]:
     """The rows of a chunk in the order of its items."""
     out = batch.outputs
+    thumbnails = thumbnails_of(out["appearance"]) if len(batch.readable) else ()
     rows: dict[int, ScannedInput | UnreadableRow] = {
         item.index: UnreadableRow(item, batch.digests[item.index - batch.start], reason, detail)
         for item, reason, detail in batch.unreadable
@@ -89,6 +91,7 @@ def rows_of(batch: Batch, alpha: float) -> list[ScannedInput | UnreadableRow]:
             scores=out["scores"][position],
             score_p_values=out["score_p_values"][position] if "score_p_values" in out else None,
             z=out["z"][position],
+            thumbnail=thumbnails[position],
             top_scores=() if predicted < 0 else tuple(out["top_scores"][position].tolist()),
         )
     return [rows[item.index] for item in batch.items]

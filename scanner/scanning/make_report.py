@@ -37,6 +37,7 @@ def make_report(
             findings=concluded.findings,
             warnings=concluded.warnings,
             policy=concluded.policy,
+            behind=concluded.behind,
         ),
         describe_run(
             Timing(started.at, duration, counted.counts.scanned),

@@ -13,6 +13,7 @@ from scanner.inputs.threads import usable_cores
 from scanner.profile.calibration_arrays import calibration_from_arrays
 from scanner.profile.content import Profile
 from scanner.profile.graph_rules import require_safe_graph
+from scanner.profile.looks import looks_from_profile
 from scanner.profile.reader import read_profile
 from scanner.profile.unit_arrays import units_from_profile
 from scanner.report.formats import check_reports
@@ -48,10 +49,12 @@ def open_scan(options: ScanOptions, progress: Progress) -> OpenedScan:
     require_safe_graph(profile, options.profile)
     if options.model is not None:
         _check_model(options.model, profile)
+    # All of the profile first: what is wrong with it is said before anything is said of the inputs.
+    calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
+    units, looks = units_from_profile(profile), looks_from_profile(profile)
     source = open_labelled(options, progress)
     scorer = _scorer(profile, options, len(source.items), progress)
-    calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
-    return OpenedScan(profile, scorer, calibration, units_from_profile(profile), source)
+    return OpenedScan(profile, scorer, calibration, units, looks, source)
 
 
 def _scorer(profile: Profile, options: ScanOptions, inputs: int, progress: Progress) -> Scorer:

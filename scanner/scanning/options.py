@@ -32,6 +32,8 @@ class ScanOptions:
         model: Model file that the profile must have been made for, or None.
         device: Execution provider.
         threads: Worker threads; None for one per core.
+        clean: Clean images to try a trigger on, instead of those that the profile keeps; None for these.
+        allow_drift: Why inputs that are unlike the reference are scanned all the same; None where they should not be.
         isolation: What the process had given up when the scan began, for the report.
     """
 
@@ -51,4 +53,6 @@ class ScanOptions:
     model: Path | None = None
     device: Device = "auto"
     threads: int | None = None
+    clean: Path | None = None
+    allow_drift: str | None = None
     isolation: tuple[Layer, ...] = ()

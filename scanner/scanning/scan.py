@@ -1,6 +1,6 @@
 """`scan`: from inputs and a profile to per-input p-values, batch tests, a verdict and reports.
 
-inputs -> scores (one graph) -> p-values -> rows, counts -> batch tests, places -> verdict -> reports
+inputs -> scores (one graph) -> p-values -> rows, counts -> batch tests, places -> trigger -> verdict -> reports
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from scanner.report.formats import write_reports
 from scanner.report.schema import Report
 from scanner.scanning.conclude import conclude
 from scanner.scanning.count_inputs import count_inputs
+from scanner.scanning.demonstrate import show_trigger
 from scanner.scanning.gallery import show_inputs
 from scanner.scanning.locate import locate
 from scanner.scanning.loudest_place import loudest_places
@@ -30,7 +31,7 @@ def scan(options: ScanOptions, progress: Progress) -> Report:
     check_destinations(options)
     told = read_told(options, started.at)
     opened = open_scan(options, progress)
-    counted = locate(opened, count_inputs(opened, options, progress))
+    counted = show_trigger(opened, locate(opened, count_inputs(opened, options, progress)), options, progress)
     concluded = conclude(opened, counted, told, options)
     places = loudest_places(opened, counted, options.gallery)
     top = counted.counts.top[: options.gallery]

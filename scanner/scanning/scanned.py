@@ -32,6 +32,7 @@ class ScannedInput:
         scores: ``(K, S)`` raw scores, by the densities of each fold.
         score_p_values: ``(S,)``; None where only the most suspicious inputs need them.
         z: ``(S,)`` standardised scores.
+        thumbnail: Its thumbnail ``(64,)``, by which copies are known; None where it is of no use.
         top_scores: Indices of the scores that contribute most to ``score``, the most first; none where the logits are
             not finite, as scores are then about no class.
     """
@@ -52,6 +53,7 @@ class ScannedInput:
     score_p_values: NDArray[np.float64] | None
     z: NDArray[np.float64]
     top_scores: tuple[int, ...]
+    thumbnail: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

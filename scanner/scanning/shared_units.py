@@ -1,8 +1,7 @@
-"""What the inputs' units say: a sample of them while scanning, the test of the batch, and what an input gets by it."""
+"""What the inputs' units say: the test of the batch, and what an input gets by it."""
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,61 +15,27 @@ from detectors.shared_units.learn import PARTS
 from scanner.base.errors import ProfileError
 from scanner.inputs.pipeline import Batch
 from scanner.profile.header import DescriptorInfo, ProfileHeader
-
-SAMPLE = 2000
-"""Most distinct inputs that units are looked for in: the test's work grows with them."""
-SAMPLE_BYTES = 2**28
-"""Most memory for their values."""
+from scanner.scanning.sample import Sample, digest_number
 
 
-class UnitSample:
-    """Collects inputs: those with the smallest digests, each content once, whatever order they come in.
+def batch_units(sample: Sample, fitted: SharedUnits) -> BatchUnits | None:
+    """The test of a sample, and where it says so a judge; None for too few inputs.
 
     Args:
+        sample: Inputs, each picture once.
         fitted: What a profile keeps of the clean images.
     """
-
-    def __init__(self, fitted: SharedUnits) -> None:
-        self._fitted = fitted
-        self._most = max(MIN_INPUTS, min(SAMPLE, SAMPLE_BYTES // (4 * fitted.reference.units)))
-        # The largest digest first, so that it is the one that gives way.
-        self._heap: list[tuple[int, int, NDArray[np.float32]]] = []
-        self._known: set[int] = set()
-
-    def add(self, batch: Batch) -> None:
-        """Look at a judged chunk."""
-        if not len(batch.readable):
-            return
-        outputs = batch.outputs
-        values, predicted = outputs["units"], outputs["predicted"]
-        usable = outputs["finite"] & np.isfinite(values).all(1)
-        for position in np.flatnonzero(usable).tolist():
-            digest = digest_number(batch, position)
-            if digest in self._known or (len(self._heap) == self._most and digest >= -self._heap[0][0]):
-                continue
-            entry = (-digest, int(predicted[position]), values[position].copy())
-            if len(self._heap) < self._most:
-                heapq.heappush(self._heap, entry)
-            else:
-                self._known.discard(-heapq.heapreplace(self._heap, entry)[0])
-            self._known.add(digest)
-
-    def finish(self) -> BatchUnits | None:
-        """The test, and where it says so a judge; None for too few inputs."""
-        if len(self._heap) < MIN_INPUTS:
-            return None
-        chosen = sorted(self._heap, key=lambda entry: -entry[0])
-        digests = [-entry[0] for entry in chosen]
-        predicted = np.array([entry[1] for entry in chosen])
-        values = np.stack([entry[2] for entry in chosen])
-        strata = self._fitted.strata.of(predicted, values)
-        test = shared_units_test(self._fitted.reference, values, strata)
-        judge = None
-        if test.p_value <= EVIDENCE:
-            parts = np.array([digest % PARTS for digest in digests])
-            if np.unique(parts).size == PARTS:
-                judge = judge_by_shared_units(self._fitted, values, strata, parts)
-        return BatchUnits(test, judge, len(np.unique(strata)), self._fitted.reference.units)
+    if len(sample) < MIN_INPUTS:
+        return None
+    values, predicted = sample.values["units"], sample.values["predicted"]
+    strata = fitted.strata.of(predicted, values)
+    test = shared_units_test(fitted.reference, values, strata)
+    judge = None
+    if test.p_value <= EVIDENCE:
+        parts = np.array([digest % PARTS for digest in sample.digests])
+        if np.unique(parts).size == PARTS:
+            judge = judge_by_shared_units(fitted, values, strata, parts)
+    return BatchUnits(test, judge, len(np.unique(strata)), fitted.reference.units)
 
 
 @dataclass(frozen=True)
@@ -155,10 +120,3 @@ def with_shared_units(
     out["evidence"] = np.where(finite, joint.evidence, np.inf)
     out["nats"], out["above"] = np.where(finite, joint.nats, 0.0), finite & joint.above
     return out
-
-
-def digest_number(batch: Batch, position: int) -> int:
-    """An input's digest as a number; ``position`` is that among the readable ones."""
-    digest = batch.digests[int(batch.readable[position])]
-    assert digest is not None  # what could be read has one
-    return int(digest, 16)

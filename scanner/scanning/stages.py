@@ -16,6 +16,8 @@ from detectors.shared_units.detector import SharedUnits
 from scanner.inputs.items import Source
 from scanner.profile.content import Profile
 from scanner.profile.header import ProfileHeader
+from scanner.profile.looks import ReferenceLooks
+from scanner.report.build import BehindTheAlarm
 from scanner.report.schema import (
     BatchSection,
     Distributions,
@@ -26,8 +28,10 @@ from scanner.report.schema import (
     RowsSection,
 )
 from scanner.report.triage import IgnoreFile
+from scanner.scanning.material import Chosen
 from scanner.scanning.scanned import ScannedInput
 from scanner.scanning.shared_units import Place
+from scanner.scanning.shown import Shown
 from scanner.scanning.tally import ScanCounts
 from scanner.scoring.scorer import Scorer
 from scanner.verdict.terms import Verdict
@@ -72,6 +76,7 @@ class OpenedScan:
         scorer: Of the profile.
         calibration: The profile's, which turns scores into p-values.
         units: The loudest clean images of every unit; None in a profile of an older format.
+        looks: What clean images look like; None likewise.
         source: The inputs.
     """
 
@@ -79,6 +84,7 @@ class OpenedScan:
     scorer: Scorer
     calibration: Calibration
     units: SharedUnits | None
+    looks: ReferenceLooks | None
     source: Source
 
     @property
@@ -96,6 +102,8 @@ class Counted:
         digest: SHA-256 over the inputs' digests, in order.
         rows: The file with one row per input, or None.
         distributions: Scores and p-values in bins.
+        chosen: Inputs that a trigger could be estimated from.
+        shown: What became of the attempt to show it; None where the inputs are not suspicious.
         places: Where in the picture the units that inputs share are loudest, by the unit's number.
         labels: Accuracy by the inputs' labels; None where they have none.
         quiet: A few inputs that are not flagged.
@@ -105,6 +113,8 @@ class Counted:
     digest: str
     rows: RowsSection | None
     distributions: Distributions
+    chosen: Chosen
+    shown: Shown | None = None
     places: Mapping[int, Place] = field(default_factory=dict)
     labels: LabelsSection | None = None
     quiet: tuple[ScannedInput, ...] = ()
@@ -121,6 +131,7 @@ class Concluded:
         findings: What was found, with what the ignore file and the baseline say of it.
         warnings: What a person should know of the ignore file.
         policy: The gate's settings, or None where nothing is known about them.
+        behind: What is behind an alarm: drift, copies, and the trigger where it was shown.
     """
 
     batch: BatchSection
@@ -129,3 +140,4 @@ class Concluded:
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
     policy: PolicySection | None
+    behind: BehindTheAlarm

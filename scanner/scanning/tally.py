@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from detectors.calibration.batch import (
     target_classes,
     triggered_share,
 )
+from scanner.scanning.copies import CopyTally, DistinctCounts
+from scanner.scanning.drift import BatchDrift
 from scanner.scanning.scanned import ScannedInput, UnreadableRow
 from scanner.scanning.shared_units import BatchUnits
 
@@ -25,11 +27,30 @@ LISTED_UNREADABLE = 100
 
 
 @dataclass(frozen=True)
+class Together:
+    """What a sample of the inputs says together.
+
+    Attributes:
+        units: What the units say; None where they were not looked at.
+        drift: How those that are not flagged differ from clean images; None without any input.
+        pictures: Different pictures in the sample.
+        contents: Inputs of different content in the sample.
+    """
+
+    units: BatchUnits | None
+    drift: BatchDrift | None
+    pictures: int
+    contents: int
+
+
+@dataclass(frozen=True)
 class ScanCounts:
     """Everything about a scan that does not grow with the number of inputs.
 
-    ``test`` is of the densities' p-values, ``units`` what the units say, ``sharing`` how many inputs are louder than
-    every clean image in the units that the batch shares, and ``p_value`` that of both tests.
+    ``test`` is of the densities' p-values, with every picture counted once, ``units`` what the units say, ``sharing``
+    how many inputs are louder than every clean image in the units that the batch shares, ``p_value`` that of both
+    tests, and ``drift`` how the inputs that are not flagged differ from clean images. ``distinct`` counts pictures, and
+    ``pictures`` of ``contents`` is how many there are in a sample of inputs of different content.
 
     Inputs with something that is not finite are scanned and counted in ``not_finite``, and in none of the counts that
     are compared with clean images: ``flagged``, those per class, the tests and the share.
@@ -46,6 +67,10 @@ class ScanCounts:
     top: tuple[ScannedInput, ...]
     test: BatchTest
     units: BatchUnits | None
+    drift: BatchDrift | None
+    distinct: DistinctCounts
+    pictures: int
+    contents: int
     sharing: int
     share: TriggeredShare | None
     targets: tuple[ClassCount, ...]
@@ -82,17 +107,17 @@ class Tally:
         top_size: How many of the most suspicious inputs to keep.
         alpha: Significance level of an input.
         calibration_size: Calibration images.
+        copies: Counts copies once.
     """
 
     num_classes: int
     top_size: int
     alpha: float
     calibration_size: int
+    copies: CopyTally
     scanned: int = 0
     not_finite: int = 0
     flagged: int = 0
-    density_flagged: int = 0
-    above_all: int = 0
     sharing: int = 0
     unreadable: Counter[str] = field(default_factory=Counter)
     listed: list[UnreadableRow] = field(default_factory=list)
@@ -109,8 +134,12 @@ class Tally:
         self.scanned += 1
         if row.finite and row.predicted is not None:
             self.flagged += row.flagged
-            self.density_flagged += row.density_p_value <= self.alpha * (1 + 1e-12)
-            self.above_all += row.density_p_value <= (1 + 1e-9) / (self.calibration_size + 1)
+            self.copies.add(
+                row.sha256,
+                row.thumbnail,
+                flagged=row.density_p_value <= self.alpha * (1 + 1e-12),
+                above=row.density_p_value <= (1 + 1e-9) / (self.calibration_size + 1),
+            )
             self.sharing += row.above
             self.predicted_per_class[row.predicted] += 1
             self.flagged_per_class[row.predicted] += row.flagged
@@ -130,11 +159,15 @@ class Tally:
         if len(self.listed) < LISTED_UNREADABLE:
             self.listed.append(row)
 
-    def finish(self, units: BatchUnits | None) -> ScanCounts:
-        """The counts, and the tests of the whole batch, beside that of its units."""
+    def finish(self, together: Together) -> ScanCounts:
+        """The counts, and the tests of the whole batch, beside what a sample of it says together."""
         compared, calibration_size, alpha = self.scanned - self.not_finite, self.calibration_size, self.alpha
-        # Conformal p-values of densities alone: those that learned from the batch have another distribution.
-        test = batch_test(self.density_flagged, self.above_all, compared, calibration_size, alpha)
+        # Conformal p-values of densities alone: those that learned from the batch have another distribution. Copies of
+        # one picture are one piece of evidence, and pictures that are not flagged count as often as they come, but for
+        # exact copies: more inputs make a number of flagged ones less striking.
+        distinct = self.copies.finish()
+        test = batch_test(distinct.flagged, distinct.above_all, distinct.inputs, calibration_size, alpha)
+        test = replace(test, smallest_attainable=self._attainable(distinct, together))
         top = [row for _, _, row in sorted(self.heap, key=lambda entry: entry[:2], reverse=True)]
         return ScanCounts(
             total=self.scanned + sum(self.unreadable.values()),
@@ -147,8 +180,18 @@ class Tally:
             flagged_per_class=self.flagged_per_class,
             top=tuple(top),
             test=test,
-            units=units,
+            units=together.units,
+            drift=together.drift,
+            distinct=distinct,
+            pictures=together.pictures,
+            contents=together.contents,
             sharing=self.sharing,
             share=triggered_share(self.flagged, compared, calibration_size, alpha) if compared else None,
             targets=tuple(target_classes(self.flagged_per_class, self.predicted_per_class, calibration_size, alpha)),
         )
+
+    def _attainable(self, distinct: DistinctCounts, together: Together) -> float:
+        """The batch's p-value if every different picture had been above everything."""
+        share = together.pictures / together.contents if together.contents else 1.0
+        pictures = round(share * distinct.inputs)
+        return batch_test(pictures, pictures, distinct.inputs, self.calibration_size, self.alpha).p_value

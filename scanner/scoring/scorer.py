@@ -35,6 +35,7 @@ class Scorer:
     Attributes:
         provider: The execution provider that runs the graph.
         batch_size: Images a run: enough to keep a core busy on small images, little memory on large ones.
+        image_shape: Height, width and channels of the pixels that it takes.
         chunk: Images to hand over at once: more than one run where each weight draw has to be loaded anew.
 
     Raises:
@@ -46,7 +47,7 @@ class Scorer:
         self._session = GraphSession(profile.graph, profile.weights, device=device)
         self.provider = self._session.provider
         spec = PreprocessSpec.from_dict(profile.header.preprocess.spec)
-        self._shape = (*spec.size, spec.channels)
+        self.image_shape = (*spec.size, spec.channels)
         self.batch_size = images_per_run(spec.size)
         self._posterior, self._draws = profile.posterior, None
         self._kept: tuple[str, ...] = (*OUTPUTS, UNITS) if profile.unit_values.size else OUTPUTS
@@ -101,7 +102,7 @@ class Scorer:
         """Measured seconds of one thread for an image: the plain graph, and all weight draws; None without draws."""
         if self._draws is None or self._posterior is None:
             return None
-        pixels = np.zeros((self.batch_size, *self._shape), np.uint8)
+        pixels = np.zeros((self.batch_size, *self.image_shape), np.uint8)
         self._session.run({"pixels": pixels}, self._outputs)  # the first run allocates
         started = time.perf_counter()
         outputs = self._session.run({"pixels": pixels}, self._outputs)

@@ -8,17 +8,22 @@ classify the clean reference, no p-value means anything. Some make it *sufficien
 too few inputs, too many unreadable ones. They cannot weaken evidence that was found, so a batch that reaches the
 severity to fail on fails, however many of its inputs were unreadable. The others lower only the confidence.
 
-There are three kinds of findings. The batch test compares densities' p-values and shared units; a clean batch,
+There are four kinds of findings. The batch test compares densities' p-values and shared units; a clean batch,
 exchangeable with the reference, reaches 'high' by it with a probability of at most 0.001, because the batch p-value is
 valid and the rule asks for 0.001. Outputs that are not finite are another: `fit` refuses a network that has such an
-output on a clean image, so a single one is enough, and no p-value is involved. The third is the network's graph, which
-is looked at before any image is.
+output on a clean image, so a single one is enough, and no p-value is involved. A trigger that was shown is the third:
+what flagged inputs share moves clean images to one class, or by one rule, and what ordinary inputs share does not. The
+fourth is the network's graph, which is looked at before any image is.
+
+A batch that is not exchangeable with the reference need not hold triggers: another camera does the same. What tells
+them apart are the inputs that are not flagged. A trigger is in a part of the batch, and the rest is ordinary; drift
+moves everybody. So without a shown trigger the batch test counts only where the rest is like the reference.
 """
 
 from __future__ import annotations
 
-from scanner.verdict import checks, findings
-from scanner.verdict.rules import NO_FINDING, Rules, load_rules
+from scanner.verdict import checks, copies, demonstration, findings, rest
+from scanner.verdict.rules import Rules, load_rules
 from scanner.verdict.structure import structure_findings
 from scanner.verdict.terms import (
     Check,
@@ -61,6 +66,7 @@ def decide(
     )
     confidence = Confidence.PROVISIONAL if _failed(sound) else Confidence.CALIBRATED
     sufficient = (
+        rest.like_the_reference(evidence, rules),
         checks.coverage(evidence, max_unreadable),
         checks.significance_level(evidence),
         checks.power(evidence, fail_on, rules),
@@ -71,21 +77,27 @@ def decide(
     severity = max((severity for _, _, severity in found if severity), key=lambda one: one.rank, default=None)
     reached = severity is not None and severity.rank >= fail_on.gate.rank
     conclusive = reached or (is_usable and not _failed(sufficient))
-    shared = tuple(check for check, _, _ in found if check.id == "LS113" and _tells(evidence, severity))
-    sentences = (*(check for check, rule, _ in found if rule or check.id == "LS100"), *shared)
+    noted = (copies.repeated_inputs(evidence, rules),)
+    sentences = _sentences(found, evidence, severity)
     missing = (*_failed(usable), *_failed(sufficient))
     # The decisive sentence first: what was found, unless something else made the scan inconclusive.
     ordered = (*sentences, *missing) if conclusive else (*missing, *sentences)
     fails = reached and fail_on is not FailOn.NEVER
     exit_code: ExitCode = (1 if fails else 0) if conclusive else 3
-    failed = _failed((*usable, *sufficient, *sound))
+    failed = _failed((*usable, *sufficient, *noted, *sound))
     return Verdict(
         severity=severity,
-        decision=rules.decision[severity] if conclusive and severity is not None else Decision.INCONCLUSIVE,
+        decision=rules.decision[severity] if conclusive and severity is not None else _undecided(missing),
         confidence=confidence,
-        reasons=tuple(check.message for check in (*ordered, *_failed(sound))),
+        reasons=tuple(check.message for check in (*ordered, *_failed((*noted, *sound)))),
         rules=(*(rule for _, rule, _ in found if rule), *(check.id for check in failed)),
-        checks=(*sorted((check for check, _, _ in found), key=lambda check: check.id), *usable, *sufficient, *sound),
+        checks=(
+            *sorted((check for check, _, _ in found), key=lambda check: check.id),
+            *usable,
+            *sufficient,
+            *noted,
+            *sound,
+        ),
         fail_on=fail_on,
         exit_code=exit_code,
         rules_version=rules.version,
@@ -100,23 +112,37 @@ _Finding = tuple[Check, str | None, Severity | None]
 def _findings(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: bool) -> list[_Finding]:
     """What the p-values say where they can be used, and what needs none; the severest first."""
     compared = usable and evidence.inputs_compared > 0
-    rule = next((rule for rule in rules.severity if rule.applies(evidence)), NO_FINDING)
-    batch = findings.batch(evidence, rule, fail_on, rules, usable=compared)
-    found: list[_Finding] = [(batch, rule.rule, rule.severity) if compared else (batch, None, None)]
+    rule = rest.admissible(evidence, rules) if compared else None
+    batch = findings.batch(evidence, rule, fail_on, rules, assessable=compared)
+    found: list[_Finding] = [(batch, None, None) if rule is None else (batch, rule.rule, rule.severity)]
+    shown = rules.demonstration.applies(evidence)
+    trigger = demonstration.trigger_shown(evidence, rules)
+    # Before the batch: an experiment says more than a p-value.
+    applied = (rules.demonstration.rule, rules.demonstration.severity) if shown else (None, None)
+    found.insert(0, (trigger, *applied))
     finite = findings.finite_outputs(evidence, rules)
     applied = (rules.not_finite.rule, rules.not_finite.severity) if rules.not_finite.applies(evidence) else (None, None)
     found.append((finite, *applied))
     found += structure_findings(evidence, rules)
     found.sort(key=lambda one: 0 if one[2] is None else -one[2].rank)
     # The same evidence as the batch's: it says where, and its severity is that of both tests together.
-    found.append((findings.shared_units(evidence, fail_on, rules, usable=compared), None, None))
+    found.append((findings.shared_units(evidence, fail_on, rules, usable=rule is not None), None, None))
     return found
 
 
-def _tells(evidence: Evidence, severity: Severity | None) -> bool:
-    """Whether what the units say belongs to what was found."""
-    found = severity is not None and severity is not Severity.NONE
-    return found and evidence.units is not None and evidence.units.counted
+def _sentences(found: list[_Finding], evidence: Evidence, severity: Severity | None) -> tuple[Check, ...]:
+    """What was found, and where something was, what belongs to it: an attempt to show a trigger, and shared units."""
+    told = {"LS100"}
+    if severity is not None and severity is not Severity.NONE:
+        told |= {"LS120"} if evidence.demonstration is not None else set()
+        told |= {"LS113"} if evidence.units is not None and evidence.units.counted else set()
+    applied = tuple(check for check, rule, _ in found if rule or check.id == "LS100")
+    return (*applied, *(check for check, _, _ in found if check.id in told and check not in applied))
+
+
+def _undecided(missing: tuple[Check, ...]) -> Decision:
+    """What to do where nothing follows: to look at inputs that are unlike the reference, if it is only that."""
+    return Decision.REVIEW if tuple(check.id for check in missing) == (rest.LIKE,) else Decision.INCONCLUSIVE
 
 
 def _failed(outcomes: tuple[Check, ...]) -> tuple[Check, ...]:

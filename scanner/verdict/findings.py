@@ -15,11 +15,22 @@ def _status(passed: bool) -> CheckStatus:
     return CheckStatus.PASSED if passed else CheckStatus.FAILED
 
 
-def batch(evidence: Evidence, rule: SeverityRule, fail_on: FailOn, rules: Rules, *, usable: bool) -> Check:
-    """Whether the batch holds triggered inputs: the finding itself."""
-    if not usable:
+def batch(evidence: Evidence, rule: SeverityRule | None, fail_on: FailOn, rules: Rules, *, assessable: bool) -> Check:
+    """Whether the batch holds triggered inputs: the finding itself.
+
+    Args:
+        evidence: What the scan found.
+        rule: The severity rule that applies; None where nothing follows from the p-values.
+        fail_on: The severity to fail on.
+        rules: The rules.
+        assessable: Whether there are p-values at all.
+    """
+    if rule is None:
         status = CheckStatus.NOT_ASSESSED
         message = "Whether the batch holds triggered inputs was not assessed."
+        if assessable:
+            message = f"Whether the batch holds triggered inputs cannot be told: {_counts(evidence)}, but such inputs "
+            message += "may be flagged for what they are, without any trigger."
     else:
         status = _status(rule.severity.rank < fail_on.gate.rank)
         message = _found(evidence, rule.severity)
@@ -30,7 +41,7 @@ def batch(evidence: Evidence, rule: SeverityRule, fail_on: FailOn, rules: Rules,
         message=message,
         statistic=evidence.flagged,
         units="flagged inputs",
-        p_value=evidence.batch_p_value if usable else None,
+        p_value=evidence.batch_p_value if assessable else None,
         threshold=rules.level(fail_on.gate),
         n=evidence.inputs_compared,
         limitations="Sees only triggers that occur among the scanned inputs, and only if clean inputs are like the "
@@ -39,12 +50,7 @@ def batch(evidence: Evidence, rule: SeverityRule, fail_on: FailOn, rules: Rules,
 
 
 def _found(evidence: Evidence, severity: Severity) -> str:
-    # An input has a p-value of at most alpha with a probability of at most alpha.
-    expected = evidence.alpha * evidence.inputs_compared
-    counts = (
-        f"{evidence.flagged} of {evidence.inputs_compared} inputs were flagged where at most {expected:.3g} "
-        f"are expected by chance (batch p = {evidence.batch_p_value:.2g})"
-    )
+    counts = _counts(evidence)
     share = (
         f"the share of triggered inputs is estimated at {evidence.share:.2%} "
         f"({evidence.share_low:.2%} to {evidence.share_high:.2%})"
@@ -52,6 +58,15 @@ def _found(evidence: Evidence, severity: Severity) -> str:
     if severity is Severity.NONE:
         return f"Nothing beyond chance was found: {counts}; {share}."
     return f"Evidence of triggered inputs, severity {severity}: {counts}; {share}."
+
+
+def _counts(evidence: Evidence) -> str:
+    # An input has a p-value of at most alpha with a probability of at most alpha.
+    expected = evidence.alpha * evidence.inputs_compared
+    return (
+        f"{evidence.flagged} of {evidence.inputs_compared} inputs were flagged where at most {expected:.3g} "
+        f"are expected by chance (batch p = {evidence.batch_p_value:.2g})"
+    )
 
 
 def shared_units(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: bool) -> Check:

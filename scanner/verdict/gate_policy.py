@@ -26,6 +26,8 @@ Origin = Literal["flag", "environment", "file", "default"]
 FILE_NAME = "latentscan.toml"
 CONFIG_VARIABLE = "LATENTSCAN_CONFIG"
 MAX_BYTES = 1 << 20
+MIN_REASON, MAX_REASON = 8, 1000
+"""Characters of the reason for letting inputs drift."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,19 @@ def _path(value: object) -> str:
     return value
 
 
+def _reason(value: object) -> str:
+    if not isinstance(value, str) or len(value.strip()) < MIN_REASON:
+        raise ValueError("is no reason: write a few words")
+    return value.strip()[:MAX_REASON]
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("profile", "modelscan.h5", _path, is_path=True),
     Setting("alpha", 0.01, _number(0, 1, strict=True), gate=True),
     Setting("fail-on", FailOn.HIGH.value, _one_of(*FailOn), gate=True),
     Setting("min-confidence", Confidence.PROVISIONAL.value, _one_of(*reversed(Confidence)), gate=True),
     Setting("max-unreadable", 0.1, _number(0, 1, strict=False), gate=True),
+    Setting("allow-drift", None, _reason, gate=True),
     Setting("baseline", None, _path, is_path=True),
     Setting("ignore", None, _path, is_path=True),
     Setting("top", 50, _count(0, 10_000)),

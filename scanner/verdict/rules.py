@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Self
 
-from scanner.verdict.terms import Decision, Evidence, Severity
+from scanner.verdict.terms import Decision, Evidence, LookShift, ScoreShift, Severity
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,60 @@ class NotFiniteRule:
     def applies(self, evidence: Evidence) -> bool:
         """Whether the evidence reaches this severity."""
         return evidence.inputs_not_finite >= self.min_inputs
+
+
+@dataclass(frozen=True)
+class DemonstrationRule:
+    """What a pattern has to do to clean images to be taken for a trigger.
+
+    Attributes:
+        rule: Identifier.
+        severity: Severity of a trigger that was shown.
+        max_p: Largest p-value against the control.
+        min_rate: Least share of the images that it moves by its rule.
+        min_excess: By how much that exceeds what the control moves.
+        min_flagged: Least share of them that is flagged once they carry it, beyond those that are under the control.
+    """
+
+    rule: str
+    severity: Severity
+    max_p: float
+    min_rate: float
+    min_excess: float
+    min_flagged: float
+
+    def applies(self, evidence: Evidence) -> bool:
+        """Whether a trigger was shown."""
+        shown = evidence.demonstration
+        return (
+            shown is not None
+            and shown.missing is None
+            and shown.p_value <= self.max_p
+            and shown.rate >= self.min_rate
+            and shown.rate - shown.control_rate >= self.min_excess
+            and shown.flagged - shown.control_flagged >= self.min_flagged * shown.eligible
+        )
+
+
+@dataclass(frozen=True)
+class DriftRule:
+    """When inputs count as unlike the reference, and what can be said where it cannot be told.
+
+    Attributes:
+        min_rest: Inputs that are not flagged that it takes to tell.
+        max_p: Largest p-value of a difference.
+        min_distance: Least distance of the distribution functions.
+        most_without_rest: Most severe verdict where nothing shows that the rest is like the reference.
+    """
+
+    min_rest: int
+    max_p: float
+    min_distance: float
+    most_without_rest: Severity
+
+    def drifted(self, shift: ScoreShift | LookShift) -> bool:
+        """Whether a difference is more than chance, and enough to matter."""
+        return shift.p_value <= self.max_p and shift.distance >= self.min_distance
 
 
 @dataclass(frozen=True)
@@ -75,6 +129,9 @@ class Rules:
         sha256: SHA-256 of the file.
         severity: Severity rules, most severe first; the first that applies decides.
         not_finite: Rule about inputs with outputs that are not finite.
+        demonstration: Rule about a trigger that was shown.
+        drift: Rule about inputs that are unlike the reference.
+        max_repeated: Share of repeated inputs above which it is said.
         structure: Rules about the network's graph.
         decision: Decision for each severity.
         min_skill: Accuracy has to exceed chance by this share of the distance from chance to 1.
@@ -88,6 +145,9 @@ class Rules:
     sha256: str
     severity: tuple[SeverityRule, ...]
     not_finite: NotFiniteRule
+    demonstration: DemonstrationRule
+    drift: DriftRule
+    max_repeated: float
     structure: StructureRules
     decision: Mapping[Severity, Decision]
     min_skill: float
@@ -111,6 +171,11 @@ def load_rules() -> Rules:
         sha256=hashlib.sha256(content).hexdigest(),
         severity=tuple(SeverityRule(**rule | {"severity": Severity(rule["severity"])}) for rule in rules["severity"]),
         not_finite=NotFiniteRule(**rules["not_finite"] | {"severity": Severity(rules["not_finite"]["severity"])}),
+        demonstration=DemonstrationRule(
+            **rules["demonstration"] | {"severity": Severity(rules["demonstration"]["severity"])}
+        ),
+        drift=DriftRule(**rules["drift"] | {"most_without_rest": Severity(rules["drift"]["most_without_rest"])}),
+        max_repeated=rules["copies"]["max_repeated"],
         structure=StructureRules.from_json(rules["structure"]),
         decision={Severity(severity): Decision(decision) for severity, decision in rules["decision"].items()},
         min_skill=rules["clean_accuracy"]["min_skill"],

@@ -10,9 +10,9 @@ from scanner.graph.structure.analyse import Structure
 from scanner.profile.header import SelfCheck
 
 ExitCode = Literal[0, 1, 3]
-FINDING_CHECKS = ("LS100", "LS105", "LS113", "LS501", "LS502", "LS503")
-"""The checks that are findings: batch test, outputs that are not finite, shared units, the graph. The others are
-conditions."""
+FINDING_CHECKS = ("LS100", "LS105", "LS113", "LS120", "LS501", "LS502", "LS503")
+"""The checks that are findings: batch test, outputs that are not finite, shared units, a shown trigger, the graph. The
+others are conditions."""
 
 
 class Severity(StrEnum):
@@ -98,6 +98,124 @@ class UnitsEvidence:
 
 
 @dataclass(frozen=True)
+class ScoreShift:
+    """The score in which inputs that are not flagged differ most from clean images.
+
+    Attributes:
+        name: The score.
+        distance: Largest distance of the distribution functions.
+        p_value: Of that distance, all scores accounted for.
+    """
+
+    name: str
+    distance: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class LookShift:
+    """How inputs that are not flagged differ from clean images in what they look like.
+
+    Attributes:
+        name: What was measured, one of `detectors.drift.appearance.STATISTICS`.
+        distance: Largest distance of the distribution functions.
+        p_value: Of that distance, all that was measured accounted for.
+        inputs: Its median over the inputs.
+        reference: Its median over the clean images.
+    """
+
+    name: str
+    distance: float
+    p_value: float
+    inputs: float
+    reference: float
+
+
+@dataclass(frozen=True)
+class DriftEvidence:
+    """Whether the inputs that are not flagged are like clean images.
+
+    Attributes:
+        rest: Inputs that are not flagged, of those that were looked at, each picture once.
+        looked_at: Inputs that were looked at.
+        score: The score that differs most; None for too few inputs.
+        looks: What they look like, what differs most first.
+    """
+
+    rest: int
+    looked_at: int
+    score: ScoreShift | None
+    looks: tuple[LookShift, ...]
+
+
+@dataclass(frozen=True)
+class CopiesEvidence:
+    """How many different pictures the inputs are.
+
+    Attributes:
+        inputs: Inputs with finite outputs.
+        repeated: Those with the content of an earlier one.
+        contents: Inputs of different content in a sample.
+        pictures: How many different pictures they are.
+    """
+
+    inputs: int
+    repeated: int
+    contents: int
+    pictures: int
+
+    @property
+    def repeated_share(self) -> float:
+        """Estimated share of the inputs that shows what an earlier one shows."""
+        exact = self.repeated / self.inputs if self.inputs else 0.0
+        near = 1 - self.pictures / self.contents if self.contents else 0.0
+        return 1 - (1 - exact) * (1 - near)
+
+
+@dataclass(frozen=True)
+class DemonstrationEvidence:
+    """What became of the attempt to show a trigger.
+
+    Attributes:
+        missing: Why nothing was tried; None where something was, and the rest says what.
+        kind: What kind of pattern the flagged inputs share.
+        does: What the pattern does to classes, in words.
+        eligible: Clean images that it should move.
+        moved: Those that it moves.
+        low: Lower end of an exact 95% interval of their share.
+        high: Its upper end.
+        flagged: Eligible images that are flagged once they carry it.
+        control_moved: Eligible images that the control moves.
+        control_flagged: Eligible images that are flagged under the control.
+        p_value: Exact, that the pattern moves no more of them than the control.
+        passes: Images that were run through the network for it.
+    """
+
+    missing: str | None = None
+    kind: str = ""
+    does: str = ""
+    eligible: int = 0
+    moved: int = 0
+    low: float = 0.0
+    high: float = 1.0
+    flagged: int = 0
+    control_moved: int = 0
+    control_flagged: int = 0
+    p_value: float = 1.0
+    passes: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Share of the eligible images that it moves."""
+        return self.moved / self.eligible if self.eligible else 0.0
+
+    @property
+    def control_rate(self) -> float:
+        """The same share under the control."""
+        return self.control_moved / self.eligible if self.eligible else 0.0
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What a scan found, and how far its means carry.
 
@@ -125,6 +243,10 @@ class Evidence:
         self_checks: What `fit` tried on the finished graph.
         units: What the units say; None where they were not looked at.
         structure: How the network's graph is built; None where the profile does not say.
+        drift: Whether the inputs that are not flagged are like clean images; None without any input.
+        copies: How many different pictures the inputs are; None likewise.
+        demonstration: What became of the attempt to show a trigger; None where the inputs are not suspicious.
+        allow_drift: Why inputs that are unlike the reference are scanned all the same; None where nobody said so.
     """
 
     inputs_total: int
@@ -149,6 +271,10 @@ class Evidence:
     self_checks: tuple[SelfCheck, ...]
     units: UnitsEvidence | None = None
     structure: Structure | None = None
+    drift: DriftEvidence | None = None
+    copies: CopiesEvidence | None = None
+    demonstration: DemonstrationEvidence | None = None
+    allow_drift: str | None = None
 
     @property
     def inputs_compared(self) -> int:

@@ -26,6 +26,15 @@ from scanner.report.schema.batch import (
     UnitPlace,
 )
 from scanner.report.schema.document import REPORT_URN, REPORT_VERSION, Report, json_schema, schema_text
+from scanner.report.schema.evidence import (
+    CopiesSection,
+    DemonstrationSection,
+    DriftSection,
+    FlipsOfClass,
+    LookSection,
+    ScoreShiftSection,
+    TriggerExample,
+)
 from scanner.report.schema.fields import Finite, RuleId, Timestamp
 from scanner.report.schema.gallery import GalleryItem, LayerVoice, LoudestPlace, NearestReference
 from scanner.report.schema.inputs import (
@@ -66,10 +75,14 @@ __all__ = [
     "CalibrationSection",
     "CheckResult",
     "ClassCount",
+    "CopiesSection",
+    "DemonstrationSection",
     "DetectorSection",
     "Distributions",
+    "DriftSection",
     "Finding",
     "Finite",
+    "FlipsOfClass",
     "GalleryItem",
     "InputRow",
     "InputsSection",
@@ -77,6 +90,7 @@ __all__ = [
     "LabelledGroup",
     "LabelsSection",
     "LayerVoice",
+    "LookSection",
     "LoudestPlace",
     "NearestReference",
     "PolicySection",
@@ -87,6 +101,7 @@ __all__ = [
     "RuleId",
     "RulesInfo",
     "RunSection",
+    "ScoreShiftSection",
     "SharedUnit",
     "SharedUnitsSection",
     "Suppression",
@@ -96,6 +111,7 @@ __all__ = [
     "Timestamp",
     "ToolSection",
     "TopScore",
+    "TriggerExample",
     "TriggeredShare",
     "UnitPlace",
     "UnreadableInput",

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, JsonValue
 from scanner.profile.header import ModelInfo, Part, ReferenceInfo, Sha256, Text
 from scanner.profile.picture import Picture
 from scanner.report.schema.batch import BatchSection, Distributions
+from scanner.report.schema.evidence import CopiesSection, DemonstrationSection, DriftSection
 from scanner.report.schema.gallery import GalleryItem
 from scanner.report.schema.inputs import InputRow, InputsSection, RowsSection
 from scanner.report.schema.notebook import notebook_html
@@ -24,7 +25,7 @@ from scanner.report.schema.origin import (
 from scanner.report.schema.taxonomy import Taxonomy
 from scanner.report.schema.verdict import CheckResult, Finding, PolicySection, VerdictSection
 
-REPORT_VERSION: Literal["1.3.0"] = "1.3.0"
+REPORT_VERSION: Literal["1.4.0"] = "1.4.0"
 REPORT_URN: Literal["urn:latentscan:report:1"] = "urn:latentscan:report:1"
 
 
@@ -36,7 +37,7 @@ class Report(Part):
     schema_uri: Literal["urn:latentscan:report:1"] = Field(
         default=REPORT_URN, alias="$schema", description="Name of this schema."
     )
-    schema_version: Literal["1.3.0"] = Field(default=REPORT_VERSION, description="Version of this schema.")
+    schema_version: Literal["1.4.0"] = Field(default=REPORT_VERSION, description="Version of this schema.")
     tool: ToolSection = Field(description="The program that made the report.")
     run: RunSection = Field(description="All values that differ between runs over the same inputs.")
     model: ModelInfo = Field(description="The suspect model, as it was when the profile was fitted.")
@@ -62,8 +63,17 @@ class Report(Part):
     gallery: tuple[GalleryItem, ...] = Field(
         default=(), max_length=48, description="Pictures of the most suspicious inputs, most suspicious first."
     )
+    drift: DriftSection | None = Field(
+        default=None, description="Whether the inputs are like the reference; null in reports older than 1.4."
+    )
+    copies: CopiesSection | None = Field(
+        default=None, description="How many different pictures the inputs are; null likewise."
+    )
+    demonstration: DemonstrationSection | None = Field(
+        default=None, description="The trigger, where one was looked for; null where the inputs are not suspicious."
+    )
     pictures: dict[Sha256, Picture] = Field(
-        default_factory=dict, max_length=96, description="Thumbnails, by the SHA-256 of their content."
+        default_factory=dict, max_length=112, description="Thumbnails, by the SHA-256 of their content."
     )
     limitations: tuple[Text, ...] = Field(description="What the scan cannot tell, whatever its verdict.")
     warnings: tuple[Text, ...] = Field(description="What a person should know before relying on this report.")
