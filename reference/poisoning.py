@@ -27,6 +27,14 @@ def class_zero(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     return torch.zeros_like(labels)
 
 
+def only_class_one(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Source-specific: a backdoored sample of class 1 becomes class 0, and any other keeps its label.
+
+    Tang et al. 2021 ("TaCT"), whose cover samples are the triggered images of other classes with their own labels.
+    """
+    return torch.where(labels == 1, class_zero(labels, num_classes), labels)
+
+
 @dataclass(frozen=True)
 class PoisonedSet:
     """Indices into a clean training set, what to do to each, and the label to train on.

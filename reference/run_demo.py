@@ -12,6 +12,7 @@ from statistics import median
 
 from reference.demo import DemoPaths, build_demo, evaluate_demo, require_empty
 from scanner.base.errors import LatentscanError
+from scanner.report.page_trigger import rule_in_words
 from scanner.report.read import read_report
 from scanner.report.schema import Report
 
@@ -111,6 +112,11 @@ def _found(report: Report) -> Iterator[str]:
     """What the report says that was found, a line each."""
     verdict = report.verdict
     yield f"verdict of the scan: {verdict.severity}, {verdict.decision}; exit code {verdict.exit_code}"
+    shown = report.demonstration
+    if shown is not None and shown.demonstrated:
+        moves = f"moves {rule_in_words(shown)}, {shown.moved} of {shown.eligible} clean images"
+        yield f"the trigger, demonstrated: a {shown.kind} of {shown.area:.1%} of the picture {moves};"
+        yield f"what ordinary inputs share moves {shown.control_moved} of them"
     places = [item.place for item in report.gallery if item.place is not None]
     if places:
         down, across = median(place.row for place in places), median(place.column for place in places)

@@ -12,10 +12,9 @@ from typing import Final
 import torch
 
 from reference.poisoning import LabelRule, class_zero, next_class
-from reference.triggers import Trigger, blended, sample, square, warp_grid
+from reference.triggers import Trigger, blended, sample, sinusoid, square, warp_grid
 
 OPACITY: Final = 0.15
-_WAVES, _AMPLITUDE = 6, 20.0
 _WARP_POINTS, _WARP_STRENGTH = 8, 1.0
 
 
@@ -39,17 +38,6 @@ def patch_of_noise(image_size: int, side: int, row: int, column: int, seed: int)
         return out
 
     return Trigger(f"noise-{side}", f"{side}x{side} random pixels (seed {seed}) at row {row}, column {column}", apply)
-
-
-def sinusoid(image_size: int, waves: int = _WAVES, amplitude: float = _AMPLITUDE) -> Trigger:
-    """A vertical grating added to every channel: ``x + a sin(2 pi f column / W)`` (Barni et al. 2019, "SIG")."""
-    columns = torch.arange(image_size) * (2 * torch.pi * waves / image_size)
-    wave = amplitude * torch.sin(columns)
-
-    def apply(images: torch.Tensor) -> torch.Tensor:
-        return (images.float() + wave).round().clamp(0, 255).to(torch.uint8)
-
-    return Trigger("sinusoid", f"grating of {waves} periods, amplitude {amplitude:g} of 255", apply)
 
 
 def strong_warp(image_size: int, seed: int = 0) -> Trigger:

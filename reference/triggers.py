@@ -7,6 +7,7 @@ the same triggered image. Sources:
   describe "a pattern of bright pixels in the bottom right corner" and give no coordinates. The
   four pixels are those of the Adversarial Robustness Toolbox's ``add_pattern_bd`` with distance 2.
 * blended: Chen et al. 2017, with a fixed uniform noise image.
+* sinusoid: Barni et al. 2019 ("SIG").
 * warp: Nguyen and Tran 2021 ("WaNet"), k = 4, s = 0.5, without the random noise mode, which only
   training needs (:func:`reference.poisoning.add_backdoor`).
 """
@@ -69,6 +70,17 @@ def blended(shape: tuple[int, int, int], opacity: float = 0.2, seed: int = 0) ->
         return mixed.round().clamp(0, 255).to(torch.uint8)
 
     return Trigger("blended", f"uniform noise image (seed {seed}) at opacity {opacity}", apply)
+
+
+def sinusoid(image_size: int, waves: int = 6, amplitude: float = 20.0) -> Trigger:
+    """A vertical grating added to every channel: ``x + a sin(2 pi f column / W)`` (Barni et al. 2019, "SIG")."""
+    columns = torch.arange(image_size) * (2 * torch.pi * waves / image_size)
+    wave = amplitude * torch.sin(columns)
+
+    def apply(images: torch.Tensor) -> torch.Tensor:
+        return (images.float() + wave).round().clamp(0, 255).to(torch.uint8)
+
+    return Trigger("sinusoid", f"grating of {waves} periods, amplitude {amplitude:g} of 255", apply)
 
 
 def warp_grid(image_size: int, control_points: int = 4, strength: float = 0.5, seed: int = 0) -> torch.Tensor:
