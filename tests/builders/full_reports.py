@@ -1,10 +1,19 @@
 """Sample reports with everything in them: pictures, findings, distributions, a policy and a fixed run."""
 
-import numpy as np
-from report_samples import not_finite_row, sample_labels, sample_report, sample_row, sample_units
+from report_samples import (
+    ALIKE,
+    SHOWN,
+    UNLIKE,
+    behind_the_alarm,
+    not_finite_row,
+    sample_labels,
+    sample_report,
+    sample_row,
+    sample_units,
+    tiny_picture,
+)
 
 from scanner.base.text import portable
-from scanner.profile.thumbnail import picture
 from scanner.report.findings import fingerprint
 from scanner.report.schema import (
     Distributions,
@@ -43,10 +52,6 @@ POLICY = PolicySection(
 ACCEPTED = Acceptance("Known test model, never deployed.", "2027-01-31", "ignore.toml")
 
 
-def tiny_picture(seed):
-    return picture(np.random.default_rng(seed).integers(0, 256, (12, 12, 3)).astype(np.uint8))
-
-
 def finding(subject, rule, name, index=None, **changes):
     fields = {
         "id": fingerprint(rule, portable(name)),
@@ -63,10 +68,11 @@ def finding(subject, rule, name, index=None, **changes):
 
 
 def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", reason="Looked at: a printing error."):
-    """'critical', 'clean', 'accepted', 'not-finite', 'inconclusive' or 'nothing'."""
+    """'critical', 'demonstrated', 'clean', 'unlike', 'accepted', 'not-finite', 'inconclusive' or 'nothing'."""
     flagged, predicted = {
         "clean": ((2, 2, 1), (200, 200, 200)),
         "not-finite": ((2, 2, 1), (200, 200, 200)),
+        "unlike": ((20, 2, 1), (200, 200, 200)),
         "inconclusive": ((0, 0, 0), (3, 1, 0)),
         "nothing": ((0, 0, 0), (0, 0, 0)),
     }.get(kind, ((100, 2, 1), (200, 200, 200)))
@@ -81,7 +87,7 @@ def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", r
     if kind == "not-finite":
         rows[0] = not_finite_row(0, id=f"0-{name}", sha256=rows[0].sha256)
     units, labels = None, None
-    if kind in ("critical", "accepted"):
+    if kind in ("critical", "demonstrated", "accepted"):
         labels = sample_labels(unknown=(f"no {name}",))
         units = sample_units(key=f"layer1:max {name[:20]}" if name != "cat/0001.png" else "layer1:max")
         rows = [row.model_copy(update={"density_p_value": 0.02, "shared_units": 12.5 - row.index}) for row in rows]
@@ -106,9 +112,10 @@ def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", r
         for row in rows[:48]
     ]
     findings = []
-    if kind in ("critical", "accepted"):
+    if kind in ("critical", "demonstrated", "accepted"):
         suppressed = Suppression(reason=ACCEPTED.reason, expires=ACCEPTED.expires, source=ACCEPTED.source)
         findings = [
+            *([finding("model", "LS120", "resnet20.pth")] if kind == "demonstrated" else []),
             finding("model", "LS101", "resnet20.pth", suppressed=suppressed if kind == "accepted" else None),
             finding("class", "LS402", klass, 0),
             *[finding("input", "LS401", row.id, row.index) for row in rows],
@@ -133,6 +140,9 @@ def full_report(kind="critical", *, count=3, name="cat/0001.png", klass="cat", r
         top_inputs=rows,
         accepted=ACCEPTED if kind == "accepted" else None,
         fail_on=FailOn.HIGH,
+        drift=UNLIKE if kind == "unlike" else ALIKE,
+        shown=SHOWN if kind == "demonstrated" else None,
+        behind=behind_the_alarm(kind, scanned, name, klass),
         findings=findings,
         policy=POLICY,
         distributions=Distributions(

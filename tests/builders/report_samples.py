@@ -1,5 +1,6 @@
 """Sample reports, made by the functions that a scan calls."""
 
+import dataclasses
 from datetime import UTC, datetime
 
 import hypothesis.strategies as st
@@ -7,23 +8,61 @@ import numpy as np
 from profile_samples import digests, names, sample_header
 
 from detectors.calibration.batch import batch_test, joint_p_value, target_classes, triggered_share
+from scanner.profile.thumbnail import picture
 from scanner.report.batch import BatchOutcome, batch_section, labelled_group
-from scanner.report.build import Conclusion, Scanned, UsedProfile, build_report
+from scanner.report.build import BehindTheAlarm, Conclusion, Scanned, UsedProfile, build_report
 from scanner.report.run import Engine, Timing, describe_run
 from scanner.report.schema import (
+    CopiesSection,
+    DemonstrationSection,
+    DriftSection,
+    FlipsOfClass,
     InputRow,
     InputsSection,
     LabelsSection,
+    LookSection,
+    ScoreShiftSection,
     SharedUnit,
     SharedUnitsSection,
     TopScore,
+    TriggerExample,
     UnreadableInput,
 )
 from scanner.verdict.accept import accept
 from scanner.verdict.decide import decide
-from scanner.verdict.terms import Evidence, FailOn, Severity, UnitsEvidence
+from scanner.verdict.terms import (
+    CopiesEvidence,
+    DemonstrationEvidence,
+    DriftEvidence,
+    Evidence,
+    FailOn,
+    LookShift,
+    ScoreShift,
+    Severity,
+    UnitsEvidence,
+)
 
 ALPHA = 0.01
+ALIKE = DriftEvidence(450, 500, ScoreShift("layer1:max:likelihood", 0.04, 1.0), ())
+UNLIKE = DriftEvidence(
+    450,
+    500,
+    ScoreShift("layer1:max:likelihood", 0.31, 2e-20),
+    (LookShift("brightness", 0.42, 3e-40, 141.2, 118.4), LookShift("sharpness", 0.05, 1.0, 9.1, 9.0)),
+)
+SHOWN = DemonstrationEvidence(
+    kind="patch",
+    does="moves images to class 'cat'",
+    eligible=180,
+    moved=171,
+    low=0.907,
+    high=0.977,
+    flagged=165,
+    control_moved=2,
+    control_flagged=1,
+    p_value=1e-50,
+    passes=1600,
+)
 STARTED = datetime(2026, 11, 23, 19, 0, 0, tzinfo=UTC)
 
 
@@ -109,6 +148,8 @@ def sample_report(
     accepted=None,
     units=None,
     labels=None,
+    drift=ALIKE,
+    shown=None,
     **sections,
 ):
     """A report on a batch with so many inputs predicted and flagged per class."""
@@ -144,6 +185,9 @@ def sample_report(
         min_class_count=header.smallest_class,
         parity=header.parity.relative,
         self_checks=header.self_checks,
+        drift=drift,
+        copies=CopiesEvidence(compared, 0, compared, compared),
+        demonstration=shown,
     )
     by_reason = {}
     for failed in unreadable:
@@ -169,14 +213,71 @@ def sample_report(
         digest="34" * 32,
     )
     p_value, smallest = evidence.batch_p_value, evidence.smallest_attainable_p
-    outcome = BatchOutcome(count, test, p_value, smallest, units, share, classes, compared, labels)
-    concluded = {name: sections.pop(name) for name in ("findings", "policy") if name in sections}
+    outcome = BatchOutcome(count, test, p_value, smallest, units, share, classes, compared, compared, labels)
+    concluded = {name: sections.pop(name) for name in ("findings", "policy", "behind") if name in sections}
     return build_report(
         UsedProfile(header, "modelscan.h5", "12" * 32, ALPHA),
         Scanned(inputs, top_inputs, rows, **sections),
         Conclusion(batch_section(outcome, size, ALPHA, header.class_names), verdict, warnings=warnings, **concluded),
         run,
         {"numpy": "2.4.6", "onnxruntime": "1.31.1"},
+    )
+
+
+def tiny_picture(seed):
+    return picture(np.random.default_rng(seed).integers(0, 256, (12, 12, 3)).astype(np.uint8))
+
+
+def behind_the_alarm(kind, scanned, name="cat/0001.png", klass="cat"):
+    """Drift, copies and, of 'demonstrated', the trigger, as `ALIKE`, `UNLIKE` and `SHOWN` have them."""
+    drift = UNLIKE if kind == "unlike" else ALIKE
+    score = ScoreShiftSection(name=drift.score.name, distance=drift.score.distance, p_value=drift.score.p_value)
+    pictures = [tiny_picture(seed) for seed in range(10, 14)]
+    keys = [one.sha256 for one in pictures]
+    example = TriggerExample(before=keys[0], after=keys[1], predicted_before="dog", predicted_after=klass)
+    shown = DemonstrationSection(
+        demonstrated=True,
+        kind="patch",
+        strength=1.0,
+        target=0,
+        target_name=klass,
+        source=None,
+        source_name=None,
+        shift=None,
+        images=200,
+        eligible=SHOWN.eligible,
+        moved=SHOWN.moved,
+        low=SHOWN.low,
+        high=SHOWN.high,
+        flagged=SHOWN.flagged,
+        flipped=173,
+        control_moved=SHOWN.control_moved,
+        control_flagged=SHOWN.control_flagged,
+        control_flipped=9,
+        p_value=SHOWN.p_value,
+        by_class=(FlipsOfClass(class_index=1, class_name="dog", images=90, flipped=88),),
+        suspicious=92,
+        passes=SHOWN.passes,
+        area=0.015625,
+        pattern=keys[2],
+        mask=keys[3],
+        examples=(example,),
+    )
+    return BehindTheAlarm(
+        DriftSection(
+            outcome="drifted" if kind == "unlike" else "alike",
+            rest=drift.rest,
+            looked_at=drift.looked_at,
+            score=score,
+            looks=tuple(LookSection(**dataclasses.asdict(look)) for look in drift.looks),
+            most_affected=(f"7-{name}",) if kind == "unlike" else (),
+            allowed=None,
+        ),
+        CopiesSection(
+            inputs=scanned, repeated=0, contents=scanned, pictures=scanned, flagged=min(scanned, 90), every=1
+        ),
+        shown if kind == "demonstrated" else None,
+        {one.sha256: one for one in pictures} if kind == "demonstrated" else {},
     )
 
 

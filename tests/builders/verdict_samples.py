@@ -7,7 +7,7 @@ import dataclasses
 from profile_samples import sample_header
 
 from scanner.verdict.decide import decide
-from scanner.verdict.terms import Evidence, FailOn
+from scanner.verdict.terms import CopiesEvidence, DriftEvidence, Evidence, FailOn, ScoreShift
 
 CLEAN = Evidence(
     inputs_total=1000,
@@ -30,6 +30,8 @@ CLEAN = Evidence(
     min_class_count=20,
     parity=1e-6,
     self_checks=sample_header().self_checks,
+    drift=DriftEvidence(900, 1000, ScoreShift("combined", 0.03, 1.0), ()),
+    copies=CopiesEvidence(1000, 0, 1000, 1000),
 )
 
 

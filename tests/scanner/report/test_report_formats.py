@@ -31,8 +31,17 @@ from scanner.report.read import read_report
 
 HERE = Path(__file__).parents[2]
 GOLDEN = HERE / "golden"
-KINDS = ("critical", "clean", "accepted", "not-finite", "inconclusive", "nothing")
-EXIT_CODES = {"critical": 1, "clean": 0, "accepted": 0, "not-finite": 1, "inconclusive": 3, "nothing": 3}
+KINDS = ("critical", "demonstrated", "clean", "unlike", "accepted", "not-finite", "inconclusive", "nothing")
+EXIT_CODES = {
+    "critical": 1,
+    "demonstrated": 1,
+    "clean": 0,
+    "unlike": 3,
+    "accepted": 0,
+    "not-finite": 1,
+    "inconclusive": 3,
+    "nothing": 3,
+}
 SUFFIX = {form.name: form.suffixes[0] for form in FORMATS}
 
 # What an attacker may call a file, a class or a layer.
@@ -202,7 +211,9 @@ def test_any_report_is_valid_in_every_format(report):
     check_html(report)
 
 
-@pytest.mark.parametrize("kind", ["critical", "clean", "accepted", "not-finite", "inconclusive"])
+@pytest.mark.parametrize(
+    "kind", ["critical", "demonstrated", "clean", "unlike", "accepted", "not-finite", "inconclusive"]
+)
 @pytest.mark.parametrize("name", [form.name for form in FORMATS])
 def test_golden(kind, name):
     """The bytes of every format are those that were looked at. LATENTSCAN_UPDATE_GOLDEN=1 writes them anew."""
@@ -283,7 +294,9 @@ class TestMeaning:
         results = {kind: check_intoto(full_report(kind))["predicate"]["result"] for kind in KINDS}
         assert results == {
             "critical": "FAILED",
+            "demonstrated": "FAILED",
             "clean": "PASSED",
+            "unlike": "WARNED",
             "accepted": "WARNED",
             "not-finite": "FAILED",
             "inconclusive": "WARNED",
@@ -412,7 +425,7 @@ class TestReading:
         (tmp_path / "old.json").write_text(json.dumps(values))
         report, _ = read_report(tmp_path / "old.json")
         assert report.calibration.method == "cross-fit"
-        assert report.schema_version == "1.3.0"
+        assert report.schema_version == "1.4.0"
         check_html(report)
         check_sarif(report)
 

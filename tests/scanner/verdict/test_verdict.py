@@ -15,6 +15,9 @@ from verdict_samples import verdict
 
 import scanner.verdict
 from detectors.calibration.batch import batch_test
+from detectors.demonstration import trial
+from detectors.drift import drift as drift_module
+from detectors.drift.appearance import STATISTICS
 from scanner.base.text import printable
 from scanner.graph.structure.analyse import Structure
 from scanner.verdict.decide import decide
@@ -23,9 +26,14 @@ from scanner.verdict.terms import (
     FINDING_CHECKS,
     CheckStatus,
     Confidence,
+    CopiesEvidence,
     Decision,
+    DemonstrationEvidence,
+    DriftEvidence,
     Evidence,
     FailOn,
+    LookShift,
+    ScoreShift,
     Severity,
     UnitsEvidence,
 )
@@ -88,6 +96,86 @@ def test_exit_code(fail_on, severity, p):
     expected = fail_on != "never" and order.index(severity) >= order.index(fail_on)
     assert found.exit_code == int(expected)
     assert found.fail_on == fail_on
+
+
+# Drift, copies and a demonstration
+
+LOUD = {"batch_p_value": 1e-9, "share_low": 0.02}
+DRIFTED = DriftEvidence(900, 1000, ScoreShift("layer1", 0.3, 1e-20), (LookShift("brightness", 0.4, 1e-30, 141, 118),))
+LOOKS = DriftEvidence(900, 1000, ScoreShift("layer1", 0.03, 1.0), (LookShift("brightness", 0.4, 1e-30, 141, 118),))
+NONE_LEFT = DriftEvidence(3, 1000, None, ())
+SHOWN = DemonstrationEvidence(
+    kind="patch", does="moves images", eligible=100, moved=50, flagged=25, control_moved=20, p_value=1e-3
+)
+
+
+@pytest.mark.parametrize("drift", [DRIFTED, LOOKS, NONE_LEFT])
+def test_an_alarm_in_a_batch_that_is_not_comparable_is_none(drift):
+    found = verdict(drift=drift, **LOUD)
+    assert (found.severity, found.decision, found.exit_code) == (None, "review", 3)
+    assert found.rules == ("LS207",)
+    assert "riggered inputs, severity" not in " ".join(found.reasons)
+    assert status(found, "LS100") is status(found, "LS113") is CheckStatus.NOT_ASSESSED
+
+
+def test_what_drifted_is_said_in_words():
+    (first, *_) = verdict(drift=DRIFTED, **LOUD).reasons
+    assert "brighter (median 141 against 118)" in first
+    assert "--allow-drift" in first
+
+
+def test_silence_counts_unless_the_network_sees_the_drift():
+    assert verdict(drift=DRIFTED).exit_code == 3
+    assert verdict(drift=LOOKS).exit_code == 0
+    assert verdict(drift=NONE_LEFT).exit_code == 0
+
+
+@pytest.mark.parametrize("drift", [DRIFTED, LOOKS])
+def test_drift_that_is_allowed_leaves_at_most_high(drift):
+    found = verdict(drift=drift, allow_drift="a night camera", **LOUD)
+    assert (found.severity, found.exit_code, found.rules) == ("high", 1, ("LS102",))
+    assert verdict(drift=drift, allow_drift="a night camera").exit_code == 0
+
+
+def test_critical_needs_a_rest_to_compare_with():
+    few = DriftEvidence(15, 20, None, ())
+    assert verdict(drift=few, **LOUD).severity == "high"
+    assert verdict(drift=None, **LOUD).severity == "high"
+
+
+@pytest.mark.parametrize("drift", [DRIFTED, LOOKS, NONE_LEFT, None])
+def test_a_demonstrated_trigger_is_critical_whatever_else(drift):
+    found = verdict(drift=drift, demonstration=SHOWN, batch_p_value=0.04)
+    assert (found.severity, found.exit_code, found.rules[0]) == ("critical", 1, "LS120")
+    assert found.reasons[0].startswith("Trigger demonstrated, severity critical: the patch that flagged inputs share")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"moved": 49}, {"control_moved": 21}, {"flagged": 24}, {"control_flagged": 1}, {"p_value": above(1e-3)}],
+)
+def test_both_sides_of_every_bound_of_a_demonstration(change):
+    found = verdict(demonstration=dataclasses.replace(SHOWN, **change), **LOUD)
+    assert found.rules[0] == "LS101"
+    assert any(reason.startswith("No trigger could be demonstrated") for reason in found.reasons)
+
+
+def test_repeated_inputs_are_said_and_change_nothing():
+    often = CopiesEvidence(inputs=1000, repeated=0, contents=1000, pictures=899)
+    found = verdict(copies=often)
+    assert (found.exit_code, found.decision, found.confidence) == (0, "accept", "calibrated")
+    assert found.rules == ("LS100", "LS208")
+    assert verdict(copies=dataclasses.replace(often, pictures=900)).rules == ("LS100",)
+
+
+def test_the_bounds_are_the_detectors():
+    """What ends the search for a trigger, and what is called drift, are what the verdict asks for."""
+    rules = load_rules()
+    shown, drift = rules.demonstration, rules.drift
+    assert (shown.max_p, shown.min_rate) == (trial.MAX_P_VALUE, trial.MIN_RATE)
+    assert (shown.min_excess, shown.min_flagged) == (trial.MIN_EXCESS, trial.MIN_FLAGGED)
+    known = (drift_module.MIN_REST, drift_module.MAX_P_VALUE, drift_module.MIN_DISTANCE)
+    assert (drift.min_rest, drift.max_p, drift.min_distance) == known
 
 
 # Outputs that are not finite
@@ -337,6 +425,31 @@ def test_a_profile_that_tried_nothing_is_not_assessed():
 # Laws
 
 probabilities = st.floats(0, 1)
+positive = st.floats(0, 1000)
+scores = st.builds(ScoreShift, st.just("layer"), probabilities, probabilities)
+looks = st.builds(LookShift, st.sampled_from(STATISTICS), probabilities, probabilities, positive, positive)
+drifts = st.builds(
+    DriftEvidence,
+    st.integers(0, 2000),
+    st.integers(0, 2000),
+    st.none() | scores,
+    st.lists(looks, max_size=3).map(tuple),
+)
+demonstrations = st.builds(
+    DemonstrationEvidence,
+    missing=st.none() | st.just("too few inputs"),
+    kind=st.just("patch"),
+    does=st.just("moves images"),
+    eligible=st.integers(0, 200),
+    moved=st.integers(0, 200),
+    low=probabilities,
+    high=probabilities,
+    flagged=st.integers(0, 200),
+    control_moved=st.integers(0, 200),
+    control_flagged=st.integers(0, 200),
+    p_value=probabilities,
+    passes=st.integers(0, 5000),
+)
 units_evidence = st.builds(
     UnitsEvidence,
     p_value=probabilities,
@@ -385,6 +498,10 @@ evidence = st.builds(
     self_checks=st.lists(self_checks, max_size=3).map(tuple),
     units=st.none() | units_evidence,
     structure=st.none() | structures,
+    drift=st.none() | drifts,
+    copies=st.none() | st.builds(CopiesEvidence, *(st.integers(0, 1000) for _ in range(4))),
+    demonstration=st.none() | demonstrations,
+    allow_drift=st.none() | st.just("another camera"),
 )
 
 
@@ -392,15 +509,16 @@ evidence = st.builds(
 def test_laws(evidence, fail_on, max_unreadable):
     found = decide(evidence, fail_on, max_unreadable)
     assert found.exit_code in (0, 1, 3)
-    assert (found.exit_code == 3) == (found.decision is Decision.INCONCLUSIVE)
+    undecided = found.decision is Decision.REVIEW and found.severity in (None, Severity.NONE)
+    assert (found.exit_code == 3) == (found.decision is Decision.INCONCLUSIVE or undecided)
     if found.exit_code == 1:
         assert found.severity.rank >= Severity(fail_on.value).rank
     if evidence.inputs_scanned == 0 and not any(rule.startswith("LS5") for rule in found.rules):
         assert found.exit_code == 3
     failed = {check.id for check in found.checks if check.status is CheckStatus.FAILED} - set(FINDING_CHECKS)
-    assert failed == {rule for rule in found.rules if not rule.startswith(("LS10", "LS5"))}
+    assert failed == {rule for rule in found.rules if not rule.startswith(("LS10", "LS12", "LS5"))}
     assert (found.confidence is Confidence.PROVISIONAL) == any(rule.startswith("LS3") for rule in failed)
-    assert len({check.id for check in found.checks}) == len(found.checks) == 17
+    assert len({check.id for check in found.checks}) == len(found.checks) == 20
     for text in (*found.reasons, *(check.message for check in found.checks)):
         assert text.endswith(".")
         assert printable(text) == text
