@@ -24,7 +24,16 @@ def fit(
     output: Annotated[Path, typer.Option("--output", "-o", help="Profile to write.")] = Path("modelscan.h5"),
     arch: Annotated[
         str | None,
-        typer.Option(help="Architecture of a state dict: scnn, resnet20, a torchvision name, or file.py:callable."),
+        typer.Option(
+            help="Architecture of a state dict where the weights do not say it: scnn, resnet20, cifar_resnet18, a "
+            "torchvision name, timm/<name>, or file.py:callable."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Where in a checkpoint the weights are, as state_dict_ema or model.student.")
+    ] = None,
+    output_name: Annotated[
+        str | None, typer.Option(help="Output of an ONNX file that holds the logits, where it has several.")
     ] = None,
     trust: Annotated[
         bool,
@@ -119,6 +128,8 @@ def fit(
             ),
         ),
         gallery=gallery,
+        key=key,
+        output_name=output_name,
     )
     import latentscan
     from scanner.cli.console import TerminalProgress

@@ -13,11 +13,13 @@ from scanner.base.errors import ModelError, PreprocessError, UsageError
 from scanner.base.progress import Progress
 from scanner.fitting.open_files import load_at
 from scanner.fitting.options import FitOptions
+from scanner.fitting.rivals import announce, choose_network, rival_models
 from scanner.fitting.search_preprocess import Search, TrialModel, TriedCandidate, search_preprocess
 from scanner.fitting.session import open_session
 from scanner.fitting.stages import ChosenPreprocess, OpenedFiles, Subject
 from scanner.inputs.preprocess import NORMALISATIONS, from_onnx_metadata, from_sidecar, parse_flag
 from scanner.inputs.sizes import sample_sizes
+from scanner.models.identify import FileKind
 from scanner.models.load import LoadedModel
 
 SMALL_IMAGE = 160
@@ -39,7 +41,10 @@ def choose_preprocess(opened: OpenedFiles, options: FitOptions, progress: Progre
         PreprocessError: If nothing says how to preprocess and there are no labels to find out.
     """
     said = _said(opened, options, progress)
-    model, preprocess = _searched(opened, options, progress) if said is None else (opened.model, said)
+    if said is None:
+        model, preprocess = _searched(opened, options, progress)
+    else:
+        model, preprocess = choose_network(opened, said, options, progress)
     return Subject(model, opened.source, opened.labels, preprocess)
 
 
@@ -70,11 +75,13 @@ def _searched(opened: OpenedFiles, options: FitOptions, progress: Progress) -> t
             "a folder for each class, CLEAN/<class>/<image>, or a manifest with file_name,label",
         )
     image_sizes = sample_sizes(source)
-    models = [opened.model, *_at_native_size(opened.model, image_sizes, options, progress)]
+    fitting = [opened.model, *rival_models(opened.model, options, progress)]
+    models = [size for model in fitting for size in (model, *_at_native_size(model, image_sizes, options, progress))]
     trials = [TrialModel(each, open_session(each.bundle, options)) for each in models]
     search = search_preprocess(trials, source, labels, image_sizes, options.seed)
     progress.say(f"preprocessing: {describe(search)}")
-    chosen = next(each for each in models if each.input_shape[1:] == search.best.spec.size)
+    chosen = search.best.model or opened.model
+    announce(chosen, fitting, search.best.accuracy, progress)
     return chosen, ChosenPreprocess(search.best.spec, describe(search), ranking(search), search_warnings(search))
 
 
@@ -130,13 +137,13 @@ def _at_native_size(
     if (
         native is None
         or options.input_size is not None
-        or options.architecture is None
+        or model.file.kind not in (FileKind.SAFETENSORS, FileKind.STATE_DICT)
         or max(native) > SMALL_IMAGE
         or native == model.input_shape[1:]
     ):
         return []
     try:
-        return [load_at(model.file, options, native)]
+        return [load_at(model.file, options, native, model.architecture if model.rivals else None)]
     except (ModelError, UsageError):
         progress.say(f"input size: the network does not run at the images' {native[0]}x{native[1]}")
         return []

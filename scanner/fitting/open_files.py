@@ -35,8 +35,16 @@ def open_files(options: FitOptions, progress: Progress) -> OpenedFiles:
     return OpenedFiles(model, source, reference_labels(source, model.num_classes) if options.labels else None)
 
 
-def load_at(file: ModelFile, options: FitOptions, size: tuple[int, int] | None) -> LoadedModel:
+def load_at(
+    file: ModelFile, options: FitOptions, size: tuple[int, int] | None, architecture: str | None = None
+) -> LoadedModel:
     """The model at a height and width, or at its own.
+
+    Args:
+        file: The file.
+        options: Options of `fit`.
+        size: Height and width, or None.
+        architecture: Instead of that of the options.
 
     Raises:
         ModelError: It cannot be loaded, or does not run at this size.
@@ -44,6 +52,13 @@ def load_at(file: ModelFile, options: FitOptions, size: tuple[int, int] | None) 
         UsageError: The options contradict the file.
     """
     wanted = LoadOptions(
-        options.architecture, options.trust, options.trust_code, size, options.num_classes, options.timeout
+        architecture or options.architecture,
+        options.trust,
+        options.trust_code,
+        size,
+        options.num_classes,
+        options.timeout,
+        options.key,
+        options.output_name,
     )
     return load_model(file, wanted)

@@ -37,7 +37,7 @@ class FitOptions:
         model: Suspect model file.
         clean: Clean reference: folder, manifest or array file.
         output: Where the profile goes.
-        architecture: Named architecture or ``file.py:callable``; None for ONNX files.
+        architecture: Named architecture or ``file.py:callable``; None to tell it from the weights, and for ONNX files.
         trust: Whether a model file that is a program may be loaded, which runs it.
         trust_code: Whether ``file.py:callable`` may run.
         preprocess: Preset name or file; None to find out.
@@ -53,6 +53,8 @@ class FitOptions:
         timeout: Seconds that loading the model may take.
         bayesian: The Bayesian detector as well, or None for densities alone.
         gallery: Whether the profile keeps a few clean thumbnails of each class.
+        key: Where in a checkpoint the weights are, with dots between keys; None to find out.
+        output_name: Which output of an ONNX graph the logits are; None to find out.
     """
 
     model: Path
@@ -74,3 +76,5 @@ class FitOptions:
     timeout: float = 600.0
     bayesian: BayesianOptions | None = None
     gallery: bool = True
+    key: str | None = None
+    output_name: str | None = None

@@ -125,24 +125,11 @@ def _load_program(job: Job) -> Loaded:
 
 
 def _load_checkpoint(job: Job) -> Loaded:
-    from scanner.models.architectures.registry import build_network
-    from scanner.models.checkpoint import read_state
     from scanner.models.export import export_network
+    from scanner.models.weights_file import open_weights
 
-    if job.architecture is None:
-        raise UsageError(
-            "weights alone do not say which network they belong to",
-            where="--arch",
-            hint="Name it: a torchvision model such as resnet18, scnn, resnet20, or file.py:callable",
-        )
-    state, notes = read_state(Path(messages.MODEL_FILE), job.kind)
-    network = build_network(
-        job.architecture,
-        state,
-        trust_code=job.trust_code,
-        input_size=job.input_size,
-        num_classes=job.num_classes,
-    )
+    weights = open_weights(Path(messages.MODEL_FILE), job)
+    network = weights.network
     probe = _probe(job)
     if probe is None or probe.shape[1:] != network.input_shape:
         shape = (_PROBE_IMAGES, *network.input_shape)
@@ -152,12 +139,14 @@ def _load_checkpoint(job: Job) -> Loaded:
     _write(exported.bundle)
     return Loaded(
         architecture=network.architecture,
+        inferred=job.architecture is None,
+        rivals=list(weights.rivals),
         input_shape=network.input_shape,
         layout="NCHW",
         num_classes=exported.num_classes,
         candidates=[_message(tap) for tap in exported.candidates],
         parity=exported.parity,
-        notes=[*notes, *network.notes],
+        notes=list(network.notes),
         metadata={},
     )
 

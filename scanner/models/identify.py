@@ -19,7 +19,10 @@ from typing import Final
 
 from scanner.base.errors import ModelError
 from scanner.base.files import open_regular
+from scanner.models.foreign import unusual_calls
 from scanner.models.pickles import PickleImports, legacy_checkpoint_imports, pickle_imports, rebuilds_tensors
+from scanner.models.select_state import find_states
+from scanner.models.stored import read_stored_file
 
 MAX_FILE_BYTES: Final = 16 * 2**30
 
@@ -116,14 +119,14 @@ def _zip_archive(file: BufferedReader, _size: int, _head: bytes) -> _Finding:
             members = archive.infolist()
             if len(members) > _MAX_ZIP_MEMBERS:
                 return _Finding(FileKind.UNKNOWN, f"a zip archive of {len(members)} members, more than any model has")
-            return _torch_zip(archive, {_below_root(member.filename): member for member in members})
+            return _torch_zip(file, archive, {_below_root(member.filename): member for member in members})
     except OSError:
         raise
     except Exception:  # zipfile and its decompressors raise nearly anything on damaged archives
         return _Finding(FileKind.UNKNOWN, "a damaged or truncated zip archive (PyTorch checkpoints are zip archives)")
 
 
-def _torch_zip(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> _Finding:
+def _torch_zip(file: BufferedReader, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> _Finding:
     """PyTorch puts everything below one folder named after the file."""
     names = set(members)
     if "constants.pkl" in names or any(name.startswith("code/") for name in names):
@@ -134,7 +137,8 @@ def _torch_zip(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) ->
         return _Finding(FileKind.EXPORTED_PROGRAM, "a torch.export program (.pt2), which may hold pickles")
     if "data.pkl" in names:
         with archive.open(members["data.pkl"]) as stream:
-            return _from_imports(pickle_imports(stream.read(_MAX_PICKLE_BYTES)), "a PyTorch checkpoint")
+            imports = pickle_imports(stream.read(_MAX_PICKLE_BYTES))
+        return _from_imports(file, imports, "a PyTorch checkpoint")
     if any(name.endswith(".npy") for name in names):
         return _Finding(FileKind.UNKNOWN, "a NumPy archive (.npz), not a model")
     if any(name.endswith(".weights.h5") for name in names):
@@ -149,20 +153,35 @@ def _below_root(name: str) -> str:
 def _legacy_pickle(file: BufferedReader, _size: int, _head: bytes) -> _Finding:
     file.seek(0)
     imports, is_torch = legacy_checkpoint_imports(BytesIO(file.read(_MAX_PICKLE_BYTES)))
-    return _from_imports(imports, "a PyTorch checkpoint in the format before 1.6") if is_torch else _other(imports)
+    if not is_torch:
+        return _other(imports)
+    return _from_imports(file, imports, "a PyTorch checkpoint in the format before 1.6")
 
 
 def _other(imports: PickleImports) -> _Finding:
     return _Finding(FileKind.PICKLE, "a Python pickle, which loading would run", _shown(imports.names))
 
 
-def _from_imports(imports: PickleImports, what: str) -> _Finding:
+def _from_imports(file: BufferedReader, imports: PickleImports, what: str) -> _Finding:
     names = _shown(imports.names)
+    if imports.only_tensors:
+        return _Finding(FileKind.STATE_DICT, f"{what} of tensors only", names)
+    if _has_weights(file):
+        more = "a PyTorch checkpoint that holds more than tensors, which is skipped"
+        return _Finding(FileKind.STATE_DICT, what.replace("a PyTorch checkpoint", more, 1), names)
     if imports.holds_module:
         return _Finding(FileKind.PICKLED_MODULE, f"{what} of a whole pickled module, which loading would run", names)
-    if not imports.only_tensors:
-        return _Finding(FileKind.PICKLE, f"{what} that holds more than tensors, which loading would run", names)
-    return _Finding(FileKind.STATE_DICT, f"{what} of tensors only", names)
+    return _Finding(FileKind.PICKLE, f"{what} that holds more than tensors, which loading would run", names)
+
+
+def _has_weights(file: BufferedReader) -> bool:
+    """Whether there are weights beside other objects, none of which is a call that no training script writes."""
+    file.seek(0)
+    try:
+        stored = read_stored_file(file)
+    except ModelError:
+        return False
+    return not unusual_calls(stored) and bool(find_states(stored.content))
 
 
 def _shown(names: Iterable[str]) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ class Job(_Message):
     Attributes:
         kind: What the model file is.
         architecture: As given by the user.
+        key: As given by the user.
+        output: As given by the user.
         trust: Whether the user trusts the model file to run code.
         trust_code: As given by the user.
         input_size: Height and width.
@@ -45,6 +47,8 @@ class Job(_Message):
 
     kind: Annotated[FileKind, Field(strict=False)]
     architecture: str | None
+    key: str | None = None
+    output: str | None = None
     trust: bool
     trust_code: bool
     input_size: tuple[int, int] | None
@@ -69,10 +73,17 @@ class TapMessage(_Message):
 
 
 class Loaded(_Message):
-    """What the child found; the graph and the weights are in files beside it."""
+    """What the child found; the graph and the weights are in files beside it.
+
+    Attributes:
+        inferred: Whether the architecture was told from the weights.
+        rivals: Other architectures that the weights fit equally well.
+    """
 
     outcome: Literal["loaded"] = "loaded"
     architecture: Text
+    inferred: bool = False
+    rivals: Annotated[list[Text], Field(max_length=100)] = []
     input_shape: tuple[Annotated[int, Field(ge=1, le=3)], Pixels, Pixels]
     layout: Literal["NCHW", "NHWC"]
     num_classes: Annotated[int, Field(ge=2, le=10_000_000)]

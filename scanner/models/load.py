@@ -55,7 +55,11 @@ _WITH_NETWORK: Final[Mapping[FileKind, str]] = MappingProxyType(
 )
 _WAY_FORWARD: Final = (
     "Ask the vendor for ONNX, or for the weights alone as torch.save(model.state_dict(), ...) writes them, "
-    "with --arch naming the network; --trust loads it all the same and lets it run code"
+    "with --arch where they do not say the network; --trust loads it all the same and lets it run code"
+)
+_WAY_FORWARD_PICKLE: Final = (
+    "Ask the vendor for ONNX, or for the weights alone as torch.save(model.state_dict(), ...) writes them; if it holds "
+    "a whole network, --trust loads it and lets it run code"
 )
 
 
@@ -66,6 +70,7 @@ class LoadedModel:
     Attributes:
         file: The file.
         architecture: Name of the network, or ``onnx``.
+        rivals: Other networks that the weights fit equally well, where it was told from them.
         bundle: The graph: input ``image``, output ``logits``, dynamic batch.
         input_shape: Channels, height and width.
         layout: Order of the image's axes.
@@ -91,6 +96,7 @@ class LoadedModel:
     metadata: Mapping[str, str] = field(default_factory=dict)
     isolation: tuple[Layer, ...] = ()
     ran_file: bool = False
+    rivals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,12 +104,15 @@ class LoadOptions:
     """How a model file is loaded.
 
     Attributes:
-        architecture: For files of weights: a name, or ``file.py:callable`` with ``trust_code``.
+        architecture: For files of weights: a name, or ``file.py:callable`` with ``trust_code``; None to tell it from
+            the weights.
         trust: Whether a file whose loading runs code from it may be loaded all the same.
         trust_code: Whether ``architecture`` may name Python code to run.
         input_size: Height and width, where the file leaves them open.
         num_classes: To check against the file.
         timeout: Seconds, on the clock.
+        key: Where in a checkpoint the weights are; None to find out.
+        output: Which output of an ONNX graph the logits are; None to find out.
     """
 
     architecture: str | None = None
@@ -112,6 +121,8 @@ class LoadOptions:
     input_size: tuple[int, int] | None = None
     num_classes: int | None = None
     timeout: float = 600.0
+    key: str | None = None
+    output: str | None = None
 
 
 def load_model(
@@ -134,6 +145,10 @@ def load_model(
     only_weights = file.kind in (FileKind.SAFETENSORS, FileKind.STATE_DICT)
     if not only_weights and options.architecture is not None:
         raise UsageError(f"{_WITH_NETWORK[file.kind]} contains its network", where="--arch", hint="Leave --arch out")
+    if not only_weights and options.key is not None:
+        raise UsageError(f"{_WITH_NETWORK[file.kind]} is no checkpoint", where="--key", hint="Leave --key out")
+    if file.kind is not FileKind.ONNX and options.output is not None:
+        raise UsageError("it names an output of an ONNX graph", where="--output-name", hint="Leave it out")
     with scratch_folder() as work:
         size = _copy(file, work)
         if probe is not None:
@@ -141,6 +156,8 @@ def load_model(
         job = Job(
             kind=file.kind,
             architecture=_absolute(options.architecture),
+            key=options.key,
+            output=options.output,
             trust=options.trust,
             trust_code=options.trust_code,
             input_size=options.input_size,
@@ -160,7 +177,8 @@ def _refuse(file: ModelFile, trust: bool) -> None:
     where = str(file.path)
     if file.kind in PROGRAMS and not trust:
         imports = f" (it imports {_few(file.imports)})" if file.imports else ""
-        raise UnsafeModelError(f"{file.description}{imports}", where=where, hint=_WAY_FORWARD)
+        hint = _WAY_FORWARD if file.kind is not FileKind.PICKLE else _WAY_FORWARD_PICKLE
+        raise UnsafeModelError(f"{file.description}{imports}", where=where, hint=hint)
     if file.kind in (FileKind.UNKNOWN, FileKind.HDF5_PROFILE):
         raise ModelError(
             f"not a model file: {file.description}",
@@ -239,6 +257,7 @@ def _collect(file: ModelFile, work: Path, memory: int) -> LoadedModel:
         parity=result.parity,
         notes=tuple(result.notes),
         metadata=MappingProxyType(dict(result.metadata)),
+        rivals=tuple(result.rivals),
     )
 
 
