@@ -19,7 +19,7 @@ def fit(
     model: Annotated[Path, typer.Argument(help="Suspect model: .onnx, state-dict .pt/.pth/.th, or .safetensors.")],
     clean: Annotated[
         Path,
-        typer.Option(help="Clean images: a folder per class, a folder, a .csv/.jsonl manifest, .npz or .npy."),
+        typer.Option(help="Clean images: a folder per class, a folder, a manifest, an array, an archive or a table."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Profile to write.")] = Path("modelscan.h5"),
     arch: Annotated[
@@ -95,6 +95,9 @@ def fit(
     gallery: Annotated[
         bool, typer.Option(help="Keep a few clean thumbnails of each class in the profile, for the reports.")
     ] = True,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow links and manifest paths that lead out of the clean images.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Learn how the model sees clean images, and write a profile to scan with."""
@@ -130,6 +133,7 @@ def fit(
         gallery=gallery,
         key=key,
         output_name=output_name,
+        follow_links=follow_links,
     )
     import latentscan
     from scanner.cli.console import TerminalProgress

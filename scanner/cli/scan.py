@@ -53,6 +53,9 @@ def scan(
     config: Annotated[
         Path | None, typer.Option(help="Configuration file instead of latentscan.toml or pyproject.toml.")
     ] = None,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow links and manifest paths that lead out of the inputs.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print every check, every class and where settings come from.")
@@ -101,6 +104,7 @@ def scan(
         device=cast(Device, values["device"]),
         threads=cast(int | None, values["threads"]),
         policy=policy,
+        follow_links=follow_links,
     )
     import latentscan
     from scanner.cli.console import TerminalProgress

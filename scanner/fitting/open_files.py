@@ -24,7 +24,7 @@ def open_files(options: FitOptions, progress: Progress) -> OpenedFiles:
     """
     file = identify(options.model)
     progress.say(f"model: {file.description}")
-    source = open_source(options.clean, labels=options.labels)
+    source = open_source(options.clean, labels=options.labels, follow_links=options.follow_links)
     require_images(source)
     require_enough(len(source.items), source)
     progress.say(f"reference: {source.layout}")

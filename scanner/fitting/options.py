@@ -55,6 +55,7 @@ class FitOptions:
         gallery: Whether the profile keeps a few clean thumbnails of each class.
         key: Where in a checkpoint the weights are, with dots between keys; None to find out.
         output_name: Which output of an ONNX graph the logits are; None to find out.
+        follow_links: Whether links in the reference, and names in a manifest, may lead out of its folder.
     """
 
     model: Path
@@ -78,3 +79,4 @@ class FitOptions:
     gallery: bool = True
     key: str | None = None
     output_name: str | None = None
+    follow_links: bool = False

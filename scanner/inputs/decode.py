@@ -28,6 +28,7 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
+from scanner.inputs.formats import MAGIC, box_formats, is_box
 from scanner.inputs.geometry import resize_and_crop, resized_size
 from scanner.inputs.items import MAX_PIXELS, UnreadableInput
 from scanner.inputs.spec import PreprocessSpec
@@ -35,14 +36,6 @@ from scanner.inputs.spec import PreprocessSpec
 FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 _MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr"})
 
-_MAGIC: Final = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"BM", "BMP"),
-    (b"GIF8", "GIF"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-)
 _FOREIGN_MAGIC: Final = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -131,7 +124,7 @@ def _as_channels_last(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _open(data: bytes) -> Image.Image:
     """Read the header. Pixels are decoded later."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=(*FORMATS, *box_formats()) if is_box(data) else FORMATS)
         # Not n_frames, which walks through all of a hostile file.
         animated = bool(getattr(image, "is_animated", False))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -162,9 +155,11 @@ def _unidentified(data: bytes) -> UnreadableInput:
     for magic, name in _FOREIGN_MAGIC:
         if data.startswith(magic):
             return UnreadableInput("unsupported-format", f"{name} files are not read")
+    if is_box(data) and not box_formats():
+        return UnreadableInput("unsupported-format", "AVIF and HEIC files need pip install 'latentscan[heif]'")
     if data[4:8] == b"ftyp":
-        return UnreadableInput("unsupported-format", "AVIF, HEIF and video files are not read")
-    for magic, name in _MAGIC:
+        return UnreadableInput("unsupported-format", "AVIF, HEIF and video files of this kind are not read")
+    for magic, name in MAGIC:
         if data.startswith(magic):
             return UnreadableInput("damaged", f"starts like {name} but has no readable header")
     return UnreadableInput("not-an-image", "no known image format")

@@ -9,7 +9,7 @@ from scanner.base.atomic import check_destination
 from scanner.base.errors import ProfileError, UsageError
 from scanner.base.files import open_regular
 from scanner.base.progress import Progress
-from scanner.inputs.source import open_source
+from scanner.inputs.source import KNOWN_SUFFIXES, open_source
 from scanner.inputs.threads import usable_cores
 from scanner.profile.calibration_arrays import calibration_from_arrays
 from scanner.profile.content import Profile
@@ -48,7 +48,11 @@ def open_scan(options: ScanOptions, progress: Progress) -> OpenedScan:
     require_safe_graph(profile, options.profile)
     if options.model is not None:
         _check_model(options.model, profile)
-    source = open_source(options.inputs, labels=False)
+    source = open_source(options.inputs, labels=False, follow_links=options.follow_links)
+    if not len(source.items):
+        other = f" among {source.ignored} entries" if source.ignored else ""
+        known = " ".join(KNOWN_SUFFIXES)
+        progress.say(f"inputs: no image{other}; known are {known}, and images without a suffix by their content")
     scorer = _scorer(profile, options, len(source.items), progress)
     calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
     return OpenedScan(profile, scorer, calibration, units_from_profile(profile), source)

@@ -31,6 +31,7 @@ class ScanOptions:
         model: Model file that the profile must have been made for, or None.
         device: Execution provider.
         threads: Worker threads; None for one per core.
+        follow_links: Whether links among the inputs, and names in a manifest, may lead out of their folder.
     """
 
     inputs: Path
@@ -49,3 +50,4 @@ class ScanOptions:
     model: Path | None = None
     device: Device = "auto"
     threads: int | None = None
+    follow_links: bool = False

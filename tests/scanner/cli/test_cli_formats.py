@@ -33,3 +33,13 @@ def test_inspect_names_the_network_and_its_tensors(demo_files: Path, cli: Cli) -
     assert "network      inferred architecture 'scnn'" in shown.stdout
     assert ["tensor", "conv2.weight", "64x32x3x3", "float32"] in [line.split() for line in shown.stdout.splitlines()]
     assert not any(line.startswith("member") for line in shown.stdout.splitlines())
+
+
+def test_a_scan_that_finds_no_image_says_what_it_knows(demo_profile: Path, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.xyz").write_bytes(b"?")
+    done = cli("scan", tmp_path / "in", "--profile", demo_profile)
+    assert done.returncode == 3
+    said = " ".join(done.stderr.split())
+    assert "no image among 1 entries; known are .csv" in said
+    assert ".jfif" in said
