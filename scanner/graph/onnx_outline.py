@@ -16,7 +16,7 @@ from typing import IO, Final
 
 from scanner.base.errors import ModelError, UnsafeModelError
 from scanner.base.text import printable
-from scanner.graph.onnx_rules import KNOWN_DOMAINS, MAX_DEPTH, MAX_NODES, REEXPORT, UNBOUNDED, WITHOUT_LOOPS
+from scanner.graph.onnx_rules import INLINE, KNOWN_DOMAINS, MAX_DEPTH, MAX_NODES, UNBOUNDED, WITHOUT_LOOPS
 
 _MAX_FIELDS: Final = 8_000_000
 _MAX_TEXT: Final = 4096
@@ -120,7 +120,7 @@ def refuse_unsafe(outline: OnnxOutline) -> None:
             hint="Export it with standard ONNX operators only",
         )
     if outline.hidden:
-        raise UnsafeModelError("constants within the graph refer to external data", hint=REEXPORT)
+        raise UnsafeModelError("constants within the graph refer to external data", hint=INLINE)
     if outline.unbounded:
         names = ", ".join(printable(name, 60) for name in outline.unbounded[:5])
         raise ModelError(f"the graph uses {names}, which may run without an end", hint=WITHOUT_LOOPS)

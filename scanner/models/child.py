@@ -75,13 +75,12 @@ def _load(job: Job) -> Loaded:
 
 
 def _load_onnx(job: Job) -> Loaded:
-    from scanner.models.onnx_file import read_onnx
+    from scanner.models.onnx_file import Wanted, read_onnx
 
     parsed = read_onnx(
         Path(messages.MODEL_FILE),
         folder=Path(messages.EXTERNAL_FOLDER),
-        input_size=job.input_size,
-        num_classes=job.num_classes,
+        wanted=Wanted(job.input_size, job.num_classes, job.output),
         probe=_probe(job),
         threads=job.threads,
     )
@@ -100,7 +99,7 @@ def _load_onnx(job: Job) -> Loaded:
 
 
 def _load_program(job: Job) -> Loaded:
-    from scanner.models.onnx_file import read_onnx
+    from scanner.models.onnx_file import Wanted, read_onnx
     from scanner.models.programs import load_program
 
     if not job.trust:
@@ -109,7 +108,8 @@ def _load_program(job: Job) -> Loaded:
     folder = Path(messages.CONVERTED_FOLDER)
     folder.mkdir()
     program.export(folder / messages.GRAPH_FILE)
-    parsed = read_onnx(folder / messages.GRAPH_FILE, folder=folder, num_classes=job.num_classes, threads=job.threads)
+    wanted = Wanted(num_classes=job.num_classes)
+    parsed = read_onnx(folder / messages.GRAPH_FILE, folder=folder, wanted=wanted, threads=job.threads)
     _require_taps(parsed.candidates, parsed.bundle)
     _write(parsed.bundle)
     return Loaded(
@@ -139,7 +139,6 @@ def _load_checkpoint(job: Job) -> Loaded:
     _write(exported.bundle)
     return Loaded(
         architecture=network.architecture,
-        inferred=job.architecture is None,
         rivals=list(weights.rivals),
         input_shape=network.input_shape,
         layout="NCHW",

@@ -44,11 +44,11 @@ def of_type(proto: onnx.ModelProto, element: int, *, casts: bool = False) -> onn
     return proto
 
 
-def of_pixels() -> onnx.ModelProto:
+def of_pixels(element: int = TensorProto.UINT8) -> onnx.ModelProto:
     proto = conv_net()
     proto.graph.node[0].input[0] = "pixels"
     proto.graph.node.insert(0, helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT))
-    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    proto.graph.input[0].type.tensor_type.elem_type = element
     return proto
 
 
@@ -156,11 +156,7 @@ REFUSED: dict[str, tuple[Callable[[Path], onnx.ModelProto], str]] = {
         "the network computes in double: ONNX Runtime cannot",
     ),
     "bfloat16": (lambda _: of_type(conv_net(), TensorProto.BFLOAT16), "the network computes in bfloat16"),
-    "uint8 images": (lambda _: of_pixels(), "the input has element type uint8"),
-    "quantised dynamically": (
-        quantised("dynamic"),
-        "quantised dynamically: DynamicQuantizeLinear scales a whole batch",
-    ),
+    "int32 images": (lambda _: of_pixels(TensorProto.INT32), "the input has element type int32"),
 }
 
 
@@ -193,6 +189,7 @@ SUPPORTED: dict[str, Callable[[Path], onnx.ModelProto]] = {
     "double, dense": lambda _: of_type(dense_net(), TensorProto.DOUBLE),
     "QDQ": quantised("QDQ"),
     "QOperator": quantised("QOperator"),
+    "dynamic": quantised("dynamic"),
 }
 
 
