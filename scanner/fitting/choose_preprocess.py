@@ -54,7 +54,7 @@ def _said(opened: OpenedFiles, options: FitOptions, progress: Progress) -> Chose
     size = (height, width)
     if options.preprocess is not None:
         return ChosenPreprocess(parse_flag(options.preprocess, channels, size), "flag --preprocess")
-    if (sidecar := from_sidecar(options.model, channels, size)) is not None:
+    if (sidecar := from_sidecar(opened.model.file.path, channels, size)) is not None:
         progress.say(f"preprocessing: from {sidecar[1]}")
         return ChosenPreprocess(sidecar[0], f"file {sidecar[1]}")
     if (spec := from_onnx_metadata(opened.model.metadata, channels, size)) is not None:

@@ -32,7 +32,8 @@ def open_files(options: FitOptions, progress: Progress) -> OpenedFiles:
     model = load_at(file, options, options.input_size)
     for note in (*model.notes, *absences(model.isolation)):
         progress.say(note)
-    return OpenedFiles(model, source, reference_labels(source, model.num_classes) if options.labels else None)
+    labels = reference_labels(source, model.num_classes, model.class_names) if options.labels else None
+    return OpenedFiles(model, source, labels)
 
 
 def load_at(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scanner.graph.bundle import GraphBundle
     from scanner.graph.taps import Tap
 
-_MAX_JOB_BYTES = 1024 * 1024
+_MAX_JOB_BYTES = 4 * 1024 * 1024
 _PROBE_IMAGES = 4
 _MAX_TEXT = 4096
 
@@ -42,6 +42,8 @@ def main() -> None:
             import onnx  # noqa: F401 - loaded before the memory is limited
         else:
             import torch.onnx  # noqa: F401
+
+            _import_libraries(job)
         _limit_memory(job)
         result = _load(job)
     except LatentscanError as error:
@@ -53,6 +55,14 @@ def main() -> None:
         what = f"it cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         result = Failed(error="ModelError", what=what, where=None, hint=None)
     Path(messages.RESULT_FILE).write_text(Result(result=result).model_dump_json(), encoding="utf-8")
+
+
+def _import_libraries(job: Job) -> None:
+    """Load what builds the network before the memory is limited."""
+    if job.config is not None and job.architecture is None:
+        from scanner.models.architectures.registry import import_library
+
+        import_library(job.config.library)
 
 
 def _limit_memory(job: Job) -> None:

@@ -19,6 +19,7 @@ from typing import Final
 
 from scanner.base.errors import ModelError
 from scanner.base.files import open_regular
+from scanner.models.folder import model_file
 from scanner.models.foreign import unusual_calls
 from scanner.models.pickles import PickleImports, legacy_checkpoint_imports, pickle_imports, rebuilds_tensors
 from scanner.models.select_state import find_states
@@ -81,11 +82,13 @@ class _Finding:
 
 
 def identify(path: Path) -> ModelFile:
-    """Read a file and tell what it is.
+    """Read a file and tell what it is; of a folder, the model in it.
 
     Raises:
-        ModelError: The file is missing, not a regular file, empty, unreadable, or larger than 16 GiB.
+        ModelError: The file is missing, not a regular file, empty, unreadable, or larger than 16 GiB; or a folder
+            without a model, or with several.
     """
+    path = model_file(path)
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size == 0:

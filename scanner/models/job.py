@@ -25,6 +25,15 @@ class _Message(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
+class ConfigMessage(_Message):
+    """A :class:`scanner.models.folder.NetworkConfig`, without the names of classes."""
+
+    library: Literal["transformers", "timm"]
+    architecture: Text
+    text: Annotated[str, Field(max_length=2**20)]
+    input_size: tuple[Pixels, Pixels] | None
+
+
 class Job(_Message):
     """What the child is to do, in the current directory.
 
@@ -35,6 +44,7 @@ class Job(_Message):
         architecture: As given by the user.
         key: As given by the user.
         output: As given by the user.
+        config: What ``config.json`` beside the weights says, or None.
         trust: Whether the user trusts the model file to run code.
         trust_code: As given by the user.
         input_size: Height and width.
@@ -49,6 +59,7 @@ class Job(_Message):
     architecture: str | None
     key: str | None = None
     output: str | None = None
+    config: ConfigMessage | None = None
     trust: bool
     trust_code: bool
     input_size: tuple[int, int] | None
@@ -76,13 +87,11 @@ class Loaded(_Message):
     """What the child found; the graph and the weights are in files beside it.
 
     Attributes:
-        inferred: Whether the architecture was told from the weights.
         rivals: Other architectures that the weights fit equally well.
     """
 
     outcome: Literal["loaded"] = "loaded"
     architecture: Text
-    inferred: bool = False
     rivals: Annotated[list[Text], Field(max_length=100)] = []
     input_shape: tuple[Annotated[int, Field(ge=1, le=3)], Pixels, Pixels]
     layout: Literal["NCHW", "NHWC"]

@@ -30,8 +30,9 @@ from scanner.graph.taps import TAPPABLE, Tap
 from scanner.isolation.lockdown import Layer
 from scanner.models import job as messages
 from scanner.models.child_process import run_child
+from scanner.models.folder import NetworkConfig, config_beside
 from scanner.models.identify import PROGRAMS, FileKind, ModelFile
-from scanner.models.job import Failed, Job, Loaded, Result
+from scanner.models.job import ConfigMessage, Failed, Job, Loaded, Result
 from scanner.models.onnx_external import copy_external
 
 _MIN_MEMORY: Final = 8 * 2**30
@@ -71,6 +72,7 @@ class LoadedModel:
         file: The file.
         architecture: Name of the network, or ``onnx``.
         rivals: Other networks that the weights fit equally well, where it was told from them.
+        class_names: Names of the outputs, where a file beside the weights has them; empty otherwise.
         bundle: The graph: input ``image``, output ``logits``, dynamic batch.
         input_shape: Channels, height and width.
         layout: Order of the image's axes.
@@ -97,6 +99,7 @@ class LoadedModel:
     isolation: tuple[Layer, ...] = ()
     ran_file: bool = False
     rivals: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ def load_model(
         raise UsageError(f"{_WITH_NETWORK[file.kind]} is no checkpoint", where="--key", hint="Leave --key out")
     if file.kind is not FileKind.ONNX and options.output is not None:
         raise UsageError("it names an output of an ONNX graph", where="--output-name", hint="Leave it out")
+    config = config_beside(file.path) if only_weights else None
     with scratch_folder() as work:
         size = _copy(file, work)
         if probe is not None:
@@ -157,6 +161,7 @@ def load_model(
             kind=file.kind,
             architecture=_absolute(options.architecture),
             key=options.key,
+            config=_config(config),
             output=options.output,
             trust=options.trust,
             trust_code=options.trust_code,
@@ -168,9 +173,18 @@ def load_model(
             threads=min(_MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1),
         )
         isolation = run_child(job, work, options.timeout, where=str(file.path))
-        return replace(
-            _collect(file, work, job.memory), isolation=isolation, ran_file=options.trust and file.kind in PROGRAMS
-        )
+        loaded = _collect(file, work, job.memory)
+        names = () if config is None or len(config.class_names) != loaded.num_classes else config.class_names
+        ran = options.trust and file.kind in PROGRAMS
+        return replace(loaded, isolation=isolation, ran_file=ran, class_names=names)
+
+
+def _config(config: NetworkConfig | None) -> ConfigMessage | None:
+    if config is None:
+        return None
+    return ConfigMessage(
+        library=config.library, architecture=config.architecture, text=config.text, input_size=config.input_size
+    )
 
 
 def _refuse(file: ModelFile, trust: bool) -> None:
@@ -219,8 +233,7 @@ def _copy(file: ModelFile, work: Path) -> int:
             return file.size
         outline = outline_path(target)
         refuse_unsafe(outline)
-        folder = file.path.resolve().parent
-        return file.size + copy_external(folder, outline.external, work / messages.EXTERNAL_FOLDER)
+        return file.size + copy_external(file.path, outline.external, work / messages.EXTERNAL_FOLDER)
     except OSError as error:
         raise ModelError(f"the file cannot be copied ({error.strerror})", where=where) from error
     except ModelError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import importlib.util
+import os
 
 import torchvision
 
@@ -78,6 +80,13 @@ def build_network(
 def buildable(architecture: str) -> bool:
     """Whether what a network needs is installed."""
     return not architecture.startswith(TIMM) or importlib.util.find_spec("timm") is not None
+
+
+def import_library(library: str) -> None:
+    """Import timm or transformers where it is installed, so that neither asks the network or takes memory later."""
+    os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"})
+    if importlib.util.find_spec(library) is not None:
+        importlib.import_module(library)
 
 
 def _require_known(architecture: str) -> None:
