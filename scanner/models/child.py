@@ -59,6 +59,10 @@ def main() -> None:
 
 def _import_libraries(job: Job) -> None:
     """Load what builds the network before the memory is limited."""
+    if job.kind is FileKind.KERAS:
+        from scanner.models.architectures.keras_network import import_keras
+
+        import_keras()
     if job.config is not None and job.architecture is None:
         from scanner.models.architectures.registry import import_library
 

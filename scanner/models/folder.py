@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from scanner.base.errors import ModelError
 from scanner.base.files import open_regular
 from scanner.base.text import printable
+from scanner.models.conversions import COREML, OPENVINO, SAVED_MODEL
 
 CONFIG: Final = "config.json"
 _MAX_CONFIG: Final = 2**20
@@ -68,7 +69,9 @@ def model_file(path: Path) -> Path:
             hint="Save them in one: save_pretrained(folder, max_shard_size='100GB')",
         )
     if (path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file():
-        raise saved_model(path)
+        raise ModelError("a TensorFlow SavedModel, which is not supported", where=str(path), hint=SAVED_MODEL)
+    if (path / "Manifest.json").is_file() and (path / "Data").is_dir():
+        raise ModelError(f"a Core ML package, which is not supported: {COREML}", where=str(path))
     found = _candidates(path)
     if len(found) == 1:
         return found[0]
@@ -85,24 +88,8 @@ def _candidates(path: Path) -> list[Path]:
     except OSError as error:
         raise ModelError(f"the folder cannot be listed ({error.strerror})", where=str(path)) from None
     if any(entry.suffix == ".xml" for entry in entries) and any(entry.suffix == ".bin" for entry in entries):
-        raise ModelError("an OpenVINO model, which is not supported", where=str(path), hint=OPENVINO)
+        raise ModelError(f"an OpenVINO model, which is not supported: {OPENVINO}", where=str(path))
     return [entry for entry in entries if entry.suffix.lower() in _SUFFIXES and entry.is_file()]
-
-
-OPENVINO: Final = (
-    "OpenVINO has no way back to ONNX: ask for the ONNX file that it was converted from, or export the original again"
-)
-
-
-def saved_model(path: Path) -> ModelError:
-    """The refusal of a TensorFlow SavedModel, with the command that converts it."""
-    shown = printable(path.name or "saved_model", 60)
-    return ModelError(
-        "a TensorFlow SavedModel, which is not supported",
-        where=str(path),
-        hint=f"Convert it: pip install tf2onnx tensorflow && python -m tf2onnx.convert --saved-model {shown} "
-        "--opset 18 --output model.onnx",
-    )
 
 
 def config_beside(path: Path) -> NetworkConfig | None:

@@ -19,6 +19,7 @@ from typing import Final
 
 from scanner.base.errors import ModelError
 from scanner.base.files import open_regular
+from scanner.models.conversions import COREML, KERAS_2, OPENVINO, TFLITE, YOLO
 from scanner.models.folder import model_file
 from scanner.models.foreign import unusual_calls
 from scanner.models.pickles import PickleImports, legacy_checkpoint_imports, pickle_imports, rebuilds_tensors
@@ -44,6 +45,7 @@ class FileKind(StrEnum):
     EXPORTED_PROGRAM = "exported-program"
     PICKLED_MODULE = "pickled-module"
     PICKLE = "pickle"
+    KERAS = "keras"
     HDF5_PROFILE = "hdf5"
     UNKNOWN = "unknown"
 
@@ -144,8 +146,10 @@ def _torch_zip(file: BufferedReader, archive: zipfile.ZipFile, members: dict[str
         return _from_imports(file, imports, "a PyTorch checkpoint")
     if any(name.endswith(".npy") for name in names):
         return _Finding(FileKind.UNKNOWN, "a NumPy archive (.npz), not a model")
-    if any(name.endswith(".weights.h5") for name in names):
-        return _Finding(FileKind.UNKNOWN, "a Keras archive (.keras), which is not supported: export it to ONNX")
+    if "config.json" in names and any(name.endswith(".weights.h5") for name in names):
+        return _Finding(FileKind.KERAS, "a Keras archive (.keras)")
+    if "Manifest.json" in names and any(name.endswith(".mlmodel") for name in names):
+        return _Finding(FileKind.UNKNOWN, f"a Core ML package, which is not supported: {COREML}")
     return _Finding(FileKind.UNKNOWN, "a zip archive, but not one of PyTorch's")
 
 
@@ -173,7 +177,9 @@ def _from_imports(file: BufferedReader, imports: PickleImports, what: str) -> _F
         more = "a PyTorch checkpoint that holds more than tensors, which is skipped"
         return _Finding(FileKind.STATE_DICT, what.replace("a PyTorch checkpoint", more, 1), names)
     if imports.holds_module:
-        return _Finding(FileKind.PICKLED_MODULE, f"{what} of a whole pickled module, which loading would run", names)
+        yolo = f"; for Ultralytics: {YOLO}" if any(name.startswith("ultralytics.") for name in imports.names) else ""
+        described = f"{what} of a whole pickled module, which loading would run{yolo}"
+        return _Finding(FileKind.PICKLED_MODULE, described, names)
     return _Finding(FileKind.PICKLE, f"{what} that holds more than tensors, which loading would run", names)
 
 
@@ -194,7 +200,7 @@ def _shown(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _hdf5(_file: BufferedReader, _size: int, _head: bytes) -> _Finding:
-    return _Finding(FileKind.HDF5_PROFILE, "an HDF5 file: a profile, or weights of Keras (not supported)")
+    return _Finding(FileKind.HDF5_PROFILE, f"an HDF5 file: a profile, or a model of Keras 2 (not supported: {KERAS_2})")
 
 
 def _named(description: str) -> Callable[[BufferedReader, int, bytes], _Finding]:
@@ -285,13 +291,15 @@ def _varint(buffer: bytes) -> tuple[int, int]:
 
 def _resemblance(head: bytes) -> str:
     if head[4:8] == b"TFL3":
-        return "a TensorFlow Lite model, which is not supported: export the original to ONNX"
+        return f"a TensorFlow Lite model, which is not supported: {TFLITE}"
     if len(head) > 262 and head[257:262] == b"ustar":
         return "a tar archive: unpack it first"
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
         text = head[: error.start].decode("utf-8") if error.start > len(head) - 4 else ""
+    if text.lstrip().startswith("<?xml") and "<net " in text:
+        return f"an OpenVINO model, which is not supported: {OPENVINO}"
     if text and all(char.isprintable() or char in "\r\n\t" for char in text):
         return f"a text file that starts with {' '.join(text.split())[:40]!r}"
     return "in no format that is known here"

@@ -48,6 +48,7 @@ _ERRORS: Final[Mapping[str, type[LatentscanError]]] = MappingProxyType(
 _WITH_NETWORK: Final[Mapping[FileKind, str]] = MappingProxyType(
     {
         FileKind.ONNX: "an ONNX file",
+        FileKind.KERAS: "a Keras archive",
         FileKind.TORCHSCRIPT: "a TorchScript file",
         FileKind.EXPORTED_PROGRAM: "an exported program",
         FileKind.PICKLED_MODULE: "a pickled module",
@@ -197,7 +198,7 @@ def _refuse(file: ModelFile, trust: bool) -> None:
         raise ModelError(
             f"not a model file: {file.description}",
             where=where,
-            hint="Supported are ONNX, safetensors, and PyTorch state dicts",
+            hint="Supported are ONNX, safetensors, PyTorch checkpoints and Keras archives",
         )
 
 

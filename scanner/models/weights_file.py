@@ -9,10 +9,12 @@ from pathlib import Path
 from scanner.base.errors import UsageError
 from scanner.base.text import printable
 from scanner.models.architectures.hugging_face import build_hugging_face, installed
+from scanner.models.architectures.keras_network import build_keras
 from scanner.models.architectures.loading import Network
 from scanner.models.architectures.plans import Wanted
 from scanner.models.architectures.registry import build_network, buildable, expected_names
 from scanner.models.checkpoint import COUNTERS, below_prefix, read_state
+from scanner.models.identify import FileKind
 from scanner.models.job import ConfigMessage, Job
 from scanner.models.networks import grade, infer_network
 from scanner.models.select_state import Fits
@@ -43,6 +45,8 @@ def open_weights(path: Path, job: Job) -> OpenedWeights:
         ModelError: The file is damaged, or the weights do not fit.
         UsageError: Options that contradict the weights, or are needed.
     """
+    if job.kind is FileKind.KERAS:
+        return OpenedWeights(build_keras(path, Wanted(job.input_size, job.num_classes)))
     state, notes = read_state(path, job.kind, job.key, _fits(job))
     named = _named_beside(job)
     if named is not None and named.library == "transformers":

@@ -62,6 +62,8 @@ def hugging_face(kind: str, folder: Path) -> Any:
     config = transformers.AutoConfig.for_model(
         kind, image_size=SIDE, id2label=NAMES, label2id={name: index for index, name in NAMES.items()}, **TYPES[kind]
     )
+    if kind == "deit":  # one of several classes of its type
+        config.architectures = ["DeiTForImageClassification"]
     model = transformers.AutoModelForImageClassification.from_config(config).eval()
     model.save_pretrained(folder)
     return model
