@@ -22,7 +22,7 @@ from scanner.inputs.files import MAX_FILE_BYTES, open_regular
 from scanner.inputs.items import UnreadableInput
 
 MAX_UNPACKED: Final = 64 * 2**30
-_MAX_MEMBERS: Final = 20_000_000
+_MAX_MEMBERS: Final = 5_000_000
 _BLOCK: Final = 512
 _MAX_NAME: Final = 64 * 2**10
 _CHUNK: Final = 2**20

@@ -20,6 +20,7 @@ _AVERAGED: Final = ("ema", "model_ema", "state_dict_ema", "ema_state_dict", "ema
 _NOT_WEIGHTS: Final = ("optim", "scheduler", "scaler", "rng", "callbacks", "loops", "amp", "criterion", "loss")
 _MAX_DEPTH: Final = 5
 _MAX_MAPPINGS: Final = 10_000
+_MAX_GRADED: Final = 40_000
 _SHOWN: Final = 6
 
 
@@ -113,7 +114,12 @@ def select_state(content: object, key: str | None, fits: Fits) -> Choice:
         )
     if key is not None:
         return _at(states, key)
-    grades = {id(state): fits(state.shapes) for state in states}
+    grades, left = {id(state): 0.0 for state in states}, _MAX_GRADED
+    for state in states:
+        left -= len(state.tensors)
+        if left < 0:
+            break  # a file of more mappings than any network has
+        grades[id(state)] = fits(state.shapes)
     best = max(grades.values())
     fitting = [state for state in states if grades[id(state)] == best] if best > 0 else states
     chosen = min(fitting, key=_rank)

@@ -27,6 +27,7 @@ _COUNTERS: Final = ("num_batches_tracked", "total_ops", "total_params")
 _BESIDE: Final = ("criterion.", "loss.", "loss_fn.")
 _POSITIONS: Final = ("pos_embedding", "pos_embed")
 _KINDS: Final[tuple[Kind, ...]] = ("exact", "body", "trunk")
+_MAX_TENSORS: Final = 10_000
 _MAX_PREFIXES: Final = 4
 _MAX_BRANCHES: Final = 40
 _NEAR: Final = 0.2
@@ -148,7 +149,9 @@ def find_networks(shapes: Shapes) -> list[Match]:
     Returns:
         Matches by place; several where a file holds several networks; empty where nothing fits.
     """
-    matches = []
+    matches: list[Match] = []
+    if len(shapes) > _MAX_TENSORS:
+        return matches
     pending = [""]
     for _ in range(_MAX_PREFIXES):
         deeper: list[str] = []
@@ -164,6 +167,8 @@ def find_networks(shapes: Shapes) -> list[Match]:
 
 def nearest_network(shapes: Shapes) -> Nearest | None:
     """The network that shares most tensors with the weights, or None where none shares a fifth of them."""
+    if len(shapes) > _MAX_TENSORS:
+        return None
     return next((found for name in TABLES if (found := _nearest(shapes, table((name,))))), None)
 
 

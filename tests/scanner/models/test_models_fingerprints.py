@@ -125,3 +125,10 @@ def test_reading_the_table_needs_neither_torch_nor_timm() -> None:
         "sys.exit(bool({'torch', 'timm', 'torchvision', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_more_tensors_than_any_network_has_are_not_looked_at() -> None:
+    """The work that a file can cause is bounded."""
+    names = {f"layer{index}.weight": (1, 2) for index in range(20_000)}
+    assert find_networks(names) == []
+    assert nearest_network(names) is None
