@@ -1,6 +1,7 @@
 """The product's first line, as it is written: a file of weights, clean images, nothing else."""
 
 import json
+import tarfile
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -43,3 +44,18 @@ def test_a_scan_that_finds_no_image_says_what_it_knows(demo_profile: Path, tmp_p
     said = " ".join(done.stderr.split())
     assert "no image among 1 entries; known are .csv" in said
     assert ".jfif" in said
+
+
+def test_an_archive_gets_the_verdict_of_its_folder(
+    demo_files: Path, demo_profile: Path, tmp_path: Path, cli: Cli
+) -> None:
+    with tarfile.open(tmp_path / "inputs.tar.gz", "w:gz") as archive:
+        archive.add(demo_files / "inputs", arcname=".")
+    done = cli("scan", tmp_path / "inputs.tar.gz", "--profile", demo_profile, "--report", tmp_path / "tar.json")
+    assert done.returncode == 1, done.stderr
+    alone = cli("scan", demo_files / "inputs", "--profile", demo_profile, "--report", tmp_path / "folder.json")
+    assert alone.returncode == 1, alone.stderr
+    packed, loose = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("tar", "folder"))
+    assert packed["batch"] == loose["batch"]
+    assert packed["inputs"]["scanned"] == loose["inputs"]["scanned"] == 545
+    assert (packed["inputs"]["source"], loose["inputs"]["source"]) == ("archive", "folder")
