@@ -24,6 +24,7 @@ from scanner.models.load import LoadedModel
 
 SMALL_IMAGE = 160
 SHOWN_RIVALS = 3
+_PIXELS = "pixels"
 
 
 def choose_preprocess(opened: OpenedFiles, options: FitOptions, progress: Progress) -> Subject:
@@ -41,6 +42,8 @@ def choose_preprocess(opened: OpenedFiles, options: FitOptions, progress: Progre
         PreprocessError: If nothing says how to preprocess and there are no labels to find out.
     """
     said = _said(opened, options, progress)
+    if said is not None and opened.model.metadata.get(_PIXELS) == "uint8":
+        _require_plain_pixels(said)
     if said is None:
         model, preprocess = _searched(opened, options, progress)
     else:
@@ -61,6 +64,21 @@ def _said(opened: OpenedFiles, options: FitOptions, progress: Progress) -> Chose
         progress.say("preprocessing: from the model's metadata")
         return ChosenPreprocess(spec, "ONNX metadata")
     return None
+
+
+def _require_plain_pixels(said: ChosenPreprocess) -> None:
+    """A network that prepares pixels itself is given them as they are.
+
+    Raises:
+        PreprocessError: Something says otherwise.
+    """
+    spec = said.spec
+    if spec.scale != 1.0 or any(spec.mean) or set(spec.std) != {1.0}:
+        raise PreprocessError(
+            "the model takes pixels from 0 to 255 and prepares them itself, so nothing may be done to them before",
+            where=said.source,
+            hint="Give --preprocess raw255",
+        )
 
 
 def _searched(opened: OpenedFiles, options: FitOptions, progress: Progress) -> tuple[LoadedModel, ChosenPreprocess]:

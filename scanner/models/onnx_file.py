@@ -43,12 +43,14 @@ from scanner.models.onnx_weights import with_weights
 MAX_FILE_BYTES: Final = 2**31 - 1  # what protobuf can parse
 
 _MAX_METADATA = 64
+_OWN_METADATA = 4
 _MAX_METADATA_KEY = 64
 _MAX_METADATA_VALUE = 4096
 _SAME = 1e-4
 # Sums of 8-bit products are rounded differently by processors with and without instructions for them.
 _SAME_QUANTISED = 0.05
-_AS_PIXELS: Final = {"scale": "1", "mean": "0 0 0", "std": "1 1 1"}
+_PIXELS: Final = "pixels"
+"""Key of the metadata that says that a network takes integers from 0 to 255."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +137,18 @@ def read_onnx(
     bundle = _finish(bundle, classes)
     bundle = measure_shapes(bundle, images[:1])
     if image.pixels:
-        metadata |= _AS_PIXELS
+        metadata = _as_pixels(metadata, image.shape[0])
         notes.append("takes pixels from 0 to 255 and prepares them itself")
     return ParsedOnnx(
         bundle, candidate_taps(bundle.proto), image.shape, image.layout, classes, (*notes, *said), metadata
     )
+
+
+def _as_pixels(metadata: dict[str, str], channels: int) -> dict[str, str]:
+    """Metadata that say how such a network is fed, whatever the file says of the preprocessing within it."""
+    zeros, ones = " ".join(["0"] * channels), " ".join(["1"] * channels)
+    kept = [item for item in metadata.items() if item[0] not in ("preprocess", "channel_order")]
+    return dict(kept[: _MAX_METADATA - _OWN_METADATA]) | {_PIXELS: "uint8", "scale": "1", "mean": zeros, "std": ones}
 
 
 def _parse(path: Path) -> onnx.ModelProto:

@@ -16,6 +16,8 @@ from scanner.graph.shapes import BATCH, Dimension, declared_type
 from scanner.models.onnx_walk import all_nodes, subgraphs
 
 _CHANNELS = (1, 3)
+_GIVEN_LATER = ("pixels", "scores", "class_evidence", "units", "weights")
+"""Names of what is put in front of the network and behind it."""
 FLOATS = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
 )
@@ -130,9 +132,10 @@ def drop_unused(graph: onnx.GraphProto) -> None:
 
 
 def rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
-    """Rename tensors; those that already bear a new name make way for it."""
+    """Rename tensors; those that already bear a new name, or one that is given later, make way for it."""
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    away = {new: f"{new}_of_the_file" for new in names.values() if new in taken and new not in names}
+    reserved = (*names.values(), *_GIVEN_LATER)
+    away = {new: f"{new}_of_the_file" for new in reserved if new in taken and new not in names}
     table = {**away, **names}
 
     def apply(part: onnx.GraphProto) -> None:

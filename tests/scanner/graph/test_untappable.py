@@ -268,3 +268,14 @@ def test_a_single_channel_is_named() -> None:
     assert candidate_taps(proto) == ()
     with pytest.raises(ModelError, match="'c' has shape 1x6x6: a single channel"):
         require_taps(proto)
+
+
+def test_pixels_are_given_as_they_are(cli: Cli, images: Path, tmp_path: Path) -> None:
+    """A network of uint8 images prepares them itself: a flag that says otherwise is an error."""
+    onnx.save(of_pixels(), tmp_path / "model.onnx")
+    wrong = cli("fit", "model.onnx", "--clean", images, "--preprocess", "unit", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "prepares them itself" in wrong.stderr
+    done = cli("fit", "model.onnx", "--clean", images, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "preprocessing: from the model's metadata" in done.stderr

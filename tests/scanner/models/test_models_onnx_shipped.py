@@ -143,7 +143,7 @@ def of_pixels(proto: onnx.ModelProto) -> None:
 
 def test_pixels_as_they_are(tmp_path: Path) -> None:
     parsed = read(tmp_path, changed(of_pixels))
-    assert parsed.metadata == {"scale": "1", "mean": "0 0 0", "std": "1 1 1"}
+    assert parsed.metadata == {"pixels": "uint8", "scale": "1", "mean": "0 0 0", "std": "1 1 1"}
     assert "takes pixels from 0 to 255 and prepares them itself" in parsed.notes
     found = logits(parsed, PIXELS.astype(np.float32))
     np.testing.assert_allclose(found, by_itself(tmp_path, PIXELS), rtol=1e-5, atol=1e-6)
