@@ -26,7 +26,7 @@ def inspect(
     from scanner.models.identify import FileKind
 
     found = latentscan.inspect(file)
-    show("file", file.name)
+    show("file", found.path.name)
     show("content", found.description)
     show("size", f"{found.size} bytes")
     show("sha256", found.sha256)

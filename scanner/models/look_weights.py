@@ -9,6 +9,7 @@ from typing import Final
 from scanner.base.errors import ModelError, UsageError
 from scanner.base.text import printable
 from scanner.models.architectures.fingerprints import find_networks
+from scanner.models.folder import config_beside
 from scanner.models.networks import describe, describe_unknown, grade
 from scanner.models.select_state import select_state
 from scanner.models.stored import StoredTensor, read_stored
@@ -40,11 +41,14 @@ def describe_weights(path: Path, key: str | None = None) -> Iterator[tuple[str, 
     state = choice.state
     for note in choice.notes:
         yield "weights", note
+    config = config_beside(path)
+    if config is not None:
+        yield "network", f"{printable(config.architecture, _NAME)!r} of {config.library}, as config.json says"
     matches = find_networks(state.shapes)
     for match in matches:
         place = f"below {printable(match.prefix, _NAME)!r}: " if match.prefix else ""
         yield "network", place + describe(match)
-    if not matches:
+    if not matches and config is None:
         yield "network", describe_unknown(state.shapes)
     tensors = [(name, item) for name, item in state.tensors.items() if isinstance(item, StoredTensor)]
     values = sum(_elements(item) for _, item in tensors)

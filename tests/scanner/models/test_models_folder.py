@@ -14,6 +14,7 @@ from scanner.base.errors import ModelError, UsageError
 from scanner.models.folder import config_beside, model_file
 from scanner.models.identify import identify
 from scanner.models.job import ConfigMessage, Job
+from scanner.models.look import look_closer
 from scanner.models.weights_file import OpenedWeights, open_weights
 
 SIDE = 64
@@ -201,3 +202,10 @@ def test_folders_with_several_models_shards_or_none(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text("{}")
     with pytest.raises(ModelError, match="in several files"):
         identify(tmp_path)
+
+
+def test_a_closer_look_says_what_the_folder_says(tmp_path: Path) -> None:
+    folder = written(tmp_path / "f", {"model_type": "vit", "architectures": ["ViTForImageClassification"]})
+    lines = list(look_closer(identify(folder)))
+    assert ("network", "'vit' of transformers, as config.json says") in lines
+    assert identify(folder).path == folder / "pytorch_model.bin"
