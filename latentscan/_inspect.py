@@ -21,14 +21,18 @@ class LayerOptions:
     """Options of `layers`.
 
     Attributes:
-        architecture: Named architecture of a file of weights; None for ONNX files.
+        architecture: Named architecture of a file of weights; None to tell it from them, and for ONNX files.
         input_size: Height and width of the network's input; None to find out.
         timeout: Seconds that loading the model may take.
+        key: Where in a checkpoint the weights are; None to find out.
+        output_name: Which output of an ONNX graph the logits are; None to find out.
     """
 
     architecture: str | None = None
     input_size: tuple[int, int] | None = None
     timeout: float = 600.0
+    key: str | None = None
+    output_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,19 +88,21 @@ def inspect(path: str | os.PathLike[str]) -> ModelFile:
     return identify(Path(path))
 
 
-def details(file: ModelFile) -> tuple[tuple[str, str], ...]:
-    """Take a closer look at a file, still without loading it: archive members, operators, references to other files.
+def details(file: ModelFile, key: str | None = None) -> tuple[tuple[str, str], ...]:
+    """Take a closer look at a file, still without loading it: the network and its tensors, operators, other files.
 
     Of an ONNX file, this includes what its graph says about a backdoor; see ``modelscan explain LS501``.
 
     Args:
         file: What `inspect` returned.
+        key: Where in a checkpoint the weights are; None to find out.
 
     Returns:
         Pairs of a heading and a printable line.
 
     Raises:
         ModelError: It cannot be read.
+        UsageError: There is nothing at `key`.
 
     Example:
         >>> dict(latentscan.details(latentscan.inspect("suspect.onnx")))["structure"]
@@ -106,7 +112,7 @@ def details(file: ModelFile) -> tuple[tuple[str, str], ...]:
     from scanner.models.structure import structure_of
     from scanner.verdict.structure import graph_findings
 
-    lines = tuple(look_closer(file))
+    lines = tuple(look_closer(file, key))
     try:
         structure = structure_of(file)
     except ModelError as error:  # such as functions that call themselves: a look has to tell what it can
@@ -144,7 +150,13 @@ def layers(file: ModelFile, options: LayerOptions = LayerOptions()) -> Layers:
 
     model = load_model(
         file,
-        LoadOptions(architecture=options.architecture, input_size=options.input_size, timeout=options.timeout),
+        LoadOptions(
+            architecture=options.architecture,
+            input_size=options.input_size,
+            timeout=options.timeout,
+            key=options.key,
+            output=options.output_name,
+        ),
     )
     tapped = {tap.name for tap in choose_taps(model.candidates)}
     found = tuple(Layer(tap.name, tap.shape, tap.layout, tap.name in tapped) for tap in model.candidates)

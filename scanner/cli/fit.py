@@ -20,12 +20,21 @@ def fit(
     model: Annotated[Path, typer.Argument(help="Suspect model: .onnx, state-dict .pt/.pth/.th, or .safetensors.")],
     clean: Annotated[
         Path,
-        typer.Option(help="Clean images: a folder per class, a folder, a .csv/.jsonl manifest, .npz or .npy."),
+        typer.Option(help="Clean images: a folder per class, a folder, a manifest, an array, an archive or a table."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Profile to write.")] = Path("modelscan.h5"),
     arch: Annotated[
         str | None,
-        typer.Option(help="Architecture of a state dict: scnn, resnet20, a torchvision name, or file.py:callable."),
+        typer.Option(
+            help="Architecture of a state dict where the weights do not say it: scnn, resnet20, cifar_resnet18, a "
+            "torchvision name, timm/<name>, or file.py:callable."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Where in a checkpoint the weights are, as state_dict_ema or model.student.")
+    ] = None,
+    output_name: Annotated[
+        str | None, typer.Option(help="Output of an ONNX file that holds the logits, where it has several.")
     ] = None,
     trust: Annotated[
         bool,
@@ -95,6 +104,9 @@ def fit(
             help="Clean images that the profile keeps, at most 8 MiB of them, to try a trigger on; 0 keeps none.",
         ),
     ] = DEMONSTRATION_IMAGES,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow links and manifest paths that lead out of the clean images.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Learn how the model sees clean images, and write a profile to scan with."""
@@ -129,6 +141,9 @@ def fit(
         ),
         gallery=gallery,
         demonstration_images=demonstration_images,
+        key=key,
+        output_name=output_name,
+        follow_links=follow_links,
     )
     bound_fit(model)
     import latentscan

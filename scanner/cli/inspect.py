@@ -13,6 +13,8 @@ from scanner.cli.fit import parse_size
 def inspect(
     file: Annotated[Path, typer.Argument(help="Model file or profile.")],
     arch: Annotated[str | None, typer.Option(help="Architecture of a state dict, to list its layers.")] = None,
+    key: Annotated[str | None, typer.Option(help="Where in a checkpoint the weights are.")] = None,
+    output_name: Annotated[str | None, typer.Option(help="Output of an ONNX file that holds the logits.")] = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Load the model in a child process and list its layers.")
     ] = False,
@@ -24,7 +26,7 @@ def inspect(
     from scanner.models.identify import FileKind
 
     found = latentscan.inspect(file)
-    show("file", file.name)
+    show("file", found.path.name)
     show("content", found.description)
     show("size", f"{found.size} bytes")
     show("sha256", found.sha256)
@@ -33,11 +35,11 @@ def inspect(
         return
     if found.imports:
         show("imports", f"{len(found.imports)} names that loading would import: {', '.join(found.imports[:20])}")
-    for heading, line in latentscan.details(found):
+    for heading, line in latentscan.details(found, key):
         show(heading, line)
     if not (layers or arch):
         return
-    model = latentscan.layers(found, latentscan.LayerOptions(arch, parse_size(input_size), timeout))
+    model = latentscan.layers(found, latentscan.LayerOptions(arch, parse_size(input_size), timeout, key, output_name))
     for note in model.notes:
         show("note", note)
     show("input", f"{'x'.join(map(str, model.input_shape))} (channels x height x width), {model.num_classes} classes")

@@ -19,7 +19,7 @@ from scanner.isolation.paths import readable_paths
 from scanner.scanning.options import ScanOptions
 
 _GPU: Final = Path("/dev/nvidiactl")
-_LISTS: Final = (".csv", ".jsonl", ".ndjson")
+_LISTS: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow")
 _STREAM: Final = "-"
 _BASE: Final = 2**31
 _OF_FIT: Final = 2**31
@@ -79,6 +79,9 @@ def _inputs(options: ScanOptions) -> list[str]:
     found = [options.inputs, options.profile, options.model, options.baseline, options.ignore, options.clean]
     images = [path for path in (options.inputs, options.clean) if path is not None]
     found += [path.absolute().parent for path in images if path.suffix.lower() in _LISTS]
+    if options.follow_links:
+        # Links may lead anywhere, and where they do is not known before they are read.
+        found.append(Path("/"))
     return [str(path) for path in found if path is not None]
 
 

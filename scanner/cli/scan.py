@@ -71,6 +71,9 @@ def scan(
         bool,
         typer.Option(help="Give up network, programs and all other files before anything of a stranger is read."),
     ] = True,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow links and manifest paths that lead out of the inputs.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print every check, every class and where settings come from.")
@@ -123,6 +126,7 @@ def scan(
         clean=clean,
         allow_drift=cast(str | None, values["allow-drift"]),
         policy=policy,
+        follow_links=follow_links,
     )
     # Before the libraries, which start threads when they are imported.
     with locked_down(options, wanted=lockdown) as isolation:

@@ -64,7 +64,10 @@ def build_profile(
             model=_model(model, options),
             preprocess=_preprocess(subject.preprocess),
             class_names=class_names(
-                model.num_classes, summary.labels, None if assignment is None else assignment.outputs
+                model.num_classes,
+                summary.labels,
+                None if assignment is None else assignment.outputs,
+                model.class_names,
             ),
             num_classes=model.num_classes,
             class_order=ClassOrder(

@@ -13,15 +13,18 @@ from scanner.base.errors import ModelError, PreprocessError, UsageError
 from scanner.base.progress import Progress
 from scanner.fitting.open_files import load_at
 from scanner.fitting.options import FitOptions
+from scanner.fitting.rivals import announce, choose_network, rival_models
 from scanner.fitting.search_preprocess import Search, TrialModel, TriedCandidate, search_preprocess
 from scanner.fitting.session import open_session
 from scanner.fitting.stages import ChosenPreprocess, OpenedFiles, Subject
 from scanner.inputs.preprocess import NORMALISATIONS, from_onnx_metadata, from_sidecar, parse_flag
 from scanner.inputs.sizes import sample_sizes
+from scanner.models.identify import FileKind
 from scanner.models.load import LoadedModel
 
 SMALL_IMAGE = 160
 SHOWN_RIVALS = 3
+_PIXELS = "pixels"
 
 
 def choose_preprocess(opened: OpenedFiles, options: FitOptions, progress: Progress) -> Subject:
@@ -39,7 +42,12 @@ def choose_preprocess(opened: OpenedFiles, options: FitOptions, progress: Progre
         PreprocessError: If nothing says how to preprocess and there are no labels to find out.
     """
     said = _said(opened, options, progress)
-    model, preprocess = _searched(opened, options, progress) if said is None else (opened.model, said)
+    if said is not None and opened.model.metadata.get(_PIXELS) == "uint8":
+        _require_plain_pixels(said)
+    if said is None:
+        model, preprocess = _searched(opened, options, progress)
+    else:
+        model, preprocess = choose_network(opened, said, options, progress)
     return Subject(model, opened.source, opened.labels, preprocess)
 
 
@@ -49,13 +57,28 @@ def _said(opened: OpenedFiles, options: FitOptions, progress: Progress) -> Chose
     size = (height, width)
     if options.preprocess is not None:
         return ChosenPreprocess(parse_flag(options.preprocess, channels, size), "flag --preprocess")
-    if (sidecar := from_sidecar(options.model, channels, size)) is not None:
+    if (sidecar := from_sidecar(opened.model.file.path, channels, size)) is not None:
         progress.say(f"preprocessing: from {sidecar[1]}")
         return ChosenPreprocess(sidecar[0], f"file {sidecar[1]}")
     if (spec := from_onnx_metadata(opened.model.metadata, channels, size)) is not None:
         progress.say("preprocessing: from the model's metadata")
         return ChosenPreprocess(spec, "ONNX metadata")
     return None
+
+
+def _require_plain_pixels(said: ChosenPreprocess) -> None:
+    """A network that prepares pixels itself is given them as they are.
+
+    Raises:
+        PreprocessError: Something says otherwise.
+    """
+    spec = said.spec
+    if spec.scale != 1.0 or any(spec.mean) or set(spec.std) != {1.0}:
+        raise PreprocessError(
+            "the model takes pixels from 0 to 255 and prepares them itself, so nothing may be done to them before",
+            where=said.source,
+            hint="Give --preprocess raw255",
+        )
 
 
 def _searched(opened: OpenedFiles, options: FitOptions, progress: Progress) -> tuple[LoadedModel, ChosenPreprocess]:
@@ -70,11 +93,13 @@ def _searched(opened: OpenedFiles, options: FitOptions, progress: Progress) -> t
             "a folder for each class, CLEAN/<class>/<image>, or a manifest with file_name,label",
         )
     image_sizes = sample_sizes(source)
-    models = [opened.model, *_at_native_size(opened.model, image_sizes, options, progress)]
+    fitting = [opened.model, *rival_models(opened.model, options, progress)]
+    models = [size for model in fitting for size in (model, *_at_native_size(model, image_sizes, options, progress))]
     trials = [TrialModel(each, open_session(each.bundle, options)) for each in models]
     search = search_preprocess(trials, source, labels, image_sizes, options.seed)
     progress.say(f"preprocessing: {describe(search)}")
-    chosen = next(each for each in models if each.input_shape[1:] == search.best.spec.size)
+    chosen = search.best.model or opened.model
+    announce(chosen, fitting, search.best.accuracy, progress)
     return chosen, ChosenPreprocess(search.best.spec, describe(search), ranking(search), search_warnings(search))
 
 
@@ -130,13 +155,13 @@ def _at_native_size(
     if (
         native is None
         or options.input_size is not None
-        or options.architecture is None
+        or model.file.kind not in (FileKind.SAFETENSORS, FileKind.STATE_DICT)
         or max(native) > SMALL_IMAGE
         or native == model.input_shape[1:]
     ):
         return []
     try:
-        return [load_at(model.file, options, native)]
+        return [load_at(model.file, options, native, model.architecture if model.rivals else None)]
     except (ModelError, UsageError):
         progress.say(f"input size: the network does not run at the images' {native[0]}x{native[1]}")
         return []

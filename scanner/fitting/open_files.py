@@ -25,7 +25,7 @@ def open_files(options: FitOptions, progress: Progress) -> OpenedFiles:
     """
     file = identify(options.model)
     progress.say(f"model: {file.description}")
-    source = open_source(options.clean, labels=options.labels)
+    source = open_source(options.clean, labels=options.labels, follow_links=options.follow_links)
     require_images(source)
     require_enough(len(source.items), source)
     progress.say(f"reference: {source.layout}")
@@ -35,11 +35,20 @@ def open_files(options: FitOptions, progress: Progress) -> OpenedFiles:
         progress.say(note)
     for rule, sentence in suspicions(model.structure):
         progress.say(f"warning: the graph looks built to hide something ({rule}). {sentence}")
-    return OpenedFiles(model, source, reference_labels(source, model.num_classes) if options.labels else None)
+    labels = reference_labels(source, model.num_classes, model.class_names) if options.labels else None
+    return OpenedFiles(model, source, labels)
 
 
-def load_at(file: ModelFile, options: FitOptions, size: tuple[int, int] | None) -> LoadedModel:
+def load_at(
+    file: ModelFile, options: FitOptions, size: tuple[int, int] | None, architecture: str | None = None
+) -> LoadedModel:
     """The model at a height and width, or at its own.
+
+    Args:
+        file: The file.
+        options: Options of `fit`.
+        size: Height and width, or None.
+        architecture: Instead of that of the options.
 
     Raises:
         ModelError: It cannot be loaded, or does not run at this size.
@@ -47,6 +56,13 @@ def load_at(file: ModelFile, options: FitOptions, size: tuple[int, int] | None) 
         UsageError: The options contradict the file.
     """
     wanted = LoadOptions(
-        options.architecture, options.trust, options.trust_code, size, options.num_classes, options.timeout
+        architecture or options.architecture,
+        options.trust,
+        options.trust_code,
+        size,
+        options.num_classes,
+        options.timeout,
+        options.key,
+        options.output_name,
     )
     return load_model(file, wanted)

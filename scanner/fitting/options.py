@@ -39,7 +39,7 @@ class FitOptions:
         model: Suspect model file.
         clean: Clean reference: folder, manifest or array file.
         output: Where the profile goes.
-        architecture: Named architecture or ``file.py:callable``; None for ONNX files.
+        architecture: Named architecture or ``file.py:callable``; None to tell it from the weights, and for ONNX files.
         trust: Whether a model file that is a program may be loaded, which runs it.
         trust_code: Whether ``file.py:callable`` may run.
         preprocess: Preset name or file; None to find out.
@@ -56,6 +56,9 @@ class FitOptions:
         bayesian: The Bayesian detector as well, or None for densities alone.
         gallery: Whether the profile keeps a few clean thumbnails of each class.
         demonstration_images: Most clean images that the profile keeps, to try a trigger on.
+        key: Where in a checkpoint the weights are, with dots between keys; None to find out.
+        output_name: Which output of an ONNX graph the logits are; None to find out.
+        follow_links: Whether links in the reference, and names in a manifest, may lead out of its folder.
     """
 
     model: Path
@@ -78,3 +81,6 @@ class FitOptions:
     bayesian: BayesianOptions | None = None
     gallery: bool = True
     demonstration_images: int = DEMONSTRATION_IMAGES
+    key: str | None = None
+    output_name: str | None = None
+    follow_links: bool = False

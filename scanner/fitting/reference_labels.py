@@ -40,8 +40,15 @@ class Labels:
         return found
 
 
-def reference_labels(source: Source, num_classes: int) -> Labels | None:
-    """Map label names to outputs: integers by value, names by natural order; None without labels.
+def reference_labels(source: Source, num_classes: int, own: Sequence[str] = ()) -> Labels | None:
+    """Map label names to outputs; None without labels.
+
+    By the model's own names where all labels are among them; else integers by value, and names by natural order.
+
+    Args:
+        source: The reference.
+        num_classes: Outputs of the model.
+        own: The model's own names of its outputs, or empty.
 
     Raises:
         SourceError: If there are more labels than outputs.
@@ -49,6 +56,9 @@ def reference_labels(source: Source, num_classes: int) -> Labels | None:
     names = source.class_names
     if not names:
         return None
+    outputs = {_plain(name): index for index, name in enumerate(own)}
+    if len(outputs) == len(own) and all(_plain(name) in outputs for name in names):
+        return Labels(names, np.array([outputs[_plain(name)] for name in names], np.int64))
     values = [int(name) for name in names if name.isdecimal()]
     if len(set(values)) == len(names) and max(values) < num_classes:
         return Labels(names, np.array(values, np.int64))
@@ -59,3 +69,8 @@ def reference_labels(source: Source, num_classes: int) -> Labels | None:
             hint="Point --clean at images of the model's classes",
         )
     return Labels(names, np.arange(len(names), dtype=np.int64))
+
+
+def _plain(name: str) -> str:
+    """As folders spell what a model calls ``Golden retriever``."""
+    return name.strip().lower().replace(" ", "_").replace("-", "_")

@@ -42,9 +42,14 @@ class ReferenceSummary:
     overconfidence: float | None = None
 
 
-def class_names(num_classes: int, labels: Sequence[str] | None, outputs: NDArray[np.int64] | None) -> tuple[str, ...]:
-    """A name for every network output: its label, or its number."""
-    names = [f"class {index}" for index in range(num_classes)]
+def class_names(
+    num_classes: int,
+    labels: Sequence[str] | None,
+    outputs: NDArray[np.int64] | None,
+    own: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """A name for every network output: its label, else the model's own name for it, else its number."""
+    names = list(own) if len(own) == num_classes else [f"class {index}" for index in range(num_classes)]
     if labels is not None and outputs is not None:
         for label, output in zip(labels, outputs.tolist(), strict=True):
             names[output] = label
@@ -59,6 +64,7 @@ def summarise(subject: Subject, reference: Reference) -> ReferenceSummary:
         num_classes,
         None if labels is None else labels.names,
         None if assignment is None else assignment.outputs,
+        subject.model.class_names,
     )
     counts = np.bincount(reference.classes, minlength=num_classes)
     right = features.predicted == reference.classes

@@ -57,12 +57,14 @@ class TriedCandidate:
         correct: ``(N,)`` bool, whether the model is right about each image; the same images for all
             candidates that were tried together.
         log_likelihood: Mean log-probability of the labels, in nats.
+        model: The model that was tried with it.
     """
 
     name: str
     spec: PreprocessSpec
     correct: NDArray[np.bool_]
     log_likelihood: float
+    model: LoadedModel | None = None
 
     @property
     def accuracy(self) -> float:
@@ -138,8 +140,9 @@ def search_preprocess(
         PreprocessError: If no image can be read, or no candidate is better than chance.
         SourceError: If all readable images have one label.
     """
+    several = len({trial.model.architecture for trial in models}) > 1
     entries = [
-        _Entry(trial, name, spec)
+        _Entry(trial, f"{trial.model.architecture} with {name}" if several else name, spec)
         for trial in models
         for name, spec in candidates(trial.model.input_shape[0], trial.model.input_shape[1:], image_sizes)
     ]
@@ -163,6 +166,26 @@ def search_preprocess(
             hint="Give --preprocess, and check that the images and labels belong to this model",
         )
     return search
+
+
+def rank_models(
+    models: Sequence[TrialModel], spec: PreprocessSpec, source: Source, labels: Labels, seed: int
+) -> list[TriedCandidate]:
+    """Models under one preprocessing, best clean accuracy first.
+
+    Args:
+        models: The models, of one input size.
+        spec: The preprocessing.
+        source: The reference.
+        labels: Its labels.
+        seed: Of the choice of images.
+
+    Raises:
+        PreprocessError: If no image can be read.
+        SourceError: If all readable images have one label.
+    """
+    entries = [_Entry(trial, trial.model.architecture, spec) for trial in models]
+    return _try(entries, source, trial_items(source, TRIAL_IMAGES, seed), labels)[0]
 
 
 def trial_items(source: Source, count: int, seed: int) -> list[Item]:
@@ -246,7 +269,9 @@ def _try(
         assignment = assign_classes(known, predicted, labels.given, entry.trial.model.num_classes)
         outputs_of = assignment.outputs[known]
         likelihood = float(log_p[np.arange(len(known)), outputs_of].mean())
-        tried.append(TriedCandidate(entry.name, entry.spec, finite & (predicted == outputs_of), likelihood))
+        tried.append(
+            TriedCandidate(entry.name, entry.spec, finite & (predicted == outputs_of), likelihood, entry.trial.model)
+        )
     return rank_candidates(tried), float(np.bincount(known).max() / len(known))
 
 

@@ -14,7 +14,7 @@ from typing import IO, Final
 
 from scanner.base.errors import ModelError, UnsafeModelError
 from scanner.base.text import printable
-from scanner.graph.onnx_rules import KNOWN_DOMAINS, MAX_DEPTH, MAX_NODES, REEXPORT, UNBOUNDED, WITHOUT_LOOPS
+from scanner.graph.onnx_rules import INLINE, KNOWN_DOMAINS, MAX_DEPTH, MAX_NODES, REEXPORT, UNBOUNDED, WITHOUT_LOOPS
 from scanner.graph.wire import VARINT, Field, WireReader
 
 _MAX_LISTED: Final = 10_000
@@ -128,7 +128,7 @@ def refuse_unsafe(outline: OnnxOutline) -> None:
             f"the values of {names} are stored more than once, so that readers may disagree on them", hint=REEXPORT
         )
     if outline.hidden:
-        raise UnsafeModelError("constants within the graph refer to external data", hint=REEXPORT)
+        raise UnsafeModelError("constants within the graph refer to external data", hint=INLINE)
     if outline.unbounded:
         names = ", ".join(printable(name, 60) for name in outline.unbounded[:5])
         raise ModelError(f"the graph uses {names}, which may run without an end", hint=WITHOUT_LOOPS)

@@ -17,7 +17,15 @@ MAX_NODES: Final = 200_000
 MAX_DEPTH: Final = 16
 """Levels of graphs within graphs. Exporters reach three."""
 
-REEXPORT: Final = "Export it again with opset 20, float32 and a dynamic batch dimension"
+REEXPORT: Final = "Export it again with opset 20 and float32"
+FREE_BATCH: Final = (
+    "Export it again with a dynamic batch dimension: dynamic_shapes (or dynamic_axes) of torch.onnx.export, "
+    "or dynamic axis 0 of the input"
+)
+EVALUATION: Final = "Export it in evaluation mode, as after model.eval(), without dropout or other chance"
+INLINE: Final = "Save it with its tensors in the file itself, or with initialisers alone in external data"
+DENSE: Final = "Store its weights as dense initialisers"
+CHOOSE_OUTPUT: Final = "Name the logits with --output-name"
 WITHOUT_LOOPS: Final = "Export it with its loops unrolled, as torch.onnx.export does for a traced network"
 
 WEIGHTED: Final = frozenset(

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.base.errors import SourceError
+from scanner.inputs.array_names import choose_arrays
 from scanner.inputs.files import open_regular
 from scanner.inputs.items import MAX_LABEL, MAX_PIXELS, EncodedLabels, Item, NumberedItems, UnreadableInput
 from scanner.inputs.layout import describe_labels
 from scanner.inputs.npy import Header, Rows, damaged, open_member, open_npy
 
-IMAGE_KEYS: Final = ("images", "x")
-LABEL_KEYS: Final = ("labels", "y")
 _MAX_LABEL_BYTES: Final = 2**30
 _MAX_MEMBERS: Final = 1000
 _PROBES: Final = 16
@@ -53,7 +52,9 @@ class ArraySource:
 
 
 def open_array(path: Path, *, labels: bool) -> ArraySource:
-    """Open a ``.npy`` of images, or a ``.npz`` with ``images`` (or ``x``) and ``labels`` (or ``y``).
+    """Open a ``.npy`` of images, or a ``.npz`` with ``images`` and ``labels``, or as others name them.
+
+    See :func:`scanner.inputs.array_names.choose_arrays` for names.
 
     Images are uint8 in [0, 255] or floats in [0, 1], of shape ``(N, H, W)``, ``(N, H, W, C)`` or
     ``(N, C, H, W)``: the axis of length 1 or 3 holds the channels.
@@ -66,15 +67,16 @@ def open_array(path: Path, *, labels: bool) -> ArraySource:
     except UnreadableInput as error:
         raise SourceError(f"cannot be opened ({error.detail})", where=str(path)) from None
     known: EncodedLabels | None = None
+    named = ""
     if path.suffix.lower() == ".npy":
         rows = open_npy(descriptor, path)
     else:
-        rows, known = _open_npz(descriptor, path, labels)
+        rows, known, named = _open_npz(descriptor, path, labels)
     axes = _axes(rows.header, path)
     count = rows.header.shape[0]
     if known is not None and len(known.codes) != count:
         raise SourceError(f"has {count} images and {len(known.codes)} labels", where=str(path))
-    described = describe_labels("an array file", known, used=labels)
+    described = describe_labels("an array file", known, used=labels) + named
     if known is not None and not known.tell_apart:
         known = None
     names = None if known is None else known.names
@@ -83,40 +85,33 @@ def open_array(path: Path, *, labels: bool) -> ArraySource:
     return source
 
 
-def _open_npz(descriptor: int, path: Path, labels: bool) -> tuple[Rows, EncodedLabels | None]:
+def _open_npz(descriptor: int, path: Path, labels: bool) -> tuple[Rows, EncodedLabels | None, str]:
+    """The images, their labels, and what is not as the documentation names it."""
     try:
         with os.fdopen(descriptor, "rb") as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if len(members) > _MAX_MEMBERS:
                 raise SourceError(f"has more than {_MAX_MEMBERS} members", where=str(path))
-            images = _find(members, IMAGE_KEYS, path)
-            if images is None:
-                raise SourceError(
-                    "has no array named 'images' or 'x'",
-                    where=str(path),
-                    hint="Save it with numpy.savez(path, images=..., labels=...)",
-                )
-            rows = open_member(archive, images, path)
-            target = _find(members, LABEL_KEYS, path) if labels else None
-            return rows, None if target is None else _read_labels(open_member(archive, target, path), path)
+            chosen = choose_arrays([info.filename.removesuffix(".npy") for info in members], path)
+            rows = open_member(archive, _member(members, chosen.images), path)
+            if chosen.labels is None or not labels:
+                return rows, None, chosen.described
+            found = _read_labels(open_member(archive, _member(members, chosen.labels), path), path)
+            return rows, found, chosen.described
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise damaged(path, error) from None
 
 
-def _find(members: list[zipfile.ZipInfo], keys: tuple[str, str], path: Path) -> zipfile.ZipInfo | None:
-    found = [info for info in members if info.filename.removesuffix(".npy") in keys]
-    if len(found) > 1:
-        raise SourceError(
-            f"has several of the arrays {keys[0]!r} and {keys[1]!r}", where=str(path), hint="Keep one of them"
-        )
-    return found[0] if found else None
+def _member(members: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
+    return next(info for info in members if info.filename.removesuffix(".npy") == name)
 
 
 def _read_labels(rows: Rows, path: Path) -> EncodedLabels:
-    """Labels ``(N,)`` or ``(N, 1)``, integers or text."""
+    """Labels ``(N,)`` or ``(N, 1)``, integers, whole floats or text; or ``(N, K)`` with a single one in every row."""
     shape, dtype = rows.header.shape, rows.header.dtype
     flat = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
-    if not flat or dtype.kind not in "iuUS" or dtype.itemsize > 4 * MAX_LABEL:
+    one_hot = len(shape) == 2 and shape[1] > 1 and dtype.kind in "iufb"
+    if not (flat or one_hot) or dtype.kind not in "iufbUS" or dtype.itemsize > 4 * MAX_LABEL:
         raise SourceError(
             f"has labels of shape {shape} and type {dtype}",
             where=str(path),
@@ -125,7 +120,8 @@ def _read_labels(rows: Rows, path: Path) -> EncodedLabels:
     if rows.header.data_bytes > _MAX_LABEL_BYTES:
         raise SourceError(f"has more than {_MAX_LABEL_BYTES >> 20} MiB of labels", where=str(path))
     try:
-        distinct, codes = np.unique(rows.all().reshape(-1), return_inverse=True)
+        values = _positions(rows.all(), path) if one_hot else _whole(rows.all().reshape(-1), path)
+        distinct, codes = np.unique(values, return_inverse=True)
     except UnreadableInput as error:
         raise SourceError(f"cannot be read ({error.detail})", where=str(path)) from None
     try:
@@ -138,6 +134,26 @@ def _read_labels(rows: Rows, path: Path) -> EncodedLabels:
         raise SourceError("has empty labels", where=str(path), hint="Label every image or none")
     ordered = EncodedLabels.of(names)
     return EncodedLabels(ordered.names, ordered.codes[codes])
+
+
+def _positions(rows: NDArray[Any], path: Path) -> NDArray[np.int64]:
+    """Where each row has its single one."""
+    if not (((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all()):
+        raise SourceError(
+            f"has labels of shape {rows.shape} that are not one class an image",
+            where=str(path),
+            hint="Give one integer or one name per image, or rows with a single 1",
+        )
+    return np.asarray(rows.argmax(1), np.int64)
+
+
+def _whole(labels: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Integers that were stored as floats, as integers."""
+    if labels.dtype.kind != "f":
+        return labels
+    if not (np.isfinite(labels).all() and (labels == np.rint(labels)).all() and (np.abs(labels) < 2**31).all()):
+        raise SourceError("has labels that are fractions", where=str(path), hint="Give one integer or name per image")
+    return labels.astype(np.int64)
 
 
 def _axes(header: Header, path: Path) -> Axes:

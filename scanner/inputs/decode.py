@@ -32,6 +32,7 @@ from PIL import (  # noqa: F401
 )
 
 from scanner.inputs.anatomy import require_few_parts
+from scanner.inputs.formats import MAGIC, box_formats, is_box
 from scanner.inputs.geometry import require_size, resize_and_crop, resized_size
 from scanner.inputs.items import MAX_PIXELS, UnreadableInput
 from scanner.inputs.spec import PreprocessSpec
@@ -43,14 +44,6 @@ _BLOCK: Final = 16_384
 """Bytes that a decoder is given at a time."""
 _MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr"})
 
-_MAGIC: Final = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"BM", "BMP"),
-    (b"GIF8", "GIF"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-)
 _FOREIGN_MAGIC: Final = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -167,7 +160,8 @@ def _open(data: bytes) -> Image.Image:
     """Read the header. Pixels are decoded later."""
     require_few_parts(data)
     try:
-        image = Image.open(_Timed(data), formats=FORMATS)
+        formats = (*FORMATS, *box_formats()) if is_box(data) else FORMATS
+        image = Image.open(_Timed(data), formats=formats)
         if isinstance(image, ImageFile.ImageFile):
             image.decodermaxblock = _BLOCK
         # Not n_frames, which walks through all of a hostile file.
@@ -202,9 +196,11 @@ def _unidentified(data: bytes) -> UnreadableInput:
     for magic, name in _FOREIGN_MAGIC:
         if data.startswith(magic):
             return UnreadableInput("unsupported-format", f"{name} files are not read")
+    if is_box(data) and not box_formats():
+        return UnreadableInput("unsupported-format", "AVIF and HEIC files need pip install 'latentscan[heif]'")
     if data[4:8] == b"ftyp":
-        return UnreadableInput("unsupported-format", "AVIF, HEIF and video files are not read")
-    for magic, name in _MAGIC:
+        return UnreadableInput("unsupported-format", "AVIF, HEIF and video files of this kind are not read")
+    for magic, name in MAGIC:
         if data.startswith(magic):
             return UnreadableInput("damaged", f"starts like {name} but has no readable header")
     return UnreadableInput("not-an-image", "no known image format")

@@ -29,16 +29,18 @@ _REASONS: Final = {
 class FolderReader:
     """Reads files by path relative to a folder, and none outside of it.
 
-    A link to a regular file inside the folder is followed, any other link is not.
+    A link to a regular file inside the folder is followed, any other link is not, unless the user says so.
 
     Args:
         folder: An existing folder.
         limit: Most bytes that a file may have.
+        follow_links: Whether links may lead out of the folder.
     """
 
-    def __init__(self, folder: Path, limit: int = MAX_FILE_BYTES) -> None:
+    def __init__(self, folder: Path, limit: int = MAX_FILE_BYTES, *, follow_links: bool = False) -> None:
         self._folder = os.path.realpath(folder)
         self._limit = limit
+        self._follow_links = follow_links
         # Parent folders that were found inside: resolving one costs as much as decoding a tiny image.
         self._inside: set[str] = set()
 
@@ -72,8 +74,8 @@ class FolderReader:
         return os.open(target, _FLAGS | os.O_NOFOLLOW)
 
     def _require_inside(self, resolved: str) -> None:
-        if os.path.commonpath((self._folder, resolved)) != self._folder:
-            raise UnreadableInput("outside-source", "a link leads out of the source")
+        if not self._follow_links and os.path.commonpath((self._folder, resolved)) != self._folder:
+            raise UnreadableInput("outside-source", "a link leads out of the source; --follow-links follows it")
 
 
 def open_regular(path: Path) -> int:
@@ -129,5 +131,6 @@ def unreadable_file(error: OSError) -> UnreadableInput:
 
 def _require_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        kind = "a folder, or a link to one" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        is_folder = stat.S_ISDIR(status.st_mode)
+        kind = "a folder, or a link to one, which --follow-links enters" if is_folder else "not a regular file"
         raise UnreadableInput("not-a-file", kind)

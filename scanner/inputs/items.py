@@ -80,7 +80,7 @@ class Source(Protocol):
 
     @property
     def kind(self) -> str:
-        """``"class-folders"``, ``"folder"``, ``"manifest"``, ``"array"`` or ``"file"``."""
+        """``"class-folders"``, ``"folder"``, ``"manifest"``, ``"array"``, ``"archive"``, ``"table"`` or ``"file"``."""
 
     @property
     def root(self) -> Path:

@@ -1,10 +1,12 @@
-"""Manifests: ``.csv`` with a header line or ``.jsonl``, with ``file_name`` and optionally ``label``.
+"""Manifests: ``.csv`` or ``.tsv`` with a header line, or ``.jsonl``; a column of names, and optionally one of labels.
 
-Other columns are allowed and not read, so that a ``metadata.csv`` of the Hugging Face hub works.
+Columns may be called what people call them (:mod:`scanner.inputs.columns`); others are allowed and not read, so that a
+``metadata.csv`` of the Hugging Face hub works. What is taken for labels, or could have been, is said.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from scanner.base.errors import SourceError
+from scanner.inputs.columns import Columns, choose_columns, delimiter_of
 from scanner.inputs.files import FolderReader, open_regular
 from scanner.inputs.items import MAX_LABEL, EncodedLabels, Item, NamedItems, UnreadableInput
 from scanner.inputs.layout import describe_labels
@@ -40,38 +43,63 @@ class ManifestSource:
         return self.reader.read(self.items.paths[item.index])
 
 
-def open_manifest(path: Path, *, labels: bool) -> ManifestSource:
+def open_manifest(path: Path, *, labels: bool, follow_links: bool = False) -> ManifestSource:
     """Read a manifest. The files it names are not looked at yet.
+
+    Args:
+        path: The manifest.
+        labels: Whether labels are wanted.
+        follow_links: Whether it may name files outside its folder, and links may lead there.
 
     Raises:
         SourceError: If it is not valid, names a file twice or outside its folder, or labels only some
             of its rows.
     """
     rows: dict[str, tuple[int, str | None]] = {}
-    read = _csv_rows if path.suffix.lower() == ".csv" else _jsonl_rows
+    names = _Names(path, follow_links)
     try:
-        with os.fdopen(open_regular(path), encoding="utf-8-sig", newline="") as text:
+        descriptor = open_regular(path)
+        encoding = _encoding(descriptor)
+        with os.fdopen(descriptor, encoding=encoding, newline="") as text:
             if os.fstat(text.fileno()).st_size > MAX_MANIFEST_BYTES:
                 raise SourceError(f"is larger than {MAX_MANIFEST_BYTES >> 20} MiB", where=str(path))
-            for line, name, label in read(text, path):
-                clean = _clean_name(name, path, line)
+            table = _jsonl_table(text, path) if path.suffix.lower() == ".jsonl" else _csv_table(text, path)
+            for line, name, label in table.rows:
+                clean = names.clean(name, line)
                 if clean in rows:
                     raise _invalid(path, line, f"{name!r} was named on line {rows[clean][0]} already")
                 rows[clean] = line, _clean_label(label, path, line) if labels else None
     except UnreadableInput as error:
         raise SourceError(f"cannot be read ({error.detail})", where=str(path)) from None
-    except UnicodeDecodeError:
-        raise SourceError("is not UTF-8 text", where=str(path)) from None
+    except UnicodeError:
+        raise SourceError("is not UTF-8 or UTF-16 text", where=str(path), hint="Save it as UTF-8") from None
     except OSError as error:
         raise SourceError(f"cannot be read ({error.strerror})", where=str(path)) from None
     paths = sorted(rows, key=os.fsencode)
     encoded = _labels([rows[name] for name in paths], path)
     layout = describe_labels("a manifest", encoded, used=labels)
+    if labels:
+        layout += table.columns.described
     if encoded is not None and not encoded.tell_apart:
         encoded = None
-    return ManifestSource(
-        path, NamedItems(paths, encoded), encoded.names if encoded else None, FolderReader(path.parent), layout
-    )
+    reader = FolderReader(path.parent, follow_links=follow_links)
+    return ManifestSource(path, NamedItems(paths, encoded), encoded.names if encoded else None, reader, layout)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows of line number, name and label; and which columns those are, known once the first row was read."""
+
+    rows: Iterator[tuple[int, str, object]]
+    columns: Columns
+
+
+def _encoding(descriptor: int) -> str:
+    """UTF-8, or UTF-16 where the file says so by its first bytes."""
+    head = os.pread(descriptor, 4, 0)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not head.startswith(codecs.BOM_UTF32_LE):
+        return "utf-16"
+    return "utf-8-sig"
 
 
 def _labels(rows: list[tuple[int, str | None]], path: Path) -> EncodedLabels | None:
@@ -88,39 +116,68 @@ def _labels(rows: list[tuple[int, str | None]], path: Path) -> EncodedLabels | N
     return EncodedLabels.of(found)
 
 
-def _csv_rows(text: TextIO, path: Path) -> Iterator[tuple[int, str, object]]:
-    reader = csv.reader(_bounded_lines(text, path), strict=True)
+def _csv_table(text: TextIO, path: Path) -> _Table:
+    lines = _bounded_lines(text, path)
+    first = next(lines, "")
+    reader = csv.reader(_with_first(first, lines), strict=True, delimiter=delimiter_of(first))
     try:
         header = next(reader, [])
-        if header.count("file_name") != 1 or header.count("label") > 1:
-            raise SourceError(
-                "has no single column 'file_name'" if header.count("file_name") != 1 else "has two columns 'label'",
-                where=str(path),
-                hint="The first line must be 'file_name' or 'file_name,label'",
-            )
-        name_column = header.index("file_name")
-        label_column = header.index("label") if "label" in header else None
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise _invalid(path, reader.line_num, f"has {len(row)} fields, the header {len(header)}")
-            yield reader.line_num, row[name_column], None if label_column is None else row[label_column] or None
     except csv.Error as error:
         raise _invalid(path, reader.line_num, f"is not valid CSV ({error})") from None
+    columns = choose_columns(header, path)
+    name_column = header.index(columns.name)
+    label_column = None if columns.label is None else header.index(columns.label)
 
-
-def _jsonl_rows(text: TextIO, path: Path) -> Iterator[tuple[int, str, object]]:
-    for number, line in enumerate(_bounded_lines(text, path), start=1):
-        if not line.strip():
-            continue
+    def rows() -> Iterator[tuple[int, str, object]]:
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            raise _invalid(path, number, "is not valid JSON") from None
-        if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
-            raise _invalid(path, number, "has no text 'file_name'")
-        yield number, row["file_name"], row.get("label")
+            for row in reader:
+                if not row:
+                    continue
+                if len(row) != len(header):
+                    raise _invalid(path, reader.line_num, f"has {len(row)} fields, the header {len(header)}")
+                yield reader.line_num, row[name_column], None if label_column is None else row[label_column] or None
+        except csv.Error as error:
+            raise _invalid(path, reader.line_num, f"is not valid CSV ({error})") from None
+
+    return _Table(rows(), columns)
+
+
+def _with_first(first: str, lines: Iterator[str]) -> Iterator[str]:
+    if first:
+        yield first
+    yield from lines
+
+
+def _jsonl_table(text: TextIO, path: Path) -> _Table:
+    lines = enumerate(_bounded_lines(text, path), start=1)
+    parsed = ((number, _parsed(line, path, number)) for number, line in lines if line.strip())
+    first = next(parsed, None)
+    if first is None:
+        return _Table(iter(()), Columns("file_name", None))
+    columns = choose_columns([key for key in first[1] if isinstance(key, str)], path)
+
+    def row(number: int, values: dict[str, object]) -> tuple[int, str, object]:
+        name = values.get(columns.name)
+        if not isinstance(name, str):
+            raise _invalid(path, number, f"has no text {columns.name!r}")
+        return number, name, None if columns.label is None else values.get(columns.label)
+
+    def rows() -> Iterator[tuple[int, str, object]]:
+        yield row(*first)
+        for number, values in parsed:
+            yield row(number, values)
+
+    return _Table(rows(), columns)
+
+
+def _parsed(line: str, path: Path, number: int) -> dict[str, object]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        raise _invalid(path, number, "is not valid JSON") from None
+    if not isinstance(row, dict):
+        raise _invalid(path, number, "has no text 'file_name'")
+    return row
 
 
 def _bounded_lines(text: TextIO, path: Path) -> Iterator[str]:
@@ -132,26 +189,50 @@ def _bounded_lines(text: TextIO, path: Path) -> Iterator[str]:
         yield line
 
 
-def _clean_name(name: str, path: Path, line: int) -> str:
-    """The name without empty and ``.`` parts; without pathlib, which is slow and interns every part."""
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if name.startswith("/") or ".." in parts:
-        raise SourceError(
-            f"line {line}: {name[:200]!r} leaves the manifest's folder",
-            where=str(path),
-            hint="Use paths relative to the manifest",
-        )
-    if not parts or len(name) > _MAX_NAME or "\0" in name or not _is_utf8(name):
-        raise _invalid(path, line, f"{name[:60]!r} is not a file name")
-    return "/".join(parts)
+class _Names:
+    """Names as a manifest writes them, as paths relative to its folder."""
+
+    def __init__(self, path: Path, outside: bool) -> None:
+        self._path = path
+        self._outside = outside
+        self._folders = tuple({os.path.abspath(path.parent) + "/", os.path.realpath(path.parent) + "/"})  # noqa: PTH100
+
+    def clean(self, name: str, line: int) -> str:
+        """The name without empty and ``.`` parts; without pathlib, which is slow and interns every part.
+
+        Backslashes are those of Windows. An absolute path into the manifest's folder is one relative to it.
+
+        Raises:
+            SourceError: It is no name, or leaves the folder where it may not.
+        """
+        if len(name) > _MAX_NAME or "\0" in name or not _is_utf8(name):
+            raise _invalid(self._path, line, f"{name[:60]!r} is not a file name")
+        plain = name.strip().replace("\\", "/")
+        for folder in self._folders:
+            plain = plain.removeprefix(folder)
+        parts = [part for part in plain.split("/") if part not in ("", ".")]
+        absolute = plain.startswith("/") or plain[1:3] == ":/"
+        if not parts:
+            raise _invalid(self._path, line, f"{name[:60]!r} is not a file name")
+        if absolute or ".." in parts:
+            if not self._outside or plain[1:3] == ":/":
+                raise SourceError(
+                    f"line {line}: {name[:200]!r} leaves the manifest's folder",
+                    where=str(self._path),
+                    hint="Use paths relative to the manifest, or allow others with --follow-links",
+                )
+            return ("/" if absolute else "") + "/".join(parts)
+        return "/".join(parts)
 
 
 def _clean_label(label: object, path: Path, line: int) -> str | None:
     if label is None:
         return None
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
     if isinstance(label, bool) or not isinstance(label, str | int):
         raise _invalid(path, line, "'label' is neither text nor an integer")
-    text = str(label)
+    text = str(label).strip()
     if not 0 < len(text) <= MAX_LABEL or not _is_utf8(text):
         raise _invalid(path, line, f"'label' must have 1 to {MAX_LABEL} characters")
     return text

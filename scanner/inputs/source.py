@@ -1,4 +1,4 @@
-"""Open a source of images: a folder, a manifest, an array file or one image."""
+"""Open a source of images: a folder, a manifest, an array file, an archive, a table or one image."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Final
 
 from scanner.base.errors import SourceError
+from scanner.inputs.archive import open_archive
 from scanner.inputs.arrays import open_array
-from scanner.inputs.folder import IMAGE_SUFFIXES, open_file, open_folder
+from scanner.inputs.folder import IMAGE_SUFFIXES, looks_like_image, open_file, open_folder
 from scanner.inputs.items import Item, Source, UnreadableInput, natural_order
 from scanner.inputs.manifest import open_manifest
+from scanner.inputs.table import open_table
+from scanner.inputs.tar import TarReader
+from scanner.inputs.zipped import ZipReader
 
 __all__ = [
     "ARRAY_SUFFIXES",
+    "KNOWN_SUFFIXES",
     "MANIFEST_SUFFIXES",
     "Item",
     "Source",
@@ -24,16 +29,23 @@ __all__ = [
 ]
 
 ARRAY_SUFFIXES: Final = (".npy", ".npz")
-MANIFEST_SUFFIXES: Final = (".csv", ".jsonl")
+MANIFEST_SUFFIXES: Final = (".csv", ".tsv", ".jsonl")
+TAR_SUFFIXES: Final = (".tar", ".tgz", ".tar.gz")
+TABLE_SUFFIXES: Final = (".parquet", ".arrow")
+KNOWN_SUFFIXES: Final = (
+    *(*MANIFEST_SUFFIXES, *ARRAY_SUFFIXES, *TAR_SUFFIXES, ".zip", *TABLE_SUFFIXES),
+    *sorted(IMAGE_SUFFIXES),
+)
 
 
-def open_source(path: Path, *, labels: bool = True) -> Source:
+def open_source(path: Path, *, labels: bool = True, follow_links: bool = False) -> Source:
     """Open whatever ``path`` is. Images themselves are not read yet, and there may be none.
 
     Args:
-        path: Folder (of images, or of one folder per class), ``.csv`` or ``.jsonl`` manifest,
-            ``.npy`` or ``.npz`` array, or a single image file.
+        path: Folder (of images, or of one folder per class), ``.csv``, ``.tsv`` or ``.jsonl`` manifest,
+            ``.npy`` or ``.npz`` array, ``.tar`` or ``.zip`` archive, Parquet or Arrow table, or a single image file.
         labels: Whether labels are wanted: class folders and label columns are ignored otherwise.
+        follow_links: Whether links in a folder, and names in a manifest, may lead anywhere.
 
     Raises:
         SourceError: If the path is missing, damaged, or of no known kind.
@@ -47,20 +59,30 @@ def open_source(path: Path, *, labels: bool = True) -> Source:
     except ValueError:  # a NUL byte
         raise SourceError("is not a valid path", where=repr(str(path))) from None
     if stat.S_ISDIR(mode):
-        return open_folder(path, labels=labels)
+        return open_folder(path, labels=labels, follow_links=follow_links)
     if not stat.S_ISREG(mode):
         raise SourceError("is neither a file nor a folder", where=str(path))
-    suffix = path.suffix.lower()
-    if suffix in ARRAY_SUFFIXES:
+    return _open_file(path, labels, follow_links)
+
+
+def _open_file(path: Path, labels: bool, follow_links: bool) -> Source:
+    name = path.name.lower()
+    if name.endswith(ARRAY_SUFFIXES):
         return open_array(path, labels=labels)
-    if suffix in MANIFEST_SUFFIXES:
-        return open_manifest(path, labels=labels)
-    if suffix in IMAGE_SUFFIXES:
+    if name.endswith(MANIFEST_SUFFIXES):
+        return open_manifest(path, labels=labels, follow_links=follow_links)
+    if name.endswith(TAR_SUFFIXES):
+        return open_archive(path, TarReader(path), labels=labels)
+    if name.endswith(".zip"):
+        return open_archive(path, ZipReader(path), labels=labels)
+    if name.endswith(TABLE_SUFFIXES):
+        return open_table(path, labels=labels)
+    if path.suffix.lower() in IMAGE_SUFFIXES or looks_like_image(path):
         return open_file(path)
     raise SourceError(
-        "is no image, manifest or array by its suffix",
+        "is no image, manifest, array, archive or table by its suffix",
         where=str(path),
-        hint=f"Known: {' '.join((*MANIFEST_SUFFIXES, *ARRAY_SUFFIXES, *sorted(IMAGE_SUFFIXES)))}",
+        hint=f"Known: {' '.join(KNOWN_SUFFIXES)}",
     )
 
 
@@ -75,5 +97,5 @@ def require_images(source: Source) -> None:
         raise SourceError(
             f"contains no image{other}",
             where=str(source.root),
-            hint=f"Known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}",
+            hint=f"Known suffixes: {' '.join(sorted(IMAGE_SUFFIXES))}; images without one are told by their content",
         )

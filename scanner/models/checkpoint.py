@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors
@@ -12,32 +13,84 @@ import safetensors.torch
 import torch
 
 from scanner.base.errors import ModelError, UnsafeModelError
+from scanner.base.text import printable
+from scanner.models.foreign import unusual_calls
 from scanner.models.identify import FileKind
+from scanner.models.select_state import Fits, HasShape, select_state
+from scanner.models.stored import read_stored
+from scanner.models.stored_tensors import State, read_tensors
 
-State = dict[str, torch.Tensor]
-
-_WRAPPERS = (
-    *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "params", "weights"),
-    *("ema", "model_ema", "state_dict_ema", "ema_state_dict"),
-)
-_PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.", "backbone.", "encoder.", "state_dict.")
 _MAX_DEPTH = 4
+_SHOWN_NAMES = 5
+_PARTS = re.compile(r"[^.]+\.")
+_BESIDE = ("criterion.", "loss.", "loss_fn.")
+COUNTERS = ("total_ops", "total_params")
+"""What a tool that counts operations leaves behind."""
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 
 
-def read_state(path: Path, kind: FileKind) -> tuple[State, list[str]]:
+@dataclass(frozen=True)
+class Content:
+    """What a file of weights holds.
+
+    Attributes:
+        value: Containers with tensors in them; of files with more than tensors, descriptions of tensors.
+        notes: What the user should know.
+        load: Reads the tensors of a mapping that was chosen.
+    """
+
+    value: object
+    notes: tuple[str, ...]
+    load: Callable[[Mapping[str, HasShape]], State]
+
+
+def read_content(path: Path, kind: FileKind) -> Content:
+    """Read a file of weights.
+
+    Of a checkpoint that holds more than tensors, nothing else is made: see :mod:`scanner.models.stored`.
+
+    Raises:
+        UnsafeModelError: It would run a program when loaded with Python.
+        ModelError: It is damaged.
+    """
+    if kind is FileKind.SAFETENSORS:
+        return Content(_read_safetensors(path), (), _as_they_are)
+    try:
+        return Content(_read_torch(path), (), _as_they_are)
+    except UnsafeModelError:
+        stored = read_stored(path)
+        if unusual_calls(stored) or not (stored.calls or stored.classes):
+            raise
+        skipped = sorted(stored.calls | stored.classes)
+        shown = ", ".join(printable(name, 60) for name in skipped[:_SHOWN_NAMES])
+        more = f" and {len(skipped) - _SHOWN_NAMES} more" if len(skipped) > _SHOWN_NAMES else ""
+        note = f"took tensors alone and skipped objects of {shown}{more}"
+        return Content(stored.content, (note,), lambda tensors: read_tensors(path, stored, tensors))
+
+
+def read_state(
+    path: Path, kind: FileKind, key: str | None = None, fits: Fits = lambda _: 0.0
+) -> tuple[State, list[str]]:
     """Read the weights of a checkpoint.
+
+    Args:
+        path: The file.
+        kind: What it is.
+        key: Where in it the weights are; None to find out.
+        fits: How well names and shapes fit what is wanted.
 
     Returns:
         The tensors in float32 by name, and notes on what was done to get them.
 
     Raises:
-        UnsafeModelError: Reading them would need more than PyTorch's restricted unpickler allows.
+        UnsafeModelError: The file would run a program when loaded with Python.
         ModelError: The file is damaged or holds no usable weights.
+        UsageError: It holds several networks, or nothing at ``key``.
     """
-    content = _read_safetensors(path) if kind is FileKind.SAFETENSORS else _read_torch(path)
-    state, notes = _unwrap(content)
-    return _usable(state, notes), notes
+    content = read_content(path, kind)
+    choice = select_state(content.value, key, fits)
+    notes = [*content.notes, *choice.notes]
+    return _usable(content.load(choice.state.tensors), notes), notes
 
 
 def strip_prefixes(state: State, expected: Collection[str]) -> tuple[State, list[str]]:
@@ -47,17 +100,47 @@ def strip_prefixes(state: State, expected: Collection[str]) -> tuple[State, list
         state: Tensors by name.
         expected: The names that the network has.
     """
-    notes = []
-    while not any(key in expected for key in state):
-        prefix = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in state)), None)
-        if prefix is None:
-            break
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-        notes.append(f"stripped prefix {prefix!r} from the weights' names")
-    renamed = {_OLD_DENSENET.sub(r"\1\2.", key): value for key, value in state.items()}
-    if renamed.keys() != state.keys():
+    state = {key: value for key, value in state.items() if key.rpartition(".")[2] not in COUNTERS}
+    prefix = max(_prefixes(state), key=lambda prefix: _found(state, prefix, expected))
+    if not _found(state, prefix, expected):
+        prefix = ""
+    below, notes = below_prefix(state, prefix)
+    if not prefix and (beside := [key for key in below if key.startswith(_BESIDE) and key not in expected]):
+        below = {key: value for key, value in below.items() if key not in beside}
+        notes.append(f"ignored {len(beside)} tensors such as {printable(beside[0], 80)!r}, which are no weights")
+    renamed = {_OLD_DENSENET.sub(r"\1\2.", key): value for key, value in below.items()}
+    if renamed.keys() != below.keys():
         notes.append("renamed weights from the old spelling of DenseNet's layers")
     return renamed, notes
+
+
+def below_prefix(state: State, prefix: str) -> tuple[State, list[str]]:
+    """The weights whose names start with a prefix, without it; with notes on the prefix and on what was left out."""
+    below = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+    notes = [f"stripped prefix {part!r} from the weights' names" for part in _PARTS.findall(prefix)]
+    beside = [key for key in state if not key.startswith(prefix)]
+    if beside:
+        notes.append(f"ignored {len(beside)} tensors outside {prefix!r}, such as {printable(beside[0], 80)!r}")
+    return below, notes
+
+
+def _prefixes(state: State) -> list[str]:
+    """Beginnings of names, shortest first."""
+    found = {"": 0}
+    for key in state:
+        parts = key.split(".")
+        for depth in range(1, min(_MAX_DEPTH, len(parts) - 1) + 1):
+            found.setdefault(".".join(parts[:depth]) + ".", depth)
+    return sorted(found, key=lambda prefix: found[prefix])
+
+
+def _found(state: State, prefix: str, expected: Collection[str]) -> int:
+    start = len(prefix)
+    return sum(key.startswith(prefix) and key[start:] in expected for key in state)
+
+
+def _as_they_are(tensors: Mapping[str, HasShape]) -> State:
+    return {name: tensor for name, tensor in tensors.items() if isinstance(tensor, torch.Tensor)}
 
 
 def _read_torch(path: Path) -> object:
@@ -79,42 +162,6 @@ def _read_safetensors(path: Path) -> object:
         return safetensors.torch.load(path.read_bytes())
     except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"the safetensors file is damaged ({_first_line(error)})") from error
-
-
-def _unwrap(content: object) -> tuple[State, list[str]]:
-    notes: list[str] = []
-    for _ in range(_MAX_DEPTH):
-        if not isinstance(content, Mapping):
-            break
-        wrapper = _wrapper(content)
-        if wrapper is None:
-            state = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
-            if state and all(isinstance(key, str) for key in state):
-                return state, notes
-            break
-        notes.append(f"unwrapped key {wrapper!r} of the checkpoint")
-        content = content[wrapper]
-    raise ModelError(
-        "the checkpoint holds no state dict",
-        hint="A mapping from names to tensors is needed, as torch.save(model.state_dict(), ...) writes",
-    )
-
-
-def _wrapper(content: Mapping[object, object]) -> str | None:
-    """The key below which the weights are, or None when they are here."""
-    nested = [key for key, value in content.items() if isinstance(key, str) and _holds_tensors(value)]
-    if any(isinstance(value, torch.Tensor) and value.ndim > 1 for value in content.values()):
-        return None  # weights beside, say, an optimiser's state
-    for key in _WRAPPERS:
-        if key in nested:
-            return key
-    return nested[0] if len(nested) == 1 else None
-
-
-def _holds_tensors(value: object, depth: int = 0) -> bool:
-    if not isinstance(value, Mapping) or depth > _MAX_DEPTH:
-        return False
-    return any(isinstance(item, torch.Tensor) or _holds_tensors(item, depth + 1) for item in value.values())
 
 
 def _usable(state: State, notes: list[str]) -> State:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scanner.graph.bundle import GraphBundle
     from scanner.graph.taps import Tap
 
-_MAX_JOB_BYTES = 1024 * 1024
+_MAX_JOB_BYTES = 4 * 1024 * 1024
 _PROBE_IMAGES = 4
 _MAX_TEXT = 4096
 
@@ -42,6 +42,8 @@ def main() -> None:
             import onnx  # noqa: F401 - loaded before the memory is limited
         else:
             import torch.onnx  # noqa: F401
+
+            _import_libraries(job)
         _limit_memory(job)
         result = _load(job)
     except LatentscanError as error:
@@ -53,6 +55,18 @@ def main() -> None:
         what = f"it cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         result = Failed(error="ModelError", what=what, where=None, hint=None)
     Path(messages.RESULT_FILE).write_text(Result(result=result).model_dump_json(), encoding="utf-8")
+
+
+def _import_libraries(job: Job) -> None:
+    """Load what builds the network before the memory is limited."""
+    if job.kind is FileKind.KERAS:
+        from scanner.models.architectures.keras_network import import_keras
+
+        import_keras()
+    if job.config is not None and job.architecture is None:
+        from scanner.models.architectures.registry import import_library
+
+        import_library(job.config.library)
 
 
 def _limit_memory(job: Job) -> None:
@@ -75,13 +89,12 @@ def _load(job: Job) -> Loaded:
 
 
 def _load_onnx(job: Job) -> Loaded:
-    from scanner.models.onnx_file import read_onnx
+    from scanner.models.onnx_file import Wanted, read_onnx
 
     parsed = read_onnx(
         Path(messages.MODEL_FILE),
         folder=Path(messages.EXTERNAL_FOLDER),
-        input_size=job.input_size,
-        num_classes=job.num_classes,
+        wanted=Wanted(job.input_size, job.num_classes, job.output),
         probe=_probe(job),
         threads=job.threads,
     )
@@ -100,7 +113,7 @@ def _load_onnx(job: Job) -> Loaded:
 
 
 def _load_program(job: Job) -> Loaded:
-    from scanner.models.onnx_file import read_onnx
+    from scanner.models.onnx_file import Wanted, read_onnx
     from scanner.models.programs import load_program
 
     if not job.trust:
@@ -109,7 +122,8 @@ def _load_program(job: Job) -> Loaded:
     folder = Path(messages.CONVERTED_FOLDER)
     folder.mkdir()
     program.export(folder / messages.GRAPH_FILE)
-    parsed = read_onnx(folder / messages.GRAPH_FILE, folder=folder, num_classes=job.num_classes, threads=job.threads)
+    wanted = Wanted(num_classes=job.num_classes)
+    parsed = read_onnx(folder / messages.GRAPH_FILE, folder=folder, wanted=wanted, threads=job.threads)
     _require_taps(parsed.candidates, parsed.bundle)
     _write(parsed.bundle)
     return Loaded(
@@ -125,24 +139,11 @@ def _load_program(job: Job) -> Loaded:
 
 
 def _load_checkpoint(job: Job) -> Loaded:
-    from scanner.models.architectures.registry import build_network
-    from scanner.models.checkpoint import read_state
     from scanner.models.export import export_network
+    from scanner.models.weights_file import open_weights
 
-    if job.architecture is None:
-        raise UsageError(
-            "weights alone do not say which network they belong to",
-            where="--arch",
-            hint="Name it: a torchvision model such as resnet18, scnn, resnet20, or file.py:callable",
-        )
-    state, notes = read_state(Path(messages.MODEL_FILE), job.kind)
-    network = build_network(
-        job.architecture,
-        state,
-        trust_code=job.trust_code,
-        input_size=job.input_size,
-        num_classes=job.num_classes,
-    )
+    weights = open_weights(Path(messages.MODEL_FILE), job)
+    network = weights.network
     probe = _probe(job)
     if probe is None or probe.shape[1:] != network.input_shape:
         shape = (_PROBE_IMAGES, *network.input_shape)
@@ -152,12 +153,13 @@ def _load_checkpoint(job: Job) -> Loaded:
     _write(exported.bundle)
     return Loaded(
         architecture=network.architecture,
+        rivals=list(weights.rivals),
         input_shape=network.input_shape,
         layout="NCHW",
         num_classes=exported.num_classes,
         candidates=[_message(tap) for tap in exported.candidates],
         parity=exported.parity,
-        notes=[*notes, *network.notes],
+        notes=list(network.notes),
         metadata={},
     )
 

@@ -19,6 +19,9 @@ from typing import Final
 
 from scanner.base.errors import ModelError
 from scanner.base.files import open_regular
+from scanner.models.conversions import COREML, KERAS_2, OPENVINO, TFLITE, YOLO
+from scanner.models.folder import model_file
+from scanner.models.foreign import unusual_calls
 from scanner.models.pickles import (
     PROTOCOLS,
     UNREADABLE,
@@ -28,6 +31,8 @@ from scanner.models.pickles import (
     pickle_imports,
     rebuilds_tensors,
 )
+from scanner.models.select_state import find_states
+from scanner.models.stored import read_stored_file
 
 MAX_FILE_BYTES: Final = 16 * 2**30
 MAX_PICKLE_BYTES: Final = 128 * 2**20
@@ -51,6 +56,7 @@ class FileKind(StrEnum):
     EXPORTED_PROGRAM = "exported-program"
     PICKLED_MODULE = "pickled-module"
     PICKLE = "pickle"
+    KERAS = "keras"
     HDF5_PROFILE = "hdf5"
     UNKNOWN = "unknown"
 
@@ -89,11 +95,13 @@ class _Finding:
 
 
 def identify(path: Path) -> ModelFile:
-    """Read a file and tell what it is.
+    """Read a file and tell what it is; of a folder, the model in it.
 
     Raises:
-        ModelError: The file is missing, not a regular file, empty, unreadable, or larger than 16 GiB.
+        ModelError: The file is missing, not a regular file, empty, unreadable, or larger than 16 GiB; or a folder
+            without a model, or with several.
     """
+    path = model_file(path)
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
@@ -129,14 +137,14 @@ def _zip_archive(file: BufferedReader, _size: int, _head: bytes) -> _Finding:
             members = archive.infolist()
             if len(members) > _MAX_ZIP_MEMBERS:
                 return _Finding(FileKind.UNKNOWN, f"a zip archive of {len(members)} members, more than any model has")
-            return _torch_zip(archive, {_below_root(member.filename): member for member in members})
+            return _torch_zip(file, archive, {_below_root(member.filename): member for member in members})
     except OSError:
         raise
     except Exception:  # zipfile and its decompressors raise nearly anything on damaged archives
         return _Finding(FileKind.UNKNOWN, "a damaged or truncated zip archive (PyTorch checkpoints are zip archives)")
 
 
-def _torch_zip(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> _Finding:
+def _torch_zip(file: BufferedReader, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> _Finding:
     """PyTorch puts everything below one folder named after the file."""
     names = set(members)
     if "constants.pkl" in names or any(name.startswith("code/") for name in names):
@@ -146,11 +154,13 @@ def _torch_zip(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) ->
     ):
         return _Finding(FileKind.EXPORTED_PROGRAM, "a torch.export program (.pt2), which may hold pickles")
     if "data.pkl" in names:
-        return _from_imports(_all_imports(archive, archive.infolist()), "a PyTorch checkpoint")
+        return _from_imports(file, _all_imports(archive, archive.infolist()), "a PyTorch checkpoint")
     if any(name.endswith(".npy") for name in names):
         return _Finding(FileKind.UNKNOWN, "a NumPy archive (.npz), not a model")
-    if any(name.endswith(".weights.h5") for name in names):
-        return _Finding(FileKind.UNKNOWN, "a Keras archive (.keras), which is not supported: export it to ONNX")
+    if "config.json" in names and any(name.endswith(".weights.h5") for name in names):
+        return _Finding(FileKind.KERAS, "a Keras archive (.keras)")
+    if "Manifest.json" in names and any(name.endswith(".mlmodel") for name in names):
+        return _Finding(FileKind.UNKNOWN, f"a Core ML package, which is not supported: {COREML}")
     return _Finding(FileKind.UNKNOWN, "a zip archive, but not one of PyTorch's")
 
 
@@ -180,7 +190,9 @@ def _below_root(name: str) -> str:
 def _legacy_pickle(file: BufferedReader, _size: int, _head: bytes) -> _Finding:
     file.seek(0)
     imports, is_torch = legacy_checkpoint_imports(BytesIO(file.read(MAX_PICKLE_BYTES)))
-    return _from_imports(imports, "a PyTorch checkpoint in the format before 1.6") if is_torch else _other(imports)
+    if not is_torch:
+        return _other(imports)
+    return _from_imports(file, imports, "a PyTorch checkpoint in the format before 1.6")
 
 
 def _loose_pickle(file: BufferedReader, size: int) -> PickleImports | None:
@@ -195,13 +207,28 @@ def _other(imports: PickleImports) -> _Finding:
     return _Finding(FileKind.PICKLE, "a Python pickle, which loading would run", _shown(imports.names))
 
 
-def _from_imports(imports: PickleImports, what: str) -> _Finding:
+def _from_imports(file: BufferedReader, imports: PickleImports, what: str) -> _Finding:
     names = _shown(imports.names)
+    if imports.only_tensors:
+        return _Finding(FileKind.STATE_DICT, f"{what} of tensors only", names)
+    if _has_weights(file):
+        more = "a PyTorch checkpoint that holds more than tensors, which is skipped"
+        return _Finding(FileKind.STATE_DICT, what.replace("a PyTorch checkpoint", more, 1), names)
     if imports.holds_module:
-        return _Finding(FileKind.PICKLED_MODULE, f"{what} of a whole pickled module, which loading would run", names)
-    if not imports.only_tensors:
-        return _Finding(FileKind.PICKLE, f"{what} that holds more than tensors, which loading would run", names)
-    return _Finding(FileKind.STATE_DICT, f"{what} of tensors only", names)
+        yolo = f"; for Ultralytics: {YOLO}" if any(name.startswith("ultralytics.") for name in imports.names) else ""
+        described = f"{what} of a whole pickled module, which loading would run{yolo}"
+        return _Finding(FileKind.PICKLED_MODULE, described, names)
+    return _Finding(FileKind.PICKLE, f"{what} that holds more than tensors, which loading would run", names)
+
+
+def _has_weights(file: BufferedReader) -> bool:
+    """Whether there are weights beside other objects, none of which is a call that no training script writes."""
+    file.seek(0)
+    try:
+        stored = read_stored_file(file)
+    except ModelError:
+        return False
+    return not unusual_calls(stored) and bool(find_states(stored.content))
 
 
 def _shown(names: Iterable[str]) -> tuple[str, ...]:
@@ -211,7 +238,7 @@ def _shown(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _hdf5(_file: BufferedReader, _size: int, _head: bytes) -> _Finding:
-    return _Finding(FileKind.HDF5_PROFILE, "an HDF5 file: a profile, or weights of Keras (not supported)")
+    return _Finding(FileKind.HDF5_PROFILE, f"an HDF5 file: a profile, or a model of Keras 2 (not supported: {KERAS_2})")
 
 
 def _named(description: str) -> Callable[[BufferedReader, int, bytes], _Finding]:
@@ -302,13 +329,15 @@ def _varint(buffer: bytes) -> tuple[int, int]:
 
 def _resemblance(head: bytes) -> str:
     if head[4:8] == b"TFL3":
-        return "a TensorFlow Lite model, which is not supported: export the original to ONNX"
+        return f"a TensorFlow Lite model, which is not supported: {TFLITE}"
     if len(head) > 262 and head[257:262] == b"ustar":
         return "a tar archive: unpack it first"
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
         text = head[: error.start].decode("utf-8") if error.start > len(head) - 4 else ""
+    if text.lstrip().startswith("<?xml") and "<net " in text:
+        return f"an OpenVINO model, which is not supported: {OPENVINO}"
     if text and all(char.isprintable() or char in "\r\n\t" for char in text):
         return f"a text file that starts with {' '.join(text.split())[:40]!r}"
     return "in no format that is known here"

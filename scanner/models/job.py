@@ -25,6 +25,15 @@ class _Message(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
+class ConfigMessage(_Message):
+    """A :class:`scanner.models.folder.NetworkConfig`, without the names of classes."""
+
+    library: Literal["transformers", "timm"]
+    architecture: Text
+    text: Annotated[str, Field(max_length=2**20)]
+    input_size: tuple[Pixels, Pixels] | None
+
+
 class Job(_Message):
     """What the child is to do, in the current directory.
 
@@ -33,6 +42,9 @@ class Job(_Message):
     Attributes:
         kind: What the model file is.
         architecture: As given by the user.
+        key: As given by the user.
+        output: As given by the user.
+        config: What ``config.json`` beside the weights says, or None.
         trust: Whether the user trusts the model file to run code.
         trust_code: As given by the user.
         input_size: Height and width.
@@ -45,6 +57,9 @@ class Job(_Message):
 
     kind: Annotated[FileKind, Field(strict=False)]
     architecture: str | None
+    key: str | None = None
+    output: str | None = None
+    config: ConfigMessage | None = None
     trust: bool
     trust_code: bool
     input_size: tuple[int, int] | None
@@ -69,10 +84,15 @@ class TapMessage(_Message):
 
 
 class Loaded(_Message):
-    """What the child found; the graph and the weights are in files beside it."""
+    """What the child found; the graph and the weights are in files beside it.
+
+    Attributes:
+        rivals: Other architectures that the weights fit equally well.
+    """
 
     outcome: Literal["loaded"] = "loaded"
     architecture: Text
+    rivals: Annotated[list[Text], Field(max_length=100)] = []
     input_shape: tuple[Annotated[int, Field(ge=1, le=3)], Pixels, Pixels]
     layout: Literal["NCHW", "NHWC"]
     num_classes: Annotated[int, Field(ge=2, le=10_000_000)]

@@ -33,8 +33,9 @@ from scanner.graph.taps import TAPPABLE, Tap
 from scanner.isolation.lockdown import Layer
 from scanner.models import job as messages
 from scanner.models.child_process import run_child
+from scanner.models.folder import NetworkConfig, config_beside
 from scanner.models.identify import PROGRAMS, FileKind, ModelFile
-from scanner.models.job import Failed, Job, Loaded, Result
+from scanner.models.job import ConfigMessage, Failed, Job, Loaded, Result
 from scanner.models.onnx_external import copy_external
 from scanner.models.structure import structure_of
 
@@ -54,6 +55,7 @@ _ERRORS: Final[Mapping[str, type[LatentscanError]]] = MappingProxyType(
 _WITH_NETWORK: Final[Mapping[FileKind, str]] = MappingProxyType(
     {
         FileKind.ONNX: "an ONNX file",
+        FileKind.KERAS: "a Keras archive",
         FileKind.TORCHSCRIPT: "a TorchScript file",
         FileKind.EXPORTED_PROGRAM: "an exported program",
         FileKind.PICKLED_MODULE: "a pickled module",
@@ -62,7 +64,11 @@ _WITH_NETWORK: Final[Mapping[FileKind, str]] = MappingProxyType(
 )
 _WAY_FORWARD: Final = (
     "Ask the vendor for ONNX, or for the weights alone as torch.save(model.state_dict(), ...) writes them, "
-    "with --arch naming the network; --trust loads it all the same and lets it run code"
+    "with --arch where they do not say the network; --trust loads it all the same and lets it run code"
+)
+_WAY_FORWARD_PICKLE: Final = (
+    "Ask the vendor for ONNX, or for the weights alone as torch.save(model.state_dict(), ...) writes them; if it holds "
+    "a whole network, --trust loads it and lets it run code"
 )
 
 
@@ -73,6 +79,8 @@ class LoadedModel:
     Attributes:
         file: The file.
         architecture: Name of the network, or ``onnx``.
+        rivals: Other networks that the weights fit equally well, where it was told from them.
+        class_names: Names of the outputs, where a file beside the weights has them; empty otherwise.
         bundle: The graph: input ``image``, output ``logits``, dynamic batch.
         input_shape: Channels, height and width.
         layout: Order of the image's axes.
@@ -100,6 +108,8 @@ class LoadedModel:
     isolation: tuple[Layer, ...] = ()
     ran_file: bool = False
     structure: Structure = field(default_factory=lambda: Structure(None))
+    rivals: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,12 +117,15 @@ class LoadOptions:
     """How a model file is loaded.
 
     Attributes:
-        architecture: For files of weights: a name, or ``file.py:callable`` with ``trust_code``.
+        architecture: For files of weights: a name, or ``file.py:callable`` with ``trust_code``; None to tell it from
+            the weights.
         trust: Whether a file whose loading runs code from it may be loaded all the same.
         trust_code: Whether ``architecture`` may name Python code to run.
         input_size: Height and width, where the file leaves them open.
         num_classes: To check against the file.
         timeout: Seconds, on the clock.
+        key: Where in a checkpoint the weights are; None to find out.
+        output: Which output of an ONNX graph the logits are; None to find out.
     """
 
     architecture: str | None = None
@@ -121,6 +134,8 @@ class LoadOptions:
     input_size: tuple[int, int] | None = None
     num_classes: int | None = None
     timeout: float = 600.0
+    key: str | None = None
+    output: str | None = None
 
 
 def load_model(
@@ -143,6 +158,11 @@ def load_model(
     only_weights = file.kind in (FileKind.SAFETENSORS, FileKind.STATE_DICT)
     if not only_weights and options.architecture is not None:
         raise UsageError(f"{_WITH_NETWORK[file.kind]} contains its network", where="--arch", hint="Leave --arch out")
+    if not only_weights and options.key is not None:
+        raise UsageError(f"{_WITH_NETWORK[file.kind]} is no checkpoint", where="--key", hint="Leave --key out")
+    if file.kind is not FileKind.ONNX and options.output is not None:
+        raise UsageError("it names an output of an ONNX graph", where="--output-name", hint="Leave it out")
+    config = config_beside(file.path) if only_weights else None
     with scratch_folder() as work:
         size = _copy(file, work)
         if probe is not None:
@@ -150,6 +170,9 @@ def load_model(
         job = Job(
             kind=file.kind,
             architecture=_absolute(options.architecture),
+            key=options.key,
+            config=_config(config),
+            output=options.output,
             trust=options.trust,
             trust_code=options.trust_code,
             input_size=options.input_size,
@@ -167,20 +190,30 @@ def load_model(
             raise _with_suspicions(error, structure) from error
         if structure is None:
             structure = analyse(read_program_bytes(model.bundle.proto.SerializeToString()))
-        ran_file = options.trust and file.kind in PROGRAMS
-        return replace(model, isolation=isolation, ran_file=ran_file, structure=structure)
+        names = () if config is None or len(config.class_names) != model.num_classes else config.class_names
+        ran = options.trust and file.kind in PROGRAMS
+        return replace(model, isolation=isolation, ran_file=ran, structure=structure, class_names=names)
+
+
+def _config(config: NetworkConfig | None) -> ConfigMessage | None:
+    if config is None:
+        return None
+    return ConfigMessage(
+        library=config.library, architecture=config.architecture, text=config.text, input_size=config.input_size
+    )
 
 
 def _refuse(file: ModelFile, trust: bool) -> None:
     where = str(file.path)
     if file.kind in PROGRAMS and not trust:
         imports = f" (it imports {_few(file.imports)})" if file.imports else ""
-        raise UnsafeModelError(f"{file.description}{imports}", where=where, hint=_WAY_FORWARD)
+        hint = _WAY_FORWARD if file.kind is not FileKind.PICKLE else _WAY_FORWARD_PICKLE
+        raise UnsafeModelError(f"{file.description}{imports}", where=where, hint=hint)
     if file.kind in (FileKind.UNKNOWN, FileKind.HDF5_PROFILE):
         raise ModelError(
             f"not a model file: {file.description}",
             where=where,
-            hint="Supported are ONNX, safetensors, and PyTorch state dicts",
+            hint="Supported are ONNX, safetensors, PyTorch checkpoints and Keras archives",
         )
 
 
@@ -233,8 +266,7 @@ def _copy(file: ModelFile, work: Path) -> int:
             return file.size
         outline = outline_path(target)
         refuse_unsafe(outline)
-        folder = file.path.resolve().parent
-        return file.size + copy_external(folder, outline.external, work / messages.EXTERNAL_FOLDER)
+        return file.size + copy_external(file.path, outline.external, work / messages.EXTERNAL_FOLDER)
     except OSError as error:
         raise ModelError(f"the file cannot be copied ({error.strerror})", where=where) from error
     except ModelError as error:
@@ -271,6 +303,7 @@ def _collect(file: ModelFile, work: Path, memory: int) -> LoadedModel:
         parity=result.parity,
         notes=tuple(result.notes),
         metadata=MappingProxyType(dict(result.metadata)),
+        rivals=tuple(result.rivals),
     )
 
 

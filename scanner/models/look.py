@@ -13,6 +13,7 @@ from scanner.base.files import open_regular
 from scanner.base.text import printable
 from scanner.graph.onnx_outline import OnnxOutline, outline_file, refuse_unsafe
 from scanner.models.identify import MAX_PICKLE_BYTES, FileKind, ModelFile
+from scanner.models.look_weights import describe_weights
 from scanner.models.pickles import PROTOCOLS, whole_pickles
 
 _SHOWN: Final = 20
@@ -23,12 +24,20 @@ _NAME: Final = 80
 Line = tuple[str, str]
 
 
-def look_closer(file: ModelFile) -> Iterator[Line]:
+def look_closer(file: ModelFile, key: str | None = None) -> Iterator[Line]:
     """What a file holds, as pairs of a heading and a printable line.
+
+    Args:
+        file: The file.
+        key: Where in a checkpoint the weights are, or None.
 
     Raises:
         ModelError: It cannot be read.
+        UsageError: There is nothing at ``key``.
     """
+    weights = file.kind in (FileKind.STATE_DICT, FileKind.SAFETENSORS)
+    if weights:
+        yield from describe_weights(file.path, key)
     with open_regular(file.path) as stream:
         if file.kind is FileKind.ONNX:
             outline = outline_file(stream, os.fstat(stream.fileno()).st_size)
@@ -40,7 +49,7 @@ def look_closer(file: ModelFile) -> Iterator[Line]:
                     members = archive.infolist()
             except Exception:  # zipfile raises nearly anything on damaged archives
                 return  # the description says so
-            yield from _archive(members[:_MAX_MEMBERS])
+            yield from _archive(members[:_MAX_MEMBERS], listed=not weights)
         elif len(head) == 2 and head[0] == 0x80 and head[1] in PROTOCOLS:
             size = os.fstat(stream.fileno()).st_size
             stream.seek(0)
@@ -79,7 +88,8 @@ def _pickles(stream: BytesIO, size: int) -> Iterator[Line]:
     yield "pickles", f"{count} whole pickles one after the other, all imports of which are listed{behind}"
 
 
-def _archive(members: list[zipfile.ZipInfo]) -> Iterator[Line]:
+def _archive(members: list[zipfile.ZipInfo], *, listed: bool) -> Iterator[Line]:
+    """Sizes and oddities; the members, too, where they say more than the tensors in them."""
     packed, unpacked = sum(m.compress_size for m in members), sum(m.file_size for m in members)
     yield "archive", f"{len(members)} members, {packed} bytes unpacking to {unpacked}"
     repeated = len(members) - len({member.filename for member in members})
@@ -87,9 +97,11 @@ def _archive(members: list[zipfile.ZipInfo]) -> Iterator[Line]:
         yield "warning", f"{repeated} members share a name with another: readers may disagree on which counts"
     for member in sorted(members, key=lambda item: (-item.file_size, item.filename))[:_SHOWN]:
         ratio = member.file_size / max(member.compress_size, 1)
+        if not listed and ratio <= _SUSPICIOUS_RATIO:
+            continue
         note = ", as a decompression bomb has" if ratio > _SUSPICIOUS_RATIO else ""
         yield "member", f"{printable(member.filename, _NAME)}  {member.file_size} bytes, ratio {ratio:.1f}{note}"
-    if len(members) > _SHOWN:
+    if listed and len(members) > _SHOWN:
         yield "member", f"and {len(members) - _SHOWN} more, smaller ones"
     outside = [m.filename for m in members if m.filename.startswith(("/", "\\")) or ".." in m.filename.split("/")]
     if outside:

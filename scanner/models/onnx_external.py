@@ -1,4 +1,9 @@
-"""The files beside an ONNX file that hold its weights: regular ones inside its folder, never through a link."""
+"""The files beside an ONNX file that hold its weights: regular ones inside its folder, never through a link.
+
+With one exception that opens nothing else: in the caches of model hubs, the model and its data are both links into one
+folder of blobs. Where the model that a person named is a link, a link beside it is read if it leads to a file in the
+folder that the model itself is in.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +21,11 @@ MAX_EXTERNAL_BYTES: Final = 16 * 2**30
 _COPY_BYTES: Final = 4 * 2**20
 
 
-def copy_external(folder: Path, locations: Sequence[str], target: Path) -> int:
+def copy_external(model: Path, locations: Sequence[str], target: Path) -> int:
     """Copy the files that a model refers to, under the names by which it does, so that nobody can change them.
 
     Args:
-        folder: Where the model lies.
+        model: The model, as it was named.
         locations: As the model states them.
         target: A new folder.
 
@@ -33,9 +38,10 @@ def copy_external(folder: Path, locations: Sequence[str], target: Path) -> int:
         OSError: A copy cannot be written.
     """
     target.mkdir()
+    folder = model.resolve().parent
     copied = 0
     for location in locations:
-        with open_beside(folder, location) as source:
+        with open_beside(folder, _in_cache(model, folder, location)) as source:
             copy = target / PurePosixPath(location)
             copy.parent.mkdir(parents=True, exist_ok=True)
             if copy.exists():
@@ -47,6 +53,20 @@ def copy_external(folder: Path, locations: Sequence[str], target: Path) -> int:
                         raise too_large(location)
                     file.write(block)
     return copied
+
+
+def _in_cache(model: Path, folder: Path, location: str) -> str:
+    """The name, in the model's own folder, of what a link beside the model's link leads to; else the location."""
+    if not model.is_symlink() or not location or {"/", "\\", "\0"} & set(location) or location in (".", ".."):
+        return location
+    beside = model.parent / location
+    if not beside.is_symlink():
+        return location
+    try:
+        data = beside.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return location
+    return data.name if data.parent == folder else location
 
 
 def open_beside(folder: Path, location: str) -> BufferedReader:

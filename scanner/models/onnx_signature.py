@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import onnx
 
 from scanner.base.errors import ModelError, UsageError
 from scanner.graph.bundle import is_external
 from scanner.graph.cut import consumed
-from scanner.graph.onnx_rules import REEXPORT
 from scanner.graph.shapes import BATCH, Dimension, declared_type
-from scanner.models.onnx_walk import all_nodes, printable, subgraphs
+from scanner.models.onnx_walk import all_nodes, subgraphs
 
 _CHANNELS = (1, 3)
+_GIVEN_LATER = ("pixels", "scores", "class_evidence", "units", "weights")
+"""Names of what is put in front of the network and behind it."""
 FLOATS = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
 )
 
 
-def image_input(
-    graph: onnx.GraphProto, input_size: tuple[int, int] | None
-) -> tuple[onnx.ValueInfoProto, Literal["NCHW", "NHWC"], tuple[int, int, int], int | None]:
+@dataclass(frozen=True)
+class ImageInput:
+    """The input of a classifier.
+
+    Attributes:
+        value: Its declaration.
+        layout: Order of its axes.
+        shape: (C, H, W).
+        batch: The batch size if the graph fixes it.
+        pixels: Whether it takes integers from 0 to 255, and prepares them itself.
+    """
+
+    value: onnx.ValueInfoProto
+    layout: Literal["NCHW", "NHWC"]
+    shape: tuple[int, int, int]
+    batch: int | None
+    pixels: bool
+
+
+def image_input(graph: onnx.GraphProto, input_size: tuple[int, int] | None) -> ImageInput:
     """Leave one input, the image, as float32 with a fixed height and width.
 
-    A network of another floating-point type gets its image by a cast.
-
-    Returns:
-        The input, its layout, its (C, H, W), and the batch size if the graph fixes it.
+    A network of another type gets its image by a cast; one of uint8 takes pixels as they are.
 
     Raises:
         ModelError: The graph does not take one image of 1 or 3 channels, of a floating-point type.
@@ -42,10 +59,10 @@ def image_input(
     kind = declared_type(image)
     if kind.shape is None or len(kind.shape) != 4:
         raise ModelError(f"the input is not an image (N, C, H, W) or (N, H, W, C): {kind.shape}")
-    if kind.element not in FLOATS:
+    if kind.element not in FLOATS and kind.element != onnx.TensorProto.UINT8:
         raise ModelError(
-            f"the input has element type {element_name(kind.element)}; floating-point types are supported",
-            hint=REEXPORT,
+            f"the input has element type {element_name(kind.element)}; floating-point types and uint8 are supported",
+            hint="Export it with a float32 input",
         )
     layout: Literal["NCHW", "NHWC"] = "NCHW" if kind.shape[1] in _CHANNELS else "NHWC"
     axes = (1, 2, 3) if layout == "NCHW" else (3, 1, 2)
@@ -60,7 +77,8 @@ def image_input(
         _cast_from_float(graph, image, kind.element)
     del graph.input[:]  # older files list their initialisers as inputs, too
     graph.input.append(image)
-    return graph.input[0], layout, (channels, height, width), batch if isinstance(batch, int) else None
+    fixed = batch if isinstance(batch, int) and batch > 0 else None  # some write -1 for any
+    return ImageInput(graph.input[0], layout, (channels, height, width), fixed, kind.element == onnx.TensorProto.UINT8)
 
 
 def _cast_from_float(graph: onnx.GraphProto, image: onnx.ValueInfoProto, element: int) -> None:
@@ -99,49 +117,7 @@ def _fixed_size(declared: Iterable[Dimension], wanted: tuple[int, int] | None) -
     return wanted
 
 
-def select_logits(graph: onnx.GraphProto) -> list[str]:
-    """Leave the logits as the only output: of rank 2, float32, and before a final softmax.
-
-    Returns:
-        Notes on what was left out.
-
-    Raises:
-        ModelError: No output, or several, could be the logits.
-    """
-    types = {value.name: declared_type(value) for value in graph.output}
-    ranks = {name: None if kind.shape is None else len(kind.shape) for name, kind in types.items()}
-    fitting = [name for name, rank in ranks.items() if rank == 2] or [n for n, rank in ranks.items() if rank is None]
-    if len(fitting) != 1:
-        shapes = ", ".join(f"{printable(name)} {kind.shape}" for name, kind in list(types.items())[:4])
-        raise ModelError(f"the model has no single output of shape (N, classes), but {shapes[:200]}")
-    notes = [f"ignored output {printable(name)!r}" for name in types if name != fitting[0]][:4]
-    logits, skipped = fitting[0], None
-    producers = {output: node for node in graph.node for output in node.output}
-    while (node := producers.get(logits)) is not None and node.op_type in ("Softmax", "LogSoftmax", "Identity"):
-        skipped = node.op_type if node.op_type != "Identity" else skipped
-        logits = node.input[0]
-        if node.op_type != "Identity":
-            break
-    if skipped:
-        notes.append(f"took the input of the final {skipped} for the logits")
-    if logits not in producers:
-        raise ModelError("the output is not computed from the image")
-    element = types[fitting[0]].element
-    if element in FLOATS and element != onnx.TensorProto.FLOAT:
-        name = unused(graph, f"{logits}_float32")
-        graph.node.append(
-            onnx.helper.make_node("Cast", [logits], [name], name=f"{name}/node", to=onnx.TensorProto.FLOAT)
-        )
-        notes.append(f"read logits of element type {element_name(element)} as float32")
-        logits = name
-    output = onnx.helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, [BATCH, None])
-    del graph.output[:]
-    graph.output.append(output)
-    _drop_unused(graph)
-    return notes
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
+def drop_unused(graph: onnx.GraphProto) -> None:
     """Remove the nodes and initialisers that the output does not need, and declared shapes, to be inferred anew."""
     needed = {value.name for value in graph.output}
     kept: list[onnx.NodeProto] = []
@@ -156,9 +132,10 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
 
 
 def rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
-    """Rename tensors; those that already bear a new name make way for it."""
+    """Rename tensors; those that already bear a new name, or one that is given later, make way for it."""
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    away = {new: f"{new}_of_the_file" for new in names.values() if new in taken and new not in names}
+    reserved = (*names.values(), *_GIVEN_LATER)
+    away = {new: f"{new}_of_the_file" for new in reserved if new in taken and new not in names}
     table = {**away, **names}
 
     def apply(part: onnx.GraphProto) -> None:
@@ -181,13 +158,59 @@ def free_batch(graph: onnx.GraphProto, fixed: int) -> None:
         if node.op_type == "Constant":
             constants.update((node.output[0], item.t) for item in node.attribute if item.name == "value")
     for node in graph.node:
-        if node.op_type == "Reshape" and not any(item.name == "allowzero" and item.i for item in node.attribute):
-            target = constants.get(node.input[1])
-            if target is None or is_external(target):
+        target = constants.get(node.input[1]) if node.op_type == "Reshape" else None
+        if target is None or is_external(target):
+            continue
+        sizes = onnx.numpy_helper.to_array(target).copy()
+        literal = any(item.name == "allowzero" and item.i for item in node.attribute)
+        if sizes.ndim == 1 and sizes.size > 1 and sizes[0] == fixed and not (literal and (sizes == 0).any()):
+            sizes[0] = 0  # "as in the input"
+            del node.attribute[:]
+            name = f"{node.output[0]}/free_batch_shape"
+            graph.initializer.append(onnx.numpy_helper.from_array(sizes, name))
+            node.input[1] = name
+    _repeat_constants(graph)
+
+
+def _repeat_constants(graph: onnx.GraphProto) -> None:
+    """Give what is joined to every image, such as a class token, as many rows as there are images."""
+    image = graph.input[0].name
+    computed = {image}
+    for node in graph.node:
+        if computed & set(consumed(node)):
+            computed.update(node.output)
+    ranks = _leading_ones(graph)
+    size = f"{image}/batch"
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
+        joins = node.op_type == "Concat" and axis != 0 and computed & set(node.input)
+        for position, name in enumerate(node.input) if joins else ():
+            if name in computed or name not in ranks:
                 continue
-            sizes = onnx.numpy_helper.to_array(target).copy()
-            if sizes.ndim == 1 and sizes.size > 1 and sizes[0] == fixed:
-                sizes[0] = 0  # "as in the input"
-                name = f"{node.output[0]}/free_batch_shape"
-                graph.initializer.append(onnx.numpy_helper.from_array(sizes, name))
-                node.input[1] = name
+            shape, rows = f"{node.output[0]}/{position}/shape", f"{node.output[0]}/{position}/rows"
+            ones = f"{node.output[0]}/{position}/ones"
+            graph.initializer.append(onnx.numpy_helper.from_array(np.ones(ranks[name] - 1, np.int64), ones))
+            nodes.append(onnx.helper.make_node("Concat", [size, ones], [shape], name=f"{shape}/node", axis=0))
+            nodes.append(onnx.helper.make_node("Expand", [name, shape], [rows], name=f"{rows}/node"))
+            node.input[position] = rows
+        nodes.append(node)
+    if len(nodes) > len(graph.node):
+        first = onnx.helper.make_node("Shape", [image], [size], name=f"{size}/node", start=0, end=1)
+        kept = [first, *nodes]
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+        del graph.node[:]
+        graph.node.extend(copies)
+
+
+def _leading_ones(graph: onnx.GraphProto) -> dict[str, int]:
+    """Number of axes of tensors that are no images' and have one row: stored, or stretched out of what is stored."""
+    stored = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            stored.update((node.output[0], tuple(item.t.dims)) for item in node.attribute if item.name == "value")
+    found = {name: len(dims) for name, dims in stored.items() if len(dims) > 1 and dims[0] == 1}
+    for node in graph.node:
+        if node.op_type in ("Expand", "Identity", "Cast") and node.input[0] in found:
+            found[node.output[0]] = found[node.input[0]]
+    return found

@@ -10,7 +10,7 @@ import onnx
 
 from scanner.base.errors import ModelError, UnsafeModelError
 from scanner.graph.bundle import GraphBundle, WeightsBuffer, element_count, element_type, is_external, refer
-from scanner.graph.onnx_rules import REEXPORT
+from scanner.graph.onnx_rules import DENSE, INLINE
 from scanner.models.onnx_external import MAX_EXTERNAL_BYTES, open_beside, too_large
 from scanner.models.onnx_walk import constant_tensors, printable
 
@@ -31,9 +31,9 @@ def with_weights(model: onnx.ModelProto, folder: Path) -> tuple[GraphBundle, lis
     """
     graph = model.graph
     if graph.sparse_initializer:
-        raise ModelError("the graph has sparse initialisers, which are not supported", hint=REEXPORT)
+        raise ModelError("the graph has sparse initialisers, which are not supported", hint=DENSE)
     if any(is_external(tensor) for tensor in constant_tensors(graph)):
-        raise UnsafeModelError("constants within the graph refer to external data", hint=REEXPORT)
+        raise UnsafeModelError("constants within the graph refer to external data", hint=INLINE)
     external = [tensor for tensor in graph.initializer if is_external(tensor)]
     buffer = WeightsBuffer()
     notes: list[str] = []

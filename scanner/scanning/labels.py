@@ -14,7 +14,7 @@ from scanner.base.errors import SourceError
 from scanner.base.progress import Progress
 from scanner.base.text import portable
 from scanner.inputs.items import Source
-from scanner.inputs.source import open_source
+from scanner.inputs.source import KNOWN_SUFFIXES, open_source
 from scanner.report.batch import labelled_group
 from scanner.report.schema import MAX_LABELS_LISTED, LabelsSection
 from scanner.scanning.options import ScanOptions
@@ -31,13 +31,17 @@ def open_labelled(options: ScanOptions, progress: Progress) -> Source:
         SourceError: The inputs cannot be listed.
     """
     try:
-        source = open_source(options.inputs, labels=True)
+        source = open_source(options.inputs, labels=True, follow_links=options.follow_links)
     except SourceError as error:
         # A reference has to be what it seems. Inputs need no labels: whatever is wrong with them, images remain.
-        source = open_source(options.inputs, labels=False)
+        source = open_source(options.inputs, labels=False, follow_links=options.follow_links)
         progress.say(f"inputs: {source.layout} ({error.what})")
     else:
         progress.say(f"inputs: {source.layout}")
+    if not len(source.items):
+        other = f" among {source.ignored} entries" if source.ignored else ""
+        known = " ".join(KNOWN_SUFFIXES)
+        progress.say(f"inputs: no image{other}; known are {known}, and images without a suffix by their content")
     return source
 
 

@@ -113,7 +113,7 @@ def save(folder: Path, images: np.ndarray, labels: np.ndarray) -> Path:
 
 
 def trial(spec: PreprocessSpec) -> TrialModel:
-    model = SimpleNamespace(input_shape=(3, *spec.size), layout="NCHW", num_classes=len(CLASSES))
+    model = SimpleNamespace(architecture="onnx", input_shape=(3, *spec.size), layout="NCHW", num_classes=len(CLASSES))
     return TrialModel(model, GraphSession(color_network(spec).SerializeToString(), device="cpu"))
 
 
@@ -201,7 +201,7 @@ def test_a_network_that_overflows_is_wrong_and_no_error(tmp_path: Path) -> None:
     broken = network.graph.initializer[1]
     values = np.frombuffer(broken.raw_data, np.float32).copy()
     broken.raw_data = (values * np.float32(1e36)).tobytes()  # finite for pixels up to 1, infinite up to 255
-    model = SimpleNamespace(input_shape=(3, SIDE, SIDE), layout="NCHW", num_classes=len(CLASSES))
+    model = SimpleNamespace(architecture="onnx", input_shape=(3, SIDE, SIDE), layout="NCHW", num_classes=len(CLASSES))
     source = open_source(save(tmp_path, *color_images(300, 5)))
     session = GraphSession(network.SerializeToString(), device="cpu")
     labels = reference_labels(source, len(CLASSES))

@@ -160,7 +160,7 @@ def test_a_single_image_and_one_behind_a_link(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_image_by_name_is_an_error(tmp_path: Path) -> None:
     touch(tmp_path, "model.pt")
-    with pytest.raises(SourceError, match="is no image, manifest or array") as caught:
+    with pytest.raises(SourceError, match="is no image, manifest, array, archive or table") as caught:
         open_source(tmp_path / "model.pt")
     assert ".jsonl" in str(caught.value.hint)
 
@@ -477,8 +477,8 @@ def test_array_labels(tmp_path: Path, labels: np.ndarray, names: tuple[str, ...]
         ({"z": HWC}, "no array named"),
         ({"x": HWC, "images": HWC}, "several of the arrays"),
         ({"x": HWC, "y": np.arange(4)}, "5 images and 4 labels"),
-        ({"x": HWC, "y": np.eye(5)}, "labels of shape"),
-        ({"x": HWC, "y": np.arange(5) / 2}, "labels of shape"),
+        ({"x": HWC, "y": np.ones((5, 2))}, "not one class an image"),
+        ({"x": HWC, "y": np.arange(5) / 2}, "fractions"),
         ({"x": HWC, "y": np.array(["a", "", "b", "b", "b"])}, "empty labels"),
         ({"x": HWC, "y": np.array([b"\xff"] * 5)}, "not UTF-8"),
         ({"x": HWC, "y": np.array(["x" * 300] * 5)}, "labels of shape"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_graphs
 import pytest
 import torch
@@ -118,7 +119,7 @@ def test_nothing_is_left_behind(onnx_path: Path, tmp_path: Path, monkeypatch: py
 
 def test_errors_of_the_child_arrive_as_they_are(scnn: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
-    torch.save(scnn.state_dict(), path)
+    torch.save({f"unheard.{key}": value for key, value in scnn.state_dict().items() if "conv" in key}, path)
     with pytest.raises(UsageError, match="which network"):
         loaded(path)
     (tmp_path / "damaged.onnx").write_bytes(onnx_graphs.conv_net(image=("batch", 7, 8, 8)).SerializeToString())
@@ -436,3 +437,43 @@ def test_trust_changes_nothing_for_files_of_weights(scnn: nn.Module, tmp_path: P
     with pytest.raises(UnsafeModelError, match="restricted loader"):
         load_model(file, LoadOptions(architecture="scnn", trust=True))
     assert not (tmp_path / "canary").exists()
+
+
+def cached(folder: Path) -> Path:
+    """A model with external data as a hub's cache has it: in ``snapshots/1``, two links into ``blobs``."""
+    blobs, snapshot = folder / "blobs", folder / "snapshots" / "1"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    onnx.save(
+        onnx_graphs.conv_net(), blobs / "aaaa", save_as_external_data=True, location="model.onnx_data", size_threshold=0
+    )
+    (blobs / "model.onnx_data").rename(blobs / "bbbb")
+    (snapshot / "model.onnx").symlink_to("../../blobs/aaaa")
+    (snapshot / "model.onnx_data").symlink_to("../../blobs/bbbb")
+    return snapshot
+
+
+def test_caches_of_hubs_are_read_as_their_user_sees_them(tmp_path: Path) -> None:
+    snapshot = cached(tmp_path)
+    model = loaded(snapshot)
+    assert model.num_classes == 4
+    assert model.file.path == snapshot / "model.onnx"
+
+
+@pytest.mark.parametrize("leads", ["outside", "twice", "model is no link"])
+def test_links_of_other_caches_are_refused(tmp_path: Path, leads: str) -> None:
+    snapshot = cached(tmp_path)
+    data = snapshot / "model.onnx_data"
+    data.unlink()
+    if leads == "outside":
+        (tmp_path / "secret").write_bytes((tmp_path / "blobs" / "bbbb").read_bytes())
+        data.symlink_to(tmp_path / "secret")
+    elif leads == "twice":
+        (tmp_path / "blobs" / "cccc").hardlink_to(tmp_path / "blobs" / "bbbb")
+        data.symlink_to("../../blobs/cccc")
+    else:
+        (snapshot / "model.onnx").unlink()
+        (snapshot / "model.onnx").write_bytes((tmp_path / "blobs" / "aaaa").read_bytes())
+        data.symlink_to("../../blobs/bbbb")
+    with pytest.raises(ModelError):
+        loaded(snapshot / "model.onnx")

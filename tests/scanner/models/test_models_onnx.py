@@ -12,14 +12,15 @@ from onnx_graphs import conv_net, model, weights
 from scanner.base.errors import ModelError, UnsafeModelError, UsageError
 from scanner.graph.session import GraphSession
 from scanner.graph.weights import weight_tensors
-from scanner.models.onnx_file import ParsedOnnx, read_onnx
+from scanner.models.onnx_file import ParsedOnnx, Wanted, read_onnx
 
 X = np.random.default_rng(0).standard_normal((3, 3, 8, 8), dtype=np.float32)
 
 
 def read(tmp_path: Path, proto: onnx.ModelProto, **options: object) -> ParsedOnnx:
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
-    return read_onnx(tmp_path / "model.onnx", folder=tmp_path, **options)  # type: ignore[arg-type]
+    known = {name: options.pop(name) for name in ("input_size", "num_classes", "output") if name in options}
+    return read_onnx(tmp_path / "model.onnx", folder=tmp_path, wanted=Wanted(**known), **options)  # type: ignore[arg-type]
 
 
 def logits(parsed: ParsedOnnx, x: np.ndarray = X) -> np.ndarray:
@@ -208,7 +209,7 @@ def with_node(node: onnx.NodeProto, position: int = 1, opset: str | None = None)
     [
         (lambda: conv_net(image=("batch", 3, 64)), "not an image"),
         (lambda: conv_net(image=("batch", 7, 8, 8)), "1 nor 3 channels"),
-        (lambda: conv_net(element=TensorProto.UINT8), "uint8; floating-point types are supported"),
+        (lambda: conv_net(element=TensorProto.INT32), "int32; floating-point types and uint8 are supported"),
         (lambda: with_node(helper.make_node("RandomNormalLike", ["c1"], ["n"], dtype=1)), "chance|depend"),
         (lambda: with_node(helper.make_node("ReduceMean", ["c1", "zero"], ["n"])), "batch"),
         (lambda: with_node(helper.make_node("NoSuchOperator", ["c1"], ["n"])), "not valid ONNX"),
@@ -236,10 +237,15 @@ def test_two_inputs_or_ambiguous_outputs(tmp_path: Path) -> None:
     proto.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ("batch", 1)))
     with pytest.raises(ModelError, match="2 inputs"):
         read(tmp_path, proto)
-    proto = conv_net()
+    proto = conv_net(output=("one", ("batch", 4)))
+    proto.graph.node[-1].output[0] = "one"
     proto.graph.output.append(helper.make_tensor_value_info("f", TensorProto.FLOAT, ("batch", 32)))
-    with pytest.raises(ModelError, match="no single output"):
+    with pytest.raises(ModelError, match=r"no single output.*Name the logits with --output-name"):
         read(tmp_path, proto)
+    assert read(tmp_path, proto, output="one").num_classes == 4
+    assert read(tmp_path, proto, num_classes=4).notes == ("ignored output 'f'",)
+    with pytest.raises(UsageError, match=r"no output 'two'. It has one, f"):
+        read(tmp_path, proto, output="two")
 
 
 def test_non_finite_logits(tmp_path: Path) -> None:

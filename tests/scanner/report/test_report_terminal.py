@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from scanner.profile.header import ModelInfo
 from scanner.report.schema import RowsSection, UnreadableInput
 from scanner.report.terminal import print_summary
-from scanner.verdict.terms import FailOn
+from scanner.verdict.terms import Decision, FailOn
 
 NASTY = [
     "\x1b]0;owned\x07.png",
@@ -91,6 +91,14 @@ def test_nothing_scanned():
     check_layout(text)
     assert text.startswith("Verdict:  NOT ASSESSED  inconclusive")
     assert f"{len(NASTY)} truncated" in text
+
+
+def test_nothing_found_and_nothing_concluded():
+    """An inconclusive scan does not read as a clean one."""
+    report = sample_report(flagged=(2, 2, 2))
+    verdict = report.verdict.model_copy(update={"decision": Decision.INCONCLUSIVE})
+    text = printed(report.model_copy(update={"verdict": verdict}))
+    assert text.startswith("Verdict:  NO VERDICT  inconclusive")
 
 
 def test_long_lists_are_cut():
