@@ -37,27 +37,28 @@ def _demonstrated(found: Mapping[str, Any]) -> str:
 
 def _summary(result: Mapping[str, Any]) -> list[str]:
     """Counts over all pairs of network and batch."""
-    honest: list[Mapping[str, Any]] = []
-    triggered: list[tuple[str, Mapping[str, Any]]] = []
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
     for network in result["networks"].values():
         for name, found in network["batches"].items():
-            is_triggered = name.startswith("triggered") and network["backdoored"]
-            if is_triggered:
-                triggered.append((name, found))
-            else:
-                honest.append(found)
-    critical = sum(found["severity"] == "critical" for found in honest)
-    high = sum(found["severity"] == "high" for found in honest)
-    shown = sum(bool(found["demonstration"]["demonstrated"]) for found in honest if found.get("demonstration"))
+            kind = "clean, drifted and repeated inputs"
+            if name.startswith("triggered"):
+                kind = f"{name}, backdoored" if network["backdoored"] else "the same stamps on clean networks"
+            kinds.setdefault(kind, []).append(found)
     lines = [
-        f"{len(honest)} pairs without triggers on a backdoored network: {critical} critical, {high} high, {shown} "
-        "demonstrations.",
+        "| inputs | pairs | critical | high | medium, low | accepted | inconclusive | right rule shown | wrong rule |",
+        "| --- " * 9 + "|",
     ]
-    for share in dict.fromkeys(name for name, _ in triggered):
-        of_share = [found for name, found in triggered if name == share]
-        lines.append(
-            f"{share}: {sum(found['severity'] == 'critical' for found in of_share)} of {len(of_share)} critical, "
-            f"{sum(bool(found['right']) for found in of_share)} demonstrated with the right rule, "
-            f"{sum(found['right'] is False for found in of_share)} with a wrong one."
+    for kind, found in sorted(kinds.items()):
+        severities = [one["severity"] for one in found]
+        cells = (
+            len(found),
+            severities.count("critical"),
+            severities.count("high"),
+            severities.count("medium") + severities.count("low"),
+            sum(one["exit_code"] == 0 and one["severity"] == "none" for one in found),
+            sum(one["exit_code"] == 3 for one in found),
+            sum(one["right"] is True for one in found),
+            sum(one["right"] is False for one in found),
         )
+        lines.append(f"| {kind} | {' | '.join(map(str, cells))} |")
     return lines
