@@ -16,6 +16,7 @@ from typing import Final
 
 from scanner.base.text import printable
 from scanner.graph.onnx_rules import WEIGHTED
+from scanner.graph.structure.dynamic_scales import without_dynamic_scales
 from scanner.graph.structure.flatten import NOTHING, Flat, Step, flatten
 from scanner.graph.structure.operators import ALL, SELECTS, SHAPE_OF, SHAPED_BY_VALUES, VALUES
 from scanner.graph.structure.read import Program
@@ -57,7 +58,7 @@ def analyse(program: Program) -> Structure:
     Raises:
         ModelError: It expands to more than any network, calls itself, or goes in a circle.
     """
-    flat = flatten(program)
+    flat = without_dynamic_scales(flatten(program))
     reach = _Reach(flat)
     logits = _logits(flat)
     fewest = min((reach.weighted[tensor] for tensor in logits), default=_UNREACHED)
