@@ -16,6 +16,8 @@ QUANTILE: Final = 0.01
 LARGEST: Final = 0.05
 """Largest distance of copies: of pictures of some contrast, a correlation of 0.95."""
 _CHUNK: Final = 1024
+_ROUNDING: Final = 1e-6
+"""What single precision makes of the distance between equal thumbnails."""
 
 
 def copy_distance(thumbnails: NDArray[np.float32]) -> float:
@@ -75,7 +77,7 @@ def copies(thumbnails: NDArray[np.float32], distance: float) -> NDArray[np.int64
     if thumbnails.ndim != 2:
         raise ValueError(f"thumbnails (N, D) are needed, got {thumbnails.shape}")
     count = len(thumbnails)
-    group = np.full(count, -1)
+    group, distance = np.full(count, -1), distance + _ROUNDING
     leaders: list[int] = []
     for start in range(0, count, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, count))

@@ -140,7 +140,7 @@ def demonstrate(material: Material, ask: Ask, most: int = MAX_PASSES) -> Demonst
     The control is the same estimator, given as many ordinary images, of the same predicted classes where there are
     such: what pictures of one class share is no trigger. The kind of pattern is chosen on a third of the clean images,
     and it and the control's of the same kind are judged on the others. A patch whose position varies is looked for
-    where a fixed pattern shows nothing, if passes are left for it. With at most 1,000 clean images no more than 5,000
+    where a fixed pattern shows nothing, if passes are left for it. With at most 800 clean images no more than 5,000
     are run.
 
     Args:
@@ -275,7 +275,7 @@ def _best_donor(
         if label < 0:
             continue
         pattern = decisive_window(image, label, background, network).pattern()
-        rule, low = success(before, network(pattern.stamp(choosing)), one_class=False)
+        rule, low = success(before, network(pattern.stamp(choosing)), broad=True)
         if low > highest:
             best, highest = (pattern, rule), low
     return best

@@ -15,6 +15,8 @@ _LEVEL: Final = 0.95
 _MIN_OF_CLASS: Final = 3
 BROAD: Final = 0.5
 """Share of all images from which on a rule about all of them is taken before one about a single class."""
+QUIET: Final = 0.25
+"""Share of the images of other classes up to which changes leave a rule about one class what it says it is."""
 NONE: Final = -1
 """Stands for no class where there is one of an image's classes."""
 
@@ -61,19 +63,19 @@ class Rule:
 
 
 def learn_rule(
-    before: NDArray[np.int64], after: NDArray[np.int64], num_classes: int, *, one_class: bool = True
+    before: NDArray[np.int64], after: NDArray[np.int64], num_classes: int, *, broad: bool = False
 ) -> Rule | None:
     """The rule that explains what images do; None where none of them changes its class.
 
     Of all rules about every class, to one or by a shift that was seen, the one whose success rate has the largest lower
     end of an exact 95% interval, if it moves at least half of them. Otherwise the best of those and of all rules about
-    one class.
+    one class, which leave at least three quarters of the others as they are.
 
     Args:
         before: ``(N,)`` int64 predicted classes without the trigger, -1 where there is none.
         after: ``(N,)`` with it.
         num_classes: Number of classes.
-        one_class: Whether a rule may be about one class.
+        broad: Whether rules about one class are left out.
 
     Raises:
         ValueError: If the lengths differ.
@@ -97,10 +99,11 @@ def learn_rule(
         return max(found, key=lambda one: one[:2], default=None)
 
     everywhere = best(_about_all(before[changed], after[changed], num_classes))
-    if everywhere is not None and everywhere[1] >= BROAD:
+    if everywhere is not None and (broad or everywhere[1] >= BROAD):
         return everywhere[2]
-    about_one = best(_about_one(before, after, changed)) if one_class else None
-    choices = [one for one in (everywhere, about_one) if one is not None]
+    if broad:
+        return None
+    choices = [one for one in (everywhere, best(_about_one(before, after, changed))) if one is not None]
     return max(choices, key=lambda one: one[0])[2] if choices else None
 
 
@@ -120,5 +123,7 @@ def _about_all(before: NDArray[np.int64], after: NDArray[np.int64], num_classes:
 
 def _about_one(before: NDArray[np.int64], after: NDArray[np.int64], changed: NDArray[np.bool_]) -> Iterator[Rule]:
     for source, target in np.unique(np.stack([before, after], 1)[changed], axis=0).tolist():
-        if int((before == source).sum()) >= _MIN_OF_CLASS:
+        others = changed[before != source]
+        quiet = not len(others) or others.mean() <= QUIET
+        if quiet and int((before == source).sum()) >= _MIN_OF_CLASS:
             yield Rule(target=target, source=source)

@@ -196,13 +196,18 @@ def compare(rule: Rule | None, before: Answers, stamped: Answers, control: Answe
     )
 
 
-def success(before: Answers, after: Answers, *, one_class: bool = True) -> tuple[Rule | None, float]:
+def success(before: Answers, after: Answers, *, broad: bool = False) -> tuple[Rule | None, float]:
     """The rule that a pattern follows best, and a lower bound of the share of images that it moves by it.
 
     Args:
         before: Of images as they are.
         after: Of the same with the pattern.
-        one_class: Whether a rule may be about one class.
+        broad: Whether rules about one class are left out.
+
+    Args:
+        before: Of the images as they are.
+        after: Of the same with the pattern.
+        broad: Whether rules about one class are left out.
 
     Raises:
         ValueError: If the lengths differ.
@@ -215,7 +220,7 @@ def success(before: Answers, after: Answers, *, one_class: bool = True) -> tuple
     References:
         docs/method.md, section Demonstration.
     """
-    rule = learn_rule(before.predicted, after.predicted, before.logits.shape[1], one_class=one_class)
+    rule = learn_rule(before.predicted, after.predicted, before.logits.shape[1], broad=broad)
     if rule is None:
         return None, 0.0
     aim = rule.aim(before.predicted, before.logits.shape[1])

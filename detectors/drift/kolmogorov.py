@@ -62,7 +62,7 @@ def distance_to_quantiles(values: NDArray[np.float64], quantiles: NDArray[np.flo
     last = np.searchsorted(quantiles, quantiles, "right") - 1
     at = np.searchsorted(ordered, quantiles, "right") / len(ordered)
     before = np.searchsorted(ordered, quantiles, "left") / len(ordered)
-    return float(max((at - levels[last]).max(), (levels[first] - before).max(), 0.0))
+    return float(max(np.abs(at - levels[last]).max(), np.abs(levels[first] - before).max()))
 
 
 def kolmogorov_p_value(distance: float, one: int, other: int) -> float:

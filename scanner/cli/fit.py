@@ -100,7 +100,7 @@ def fit(
         int,
         typer.Option(
             min=0,
-            max=1000,
+            max=DEMONSTRATION_IMAGES,
             help="Clean images that the profile keeps, at most 8 MiB of them, to try a trigger on; 0 keeps none.",
         ),
     ] = DEMONSTRATION_IMAGES,

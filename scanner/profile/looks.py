@@ -75,6 +75,7 @@ def looks_from_profile(profile: Profile) -> ReferenceLooks | None:
     if quantiles.shape != (len(STATISTICS), LEVELS) or distance.shape != (1,) or contents.ndim != 1:
         raise ProfileError("what it says of the looks of clean images is damaged", hint="Fit the profile again")
     ascend = (np.diff(quantiles) >= 0).all() and (np.diff(contents) > 0).all()
-    if not (np.isfinite(quantiles).all() and ascend and 0 <= distance[0] <= 1):
+    whole = ((contents == np.floor(contents)) & (contents >= 0) & (contents < 2**_BITS)).all()
+    if not (np.isfinite(quantiles).all() and ascend and whole and 0 <= distance[0] <= 1):
         raise ProfileError("what it says of the looks of clean images cannot be", hint="Fit the profile again")
     return ReferenceLooks(quantiles, float(distance[0]), contents)

@@ -32,7 +32,7 @@ from scanner.verdict.terms import Severity
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Pixels ``(n, H, W, C)`` and predicted classes ``(n,)``."""
 MOST_CLEAN: Final = 300
-"""Clean images of ``--clean`` that are used."""
+"""Clean images that are used: two experiments on them and on half of them are no more than `MAX_PASSES`."""
 _BATCH: Final = 8
 _MIN_ORDINARY: Final = 40
 
@@ -85,12 +85,13 @@ def _experiment(
     suspicious, ordinary, clean = images
     ask, drift = _network(opened, counted, options), counted.counts.drift
     drifted = drift is None or drift.score is None or drift.score.drifted
-    half = len(clean) // 2
+    half, passes = len(clean) // 2, 0
     attempts = [(ordinary, clean)] if len(ordinary[0]) >= _MIN_ORDINARY else []
     if not attempts or drifted:
         attempts.append(((clean[:half], ask(clean[:half]).predicted), clean[half:]))
+        passes += half
     best: Demonstration | None = None
-    judges, passes = clean, 0
+    judges = clean
     for compared, tried_on in attempts:
         material = Material(suspicious[0], compared[0], tried_on, suspicious[1], compared[1])
         found = run_experiment(material, ask, MAX_PASSES - passes)
@@ -130,7 +131,7 @@ def _network(opened: OpenedScan, counted: Counted, options: ScanOptions) -> Call
 def _clean_images(opened: OpenedScan, options: ScanOptions) -> NDArray[np.uint8]:
     """Of the command line, else those that the profile keeps."""
     if options.clean is None:
-        return clean_images(opened.profile.clean_images, opened.scorer.image_shape)
+        return clean_images(opened.profile.clean_images, opened.scorer.image_shape)[:MOST_CLEAN]
     source = open_source(options.clean, labels=False, follow_links=options.follow_links)
     spread = np.unique(np.linspace(0, len(source.items) - 1, MOST_CLEAN).astype(int)).tolist()
     return _stacked(opened, _pixels(source, opened, {source.items[position]: None for position in spread}))
