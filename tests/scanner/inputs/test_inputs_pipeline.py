@@ -241,15 +241,17 @@ def test_an_error_does_not_wait_for_earlier_chunks_to_be_slow() -> None:
     """The first chunk hangs until the failure of the second has been seen to surface."""
     source = MemorySource(4)
     first = source.read(source.items[0])
-    failed = threading.Event()
+    started, failed = threading.Event(), threading.Event()
     waited: list[bool] = []
 
     def run(pixels: np.ndarray) -> dict[str, np.ndarray]:
         if np.array_equal(pixels[0], first):
+            started.set()
             failed.wait(10)
             time.sleep(0.2)
             waited.append(True)
             return sums(pixels)
+        started.wait(10)
         failed.set()
         raise ArithmeticError
 
