@@ -18,7 +18,7 @@ MIN_RATE: Final = 0.5
 """Share of the images that a trigger has to move by its rule."""
 MIN_EXCESS: Final = 0.3
 """... and by how much more than the control does."""
-MIN_FLAGGED: Final = 0.25
+MIN_FLAGGED: Final = 0.5
 """Share of the images that has to be flagged beyond those that are under the control: it was for being flagged that the
 inputs were suspicious."""
 

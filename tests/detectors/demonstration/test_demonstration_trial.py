@@ -68,8 +68,9 @@ def test_each_condition_is_needed_for_a_demonstration() -> None:
     assert not replace(good, moved=74).demonstrated
     assert replace(good, moved=75, control_moved=30).demonstrated
     assert not replace(good, moved=75, control_moved=31).demonstrated
-    assert not replace(good, flagged=37, control_flagged=0).demonstrated
-    assert replace(good, flagged=38, control_flagged=0).demonstrated
+    assert not replace(good, flagged=74, control_flagged=0).demonstrated
+    assert not replace(good, flagged=75, control_flagged=1).demonstrated
+    assert replace(good, flagged=75, control_flagged=0).demonstrated
     assert not compare(None, answers(before), answers(0 * before, fires), answers(before)).demonstrated
 
 

@@ -105,7 +105,7 @@ DRIFTED = DriftEvidence(900, 1000, ScoreShift("layer1", 0.3, 1e-20), (LookShift(
 LOOKS = DriftEvidence(900, 1000, ScoreShift("layer1", 0.03, 1.0), (LookShift("brightness", 0.4, 1e-30, 141, 118),))
 NONE_LEFT = DriftEvidence(3, 1000, None, ())
 SHOWN = DemonstrationEvidence(
-    kind="patch", does="moves images", eligible=100, moved=50, flagged=25, control_moved=20, p_value=1e-3
+    kind="patch", does="moves images", eligible=100, moved=50, flagged=50, control_moved=20, p_value=1e-3
 )
 
 
@@ -152,7 +152,7 @@ def test_a_demonstrated_trigger_is_critical_whatever_else(drift):
 
 @pytest.mark.parametrize(
     "change",
-    [{"moved": 49}, {"control_moved": 21}, {"flagged": 24}, {"control_flagged": 1}, {"p_value": above(1e-3)}],
+    [{"moved": 49}, {"control_moved": 21}, {"flagged": 49}, {"control_flagged": 1}, {"p_value": above(1e-3)}],
 )
 def test_both_sides_of_every_bound_of_a_demonstration(change):
     found = verdict(demonstration=dataclasses.replace(SHOWN, **change), **LOUD)
