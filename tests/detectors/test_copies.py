@@ -118,7 +118,7 @@ def test_the_scale_is_the_references_own() -> None:
     rows = thumbnails(alike)
     nearest = (cdist(rows, rows, "sqeuclidean") / 2 + np.diag(np.full(300, np.inf))).min(1)
     found = copy_distance(rows)
-    assert found == pytest.approx(np.quantile(nearest, 0.01) / 2, abs=1e-6)
+    assert found == pytest.approx(np.quantile(nearest, 0.01), abs=1e-6)
     assert 0 < found < LARGEST
     assert len(np.unique(copies(rows, found))) > 290
 
@@ -126,7 +126,7 @@ def test_the_scale_is_the_references_own() -> None:
 def test_a_reference_of_more_than_a_chunk_is_compared_with_all_of_itself() -> None:
     rows = np.random.default_rng(6).normal(0, 0.1, (1500, 3)).astype(np.float32)
     nearest = (cdist(rows, rows, "sqeuclidean") / 2 + np.diag(np.full(1500, np.inf))).min(1)
-    assert copy_distance(rows) == pytest.approx(np.quantile(nearest, 0.01) / 2, abs=1e-7)
+    assert copy_distance(rows) == pytest.approx(np.quantile(nearest, 0.01), abs=1e-7)
 
 
 def test_a_reference_of_copies_makes_only_equal_pictures_copies() -> None:
