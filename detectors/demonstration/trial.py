@@ -16,6 +16,8 @@ LEVEL: Final = 0.95
 MAX_P_VALUE: Final = 1e-3
 MIN_RATE: Final = 0.5
 """Share of the images that a trigger has to move by its rule."""
+MIN_RATE_ONE_CLASS: Final = 0.75
+"""The same of a rule about one class: there are few images of it, and similar classes are near."""
 MIN_EXCESS: Final = 0.3
 """... and by how much more than the control does."""
 MIN_FLAGGED: Final = 0.5
@@ -137,7 +139,7 @@ class Outcome:
         """Whether this is what a trigger does."""
         return (
             self.p_value <= MAX_P_VALUE
-            and self.rate >= MIN_RATE
+            and self.rate >= (MIN_RATE if self.rule is None or self.rule.source is None else MIN_RATE_ONE_CLASS)
             and self.rate - self.control_rate >= MIN_EXCESS
             and self.flagged - self.control_flagged >= MIN_FLAGGED * self.eligible
         )

@@ -80,6 +80,7 @@ def demonstration_evidence(shown: Shown | None, header: ProfileHeader) -> Demons
     return DemonstrationEvidence(
         kind=shown.experiment.kind,
         does=_does(outcome.rule, header),
+        one_class=outcome.rule is not None and outcome.rule.source is not None,
         eligible=outcome.eligible,
         moved=outcome.moved,
         low=outcome.low,

@@ -52,6 +52,7 @@ class DemonstrationRule:
         severity: Severity of a trigger that was shown.
         max_p: Largest p-value against the control.
         min_rate: Least share of the images that it moves by its rule.
+        min_rate_one_class: The same of a rule about one class alone.
         min_excess: By how much that exceeds what the control moves.
         min_flagged: Least share of them that is flagged once they carry it, beyond those that are under the control.
     """
@@ -60,6 +61,7 @@ class DemonstrationRule:
     severity: Severity
     max_p: float
     min_rate: float
+    min_rate_one_class: float
     min_excess: float
     min_flagged: float
 
@@ -70,7 +72,7 @@ class DemonstrationRule:
             shown is not None
             and shown.missing is None
             and shown.p_value <= self.max_p
-            and shown.rate >= self.min_rate
+            and shown.rate >= (self.min_rate_one_class if shown.one_class else self.min_rate)
             and shown.rate - shown.control_rate >= self.min_excess
             and shown.flagged - shown.control_flagged >= self.min_flagged * shown.eligible
         )

@@ -180,6 +180,7 @@ class DemonstrationEvidence:
         missing: Why nothing was tried; None where something was, and the rest says what.
         kind: What kind of pattern the flagged inputs share.
         does: What the pattern does to classes, in words.
+        one_class: Whether that is about one class alone.
         eligible: Clean images that it should move.
         moved: Those that it moves.
         low: Lower end of an exact 95% interval of their share.
@@ -194,6 +195,7 @@ class DemonstrationEvidence:
     missing: str | None = None
     kind: str = ""
     does: str = ""
+    one_class: bool = False
     eligible: int = 0
     moved: int = 0
     low: float = 0.0

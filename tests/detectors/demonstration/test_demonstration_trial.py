@@ -71,6 +71,9 @@ def test_each_condition_is_needed_for_a_demonstration() -> None:
     assert not replace(good, flagged=74, control_flagged=0).demonstrated
     assert not replace(good, flagged=75, control_flagged=1).demonstrated
     assert replace(good, flagged=75, control_flagged=0).demonstrated
+    one_class = replace(good, rule=Rule(target=0, source=1))
+    assert replace(one_class, moved=113).demonstrated
+    assert not replace(one_class, moved=112).demonstrated
     assert not compare(None, answers(before), answers(0 * before, fires), answers(before)).demonstrated
 
 

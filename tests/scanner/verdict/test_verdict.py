@@ -160,6 +160,12 @@ def test_both_sides_of_every_bound_of_a_demonstration(change):
     assert any(reason.startswith("No trigger could be demonstrated") for reason in found.reasons)
 
 
+def test_a_rule_about_one_class_has_to_hold_for_more_of_it():
+    shown = dataclasses.replace(SHOWN, one_class=True, moved=75, flagged=75)
+    assert verdict(demonstration=shown).rules[0] == "LS120"
+    assert "LS120" not in verdict(demonstration=dataclasses.replace(shown, moved=74)).rules
+
+
 def test_repeated_inputs_are_said_and_change_nothing():
     often = CopiesEvidence(inputs=1000, repeated=0, contents=1000, pictures=899)
     found = verdict(copies=often)
@@ -173,6 +179,7 @@ def test_the_bounds_are_the_detectors():
     rules = load_rules()
     shown, drift = rules.demonstration, rules.drift
     assert (shown.max_p, shown.min_rate) == (trial.MAX_P_VALUE, trial.MIN_RATE)
+    assert shown.min_rate_one_class == trial.MIN_RATE_ONE_CLASS
     assert (shown.min_excess, shown.min_flagged) == (trial.MIN_EXCESS, trial.MIN_FLAGGED)
     known = (drift_module.MIN_REST, drift_module.MAX_P_VALUE, drift_module.MIN_DISTANCE)
     assert (drift.min_rest, drift.max_p, drift.min_distance) == known
