@@ -262,7 +262,7 @@ class BayesianInfo(Part):
 class ReferenceInfo(Part):
     """The clean images that the profile was fitted and calibrated on."""
 
-    source: Name = Field(description="Kind of source: folder per class, folder, manifest, array.")
+    source: Name = Field(description="Kind of source: folder per class, folder, manifest, array, archive, table.")
     images: Count = Field(description="Number of images used.")
     unreadable: Count = Field(description="Number of images that could not be read and were left out.")
     labelled: bool = Field(
