@@ -66,7 +66,7 @@ def _import_libraries(job: Job) -> None:
     if job.config is not None and job.architecture is None:
         from scanner.models.architectures.registry import import_library
 
-        import_library(job.config.library)
+        import_library(job.config.framework)
 
 
 def _limit_memory(job: Job) -> None:

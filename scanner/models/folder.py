@@ -37,14 +37,14 @@ class NetworkConfig:
     """What a folder says of the network that its weights belong to.
 
     Attributes:
-        library: Whose network it is.
+        framework: Whose network it is.
         architecture: Its name there: a model type of Hugging Face's, or ``timm/<name>``.
         text: The JSON, for Hugging Face's library, without what would make it load anything else.
         input_size: Height and width, where timm's file states them.
         class_names: Names of the outputs, or empty.
     """
 
-    library: Literal["transformers", "timm"]
+    framework: Literal["transformers", "timm"]
     architecture: str
     text: str
     input_size: tuple[int, int] | None

@@ -28,7 +28,7 @@ class _Message(BaseModel):
 class ConfigMessage(_Message):
     """A :class:`scanner.models.folder.NetworkConfig`, without the names of classes."""
 
-    library: Literal["transformers", "timm"]
+    framework: Literal["transformers", "timm"]
     architecture: Text
     text: Annotated[str, Field(max_length=2**20)]
     input_size: tuple[Pixels, Pixels] | None

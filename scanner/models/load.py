@@ -199,7 +199,7 @@ def _config(config: NetworkConfig | None) -> ConfigMessage | None:
     if config is None:
         return None
     return ConfigMessage(
-        library=config.library, architecture=config.architecture, text=config.text, input_size=config.input_size
+        framework=config.framework, architecture=config.architecture, text=config.text, input_size=config.input_size
     )
 
 

@@ -43,7 +43,7 @@ def describe_weights(path: Path, key: str | None = None) -> Iterator[tuple[str, 
         yield "weights", note
     config = config_beside(path)
     if config is not None:
-        yield "network", f"{printable(config.architecture, _NAME)!r} of {config.library}, as config.json says"
+        yield "network", f"{printable(config.architecture, _NAME)!r} of {config.framework}, as config.json says"
     matches = find_networks(state.shapes)
     for match in matches:
         place = f"below {printable(match.prefix, _NAME)!r}: " if match.prefix else ""

@@ -49,7 +49,7 @@ def open_weights(path: Path, job: Job) -> OpenedWeights:
         return OpenedWeights(build_keras(path, Wanted(job.input_size, job.num_classes)))
     state, notes = read_state(path, job.kind, job.key, _fits(job))
     named = _named_beside(job)
-    if named is not None and named.library == "transformers":
+    if named is not None and named.framework == "transformers":
         network = build_hugging_face(named.architecture, named.text, state, Wanted(job.input_size, job.num_classes))
         return OpenedWeights(replace(network, notes=(*notes, *network.notes)))
     architecture = job.architecture
@@ -70,7 +70,7 @@ def _named_beside(job: Job) -> ConfigMessage | None:
     """What ``config.json`` says, where the user says nothing and the library that it means is installed."""
     if job.architecture is not None or job.config is None:
         return None
-    if job.config.library == "timm":
+    if job.config.framework == "timm":
         return job.config if buildable(job.config.architecture) else None
     return job.config if installed() else None
 
@@ -82,9 +82,9 @@ def _inferred(state: State, notes: list[str], job: Job) -> tuple[str, tuple[str,
     except UsageError as error:
         if job.config is None:
             raise
-        extra = "hf" if job.config.library == "transformers" else "timm"
+        extra = "hf" if job.config.framework == "transformers" else "timm"
         raise UsageError(
-            f"config.json names the network {printable(job.config.architecture, 60)!r} of {job.config.library}, which "
+            f"config.json names the network {printable(job.config.architecture, 60)!r} of {job.config.framework}, which "
             "is not installed",
             where="--arch",
             hint=f"Install it with pip install 'latentscan[{extra}]'",

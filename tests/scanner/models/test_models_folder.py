@@ -46,7 +46,7 @@ def opened(folder: Path, **said: Any) -> OpenedWeights:
     config = config_beside(path)
     assert config is not None
     message = ConfigMessage(
-        library=config.library, architecture=config.architecture, text=config.text, input_size=config.input_size
+        framework=config.framework, architecture=config.architecture, text=config.text, input_size=config.input_size
     )
     values: dict[str, Any] = {"architecture": None, "input_size": None, "num_classes": None, **said}
     values |= {"trust": False, "trust_code": False, "has_probe": False, "memory": 1, "seconds": 1, "threads": 1}
