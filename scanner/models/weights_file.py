@@ -84,8 +84,8 @@ def _inferred(state: State, notes: list[str], job: Job) -> tuple[str, tuple[str,
             raise
         extra = "hf" if job.config.framework == "transformers" else "timm"
         raise UsageError(
-            f"config.json names the network {printable(job.config.architecture, 60)!r} of {job.config.framework}, which "
-            "is not installed",
+            f"config.json names the network {printable(job.config.architecture, 60)!r} of {job.config.framework}, "
+            "which is not installed",
             where="--arch",
             hint=f"Install it with pip install 'latentscan[{extra}]'",
         ) from error

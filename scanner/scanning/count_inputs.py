@@ -28,7 +28,6 @@ from scanner.scanning.judge import judge_outputs, rows_of, with_score_p_values
 from scanner.scanning.labels import LabelTally
 from scanner.scanning.material import MaterialTally
 from scanner.scanning.options import ScanOptions
-from scanner.scanning.quiet_inputs import QuietInputs
 from scanner.scanning.rows import RowNamer
 from scanner.scanning.sample import InputSample, Sample
 from scanner.scanning.scanned import RowSink, UnreadableRow
@@ -104,8 +103,8 @@ def _count(opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, together
     distributions = DistributionTally(np.sort(calibration.combined), options.alpha)
     distance = None if looks is None else looks.copy_distance
     material, copies = MaterialTally(math.prod(opened.scorer.image_shape), distance), CopyTally(distance)
-    labels, quiet = LabelTally(opened.header.class_names), QuietInputs()
-    sinks: list[RowSink] = [digest, distributions, material, labels, quiet]
+    labels = LabelTally(opened.header.class_names)
+    sinks: list[RowSink] = [digest, distributions, material, labels]
     tally = Tally(opened.header.num_classes, options.top, options.alpha, calibration.size, copies)
     with ExitStack() as stack:
         rows = None if options.rows is None else stack.enter_context(open_rows(options.rows))
@@ -131,5 +130,4 @@ def _count(opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, together
         distributions=distributions.section(),
         chosen=material.finish(),
         labels=labels.section(),
-        quiet=quiet.kept(),
     )

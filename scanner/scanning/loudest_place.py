@@ -3,9 +3,8 @@
 The layers are those pooled by their channels' maxima. Of those that are at least half as loud as the loudest, by the
 input's standardised scores, the earliest is taken in which a channel stands out: a unit of a late layer sees most of
 the picture, and where it is loudest says little of where what it sees is. A channel stands out against its own maxima
-over inputs of the batch that are not flagged: the profile keeps no clean pixels to compare with, and of units the late
-layers' alone, while such inputs come from the same camera and are there for every layer. They may hold a few triggered
-ones that were missed, which makes a mark less likely and never more.
+over inputs of the batch that are not flagged, which come from the same camera. They may hold a few triggered ones that
+were missed, which makes a mark less likely and never more.
 """
 
 from __future__ import annotations
@@ -24,10 +23,12 @@ from scanner.inputs.spec import PreprocessSpec
 from scanner.profile.header import DescriptorInfo, ProfileHeader, TapInfo
 from scanner.profile.inner_tensors import open_inner_tensors
 from scanner.report.schema import LoudestPlace
+from scanner.scanning.material import Wanted
 from scanner.scanning.scanned import ScannedInput
 from scanner.scanning.stages import Counted, OpenedScan
 
 MOST_INPUTS: Final = 48
+MOST_QUIET: Final = 16
 """Inputs that are looked at once more, those that are not flagged included."""
 LEAST_QUIET: Final = 4
 """Fewer inputs that are not flagged say nothing of what a channel usually does."""
@@ -49,17 +50,18 @@ def loudest_places(opened: OpenedScan, counted: Counted, count: int) -> dict[int
     Raises:
         ProfileError: If the profile's graph does not have the tensors that its header names.
     """
-    if len(counted.quiet) < LEAST_QUIET:
+    ordinary = counted.chosen.ordinary[:MOST_QUIET]
+    if len(ordinary) < LEAST_QUIET:
         return {}
     layers = spatial_maxima(opened.header)
-    rows = [row for row in counted.counts.top if row.finite][: min(count, MOST_INPUTS - len(counted.quiet))]
+    rows = [row for row in counted.counts.top if row.finite][: min(count, MOST_INPUTS - len(ordinary))]
     wanted = {row.item.index: loud_layers(layers, row.z) for row in rows}
     taps = {layer.tap.name: layer.tap for loud in wanted.values() for layer in loud}
     if not taps:
         return {}
-    both = {row.item.index: row for row in (*rows, *counted.quiet)}
+    both: dict[int, ScannedInput | Wanted] = {row.item.index: row for row in (*rows, *ordinary)}
     seen = _look_again(opened, taps, list(both.values()))
-    quiet = [seen[row.item.index] for row in counted.quiet if row.item.index in seen]
+    quiet = [seen[row.item.index] for row in ordinary if row.item.index in seen]
     if len(quiet) < LEAST_QUIET:
         return {}
     usual = {name: np.stack([look[name].maxima for look in quiet]) for name in taps}
@@ -139,7 +141,7 @@ class Look:
 
 
 def _look_again(
-    opened: OpenedScan, taps: Mapping[str, TapInfo], rows: Sequence[ScannedInput]
+    opened: OpenedScan, taps: Mapping[str, TapInfo], rows: Sequence[ScannedInput | Wanted]
 ) -> dict[int, dict[str, Look]]:
     """The layers' channels, by input's index and layer's name, of inputs that are still what they were."""
     tensors = sorted({tap.tensor for tap in taps.values()})

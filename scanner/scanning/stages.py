@@ -29,7 +29,6 @@ from scanner.report.schema import (
 )
 from scanner.report.triage import IgnoreFile
 from scanner.scanning.material import Chosen
-from scanner.scanning.scanned import ScannedInput
 from scanner.scanning.shared_units import Place
 from scanner.scanning.shown import Shown
 from scanner.scanning.tally import ScanCounts
@@ -106,7 +105,6 @@ class Counted:
         shown: What became of the attempt to show it; None where the inputs are not suspicious.
         places: Where in the picture the units that inputs share are loudest, by the unit's number.
         labels: Accuracy by the inputs' labels; None where they have none.
-        quiet: A few inputs that are not flagged.
     """
 
     counts: ScanCounts
@@ -117,7 +115,6 @@ class Counted:
     shown: Shown | None = None
     places: Mapping[int, Place] = field(default_factory=dict)
     labels: LabelsSection | None = None
-    quiet: tuple[ScannedInput, ...] = ()
 
 
 @dataclass(frozen=True)

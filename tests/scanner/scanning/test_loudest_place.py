@@ -24,7 +24,6 @@ from scanner.profile.header import TapInfo
 from scanner.report.schema import Report
 from scanner.scanning import loudest_place
 from scanner.scanning.loudest_place import Layer, channel_maxima, loud_layers, spatial_maxima, standing_out
-from scanner.scanning.quiet_inputs import MOST_QUIET, QuietInputs
 from scanner.scanning.scanned import ScannedInput
 
 
@@ -33,27 +32,6 @@ def scanned(index: int, content: str, *, flagged: bool = False) -> ScannedInput:
     z = np.zeros(1)
     return ScannedInput(Item(index, f"{index}.png", None), digest, True, 0, None, 1.0, 1.0, 0.0, False, 0.0, 0.0,
                         flagged, z[None], None, z, ())  # fmt: skip
-
-
-class TestQuietInputs:
-    """A few inputs that are not flagged."""
-
-    def test_those_of_least_digest_each_content_once_in_any_order(self) -> None:
-        rows = [scanned(index, f"content {index // 2}", flagged=index % 10 > 6) for index in range(400)]
-        kept = []
-        for order in (rows, rows[::-1]):
-            sink = QuietInputs()
-            for row in order:
-                sink.scanned(row)
-            kept.append([row.sha256 for row in sink.kept()])
-        wanted = sorted({row.sha256 for row in rows if not row.flagged})[:MOST_QUIET]
-        assert kept == [wanted, wanted]
-
-    def test_few_are_all(self) -> None:
-        sink = QuietInputs()
-        for row in (scanned(0, "a"), scanned(1, "b", flagged=True), scanned(2, "a")):
-            sink.scanned(row)
-        assert [row.item.index for row in sink.kept()] == [0]
 
 
 class TestStandingOut:
