@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from latentscan._checks import checked_fit
-from latentscan._silence import SILENCE
 from scanner.base.atomic import check_destination, check_folder
-from scanner.base.progress import Progress
+from scanner.base.progress import SILENCE, Progress
 from scanner.fitting.options import FitOptions
 from scanner.fitting.result import FitResult
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from latentscan._checks import checked_scan
-from latentscan._silence import SILENCE
-from scanner.base.progress import Progress
+from scanner.base.progress import SILENCE, Progress
 from scanner.report.schema import Report
 from scanner.scanning.options import ScanOptions
 

@@ -27,6 +27,7 @@ from reference.files import write_class_folders
 from reference.training import TrainConfig, print_line, read_record, train
 from scanner.base.atomic import atomic_writer
 from scanner.base.errors import LatentscanError
+from scanner.base.progress import SILENCE
 from scanner.base.versions import FIT_LIBRARIES, library_versions
 from scanner.fitting.fit import fit
 from scanner.fitting.options import FitOptions
@@ -55,21 +56,10 @@ def as_caffe(data: DataSet) -> DataSet:
 TRAINED: dict[str, Callable[[DataSet], DataSet]] = {"bgr": in_bgr, "caffe": as_caffe}
 
 
-class _Silent:
-    """A listener that does not care."""
-
-    def say(self, text: str) -> None:
-        """Take a line."""
-
-    def task(self, name: str, total: int) -> Callable[[int], None]:
-        """Take a task."""
-        return lambda done: None
-
-
 def fitted(options: FitOptions, folder: Path) -> dict[str, Any]:
     """What a profile says of its preprocessing."""
     try:
-        header = fit(replace(options, output=folder / "profile.h5", gallery=False), _Silent()).profile.header
+        header = fit(replace(options, output=folder / "profile.h5", gallery=False), SILENCE).profile.header
     except LatentscanError as error:
         return {"error": error.what}
     return {

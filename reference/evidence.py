@@ -35,6 +35,7 @@ from reference.poisoning import LabelRule
 from reference.stamps import stamp_named
 from reference.training import read_record
 from scanner.base.errors import LatentscanError
+from scanner.base.progress import SILENCE
 from scanner.fitting.fit import fit
 from scanner.fitting.options import FitOptions
 from scanner.report.schema import Report
@@ -69,17 +70,6 @@ _SHOWN: Final = (
     "flipped", "control_moved", "control_flagged", "control_flipped", "p_value", "suspicious", "passes", "area",
 )  # fmt: skip
 ONE_CLASS: Final = "square-one-class"
-
-
-class _Silent:
-    """A listener that does not care."""
-
-    def say(self, text: str) -> None:
-        """Take a line."""
-
-    def task(self, name: str, total: int) -> Callable[[int], None]:
-        """Take a task."""
-        return lambda done: None
 
 
 @dataclass(frozen=True)
@@ -227,13 +217,13 @@ class Scanner:
             architecture=subject.architecture,
             preprocess=None if subject.preprocess is None else str(subject.preprocess),
         )
-        fit(options, _Silent())
+        fit(options, SILENCE)
 
     def scan(self, images: Images) -> Report:
         """The report of one batch."""
         inputs = self._folder / "inputs.npy"
         np.save(inputs, images, allow_pickle=False)
-        return scan(ScanOptions(inputs, self._profile), _Silent())
+        return scan(ScanOptions(inputs, self._profile), SILENCE)
 
 
 def outcome(report: Report) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Progress(Protocol):
@@ -14,3 +14,22 @@ class Progress(Protocol):
 
     def task(self, name: str, total: int) -> Callable[[int], None]:
         """Start a task of ``total`` steps; the result is called with the number done."""
+
+
+class _Silence:
+    """Takes everything and shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Let it pass."""
+
+    def task(self, name: str, total: int) -> Callable[[int], None]:
+        """Let it pass."""
+        del name, total
+        return lambda done: None
+
+    def __repr__(self) -> str:
+        return "SILENCE"
+
+
+SILENCE: Final[Progress] = _Silence()
+"""A listener that says nothing."""

@@ -59,8 +59,8 @@ def loudest_places(opened: OpenedScan, counted: Counted, count: int) -> dict[int
     taps = {layer.tap.name: layer.tap for loud in wanted.values() for layer in loud}
     if not taps:
         return {}
-    both: dict[int, ScannedInput | Wanted] = {row.item.index: row for row in (*rows, *ordinary)}
-    seen = _look_again(opened, taps, list(both.values()))
+    both: list[ScannedInput | Wanted] = [*rows, *ordinary]
+    seen = _look_again(opened, taps, list({row.item.index: row for row in both}.values()))
     quiet = [seen[row.item.index] for row in ordinary if row.item.index in seen]
     if len(quiet) < LEAST_QUIET:
         return {}
