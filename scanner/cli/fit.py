@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scanner.base.device import Device
 from scanner.base.errors import UsageError
-from scanner.cli.lock import bound_fit
+from scanner.cli.lock import locked_fit
 from scanner.fitting.options import DEMONSTRATION_IMAGES, BayesianOptions, FitOptions
+
+if TYPE_CHECKING:
+    from scanner.fitting.result import FitResult
 
 DEFAULTS = BayesianOptions()
 WIDEST = 10.0
@@ -104,6 +108,10 @@ def fit(
             help="Clean images that the profile keeps, at most 8 MiB of them, to try a trigger on; 0 keeps none.",
         ),
     ] = DEMONSTRATION_IMAGES,
+    lockdown: Annotated[
+        bool,
+        typer.Option(help="Give up network, programs and all other files before anything of a stranger is read."),
+    ] = True,
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Follow links and manifest paths that lead out of the clean images.")
     ] = False,
@@ -145,18 +153,24 @@ def fit(
         output_name=output_name,
         follow_links=follow_links,
     )
-    bound_fit(model)
+    # Before the libraries, which start threads when they are imported.
+    with locked_fit(options, wanted=lockdown) as (starter, isolation):
+        result = _fit(replace(options, starter=starter, isolation=isolation), quiet)
+    if not quiet:
+        from scanner.cli.fit_summary import print_fit_summary
+
+        print_fit_summary(result)
+
+
+def _fit(options: FitOptions, quiet: bool) -> FitResult:
     import latentscan
     from scanner.cli.console import TerminalProgress
     from scanner.cli.doctor import NAME_CLASH, name_clash
-    from scanner.cli.fit_summary import print_fit_summary
 
     with TerminalProgress(quiet) as progress:
         if name_clash():
             progress.say(f"warning: {NAME_CLASH}")
-        result = latentscan.fit(options, progress)
-    if not quiet:
-        print_fit_summary(result)
+        return latentscan.fit(options, progress)
 
 
 def parse_bayesian(wanted: bool, options: BayesianOptions) -> BayesianOptions | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.markup import escape
 
 from scanner.base.text import printable
 from scanner.cli.console import stderr_console
 from scanner.fitting.result import FitResult
+from scanner.profile.header import IsolationLayer
 
 
 def fit_summary(result: FitResult) -> list[str]:
@@ -39,9 +42,17 @@ def fit_summary(result: FitResult) -> list[str]:
             f"                 {nodes.count} {nodes.operator} stay deterministic: {nodes.reason}"
             for nodes in info.deterministic
         ]
+    lines += [f"{'' if index else 'isolation':16} {line}" for index, line in enumerate(_isolation(header.isolation))]
     lines += [f"warning: {warning}" for warning in header.warnings]
     lines.append(f"profile          {result.path} ({result.size / 1e6:.1f} MB, sha256 {result.profile.digest[:16]})")
     return lines
+
+
+def _isolation(layers: Sequence[IsolationLayer]) -> list[str]:
+    """What this process had given up, and each layer that was absent with the reason."""
+    held = ", ".join(layer.name for layer in layers if layer.active)
+    absent = [f"no {layer.name}: {layer.detail}" for layer in layers if not layer.active]
+    return [*([f"{held} around this process"] if held else []), *absent]
 
 
 def print_fit_summary(result: FitResult) -> None:

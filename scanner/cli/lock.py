@@ -1,26 +1,26 @@
-"""Locking down the process of ``scan`` before it meets what others made: only the command's own, never a caller's."""
+"""Locking down the processes of ``scan`` and ``fit`` before they meet what others made: never a caller's."""
 
 from __future__ import annotations
 
 import os
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from scanner.base.leftovers import scratch_folder
+from scanner.cli.kept_paths import inputs_of_fit, inputs_of_scan, outputs_of_fit, outputs_of_scan
+from scanner.fitting.options import FitOptions
 from scanner.inputs.threads import usable_cores
 from scanner.isolation.lockdown import Layer, attempt
 from scanner.isolation.own_process import Kept, limit_memory, lock_down_self
-from scanner.isolation.paths import readable_paths
+from scanner.isolation.paths import readable_paths, whole_path
+from scanner.models.start_helper import Allowed, Helper, start_helper
 from scanner.scanning.options import ScanOptions
 
 _GPU: Final = Path("/dev/nvidiactl")
-_LISTS: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow")
-_STREAM: Final = "-"
 _BASE: Final = 2**31
 _OF_FIT: Final = 2**31
 _COPIES: Final = 8
@@ -33,36 +33,67 @@ single_command = False
 
 
 @contextmanager
-def locked_down(options: ScanOptions, *, wanted: bool) -> Iterator[tuple[Layer, ...]]:
+def locked_scan(options: ScanOptions, *, wanted: bool) -> Iterator[tuple[Layer, ...]]:
     """Lock this process down to what a scan was asked to read and write, with a folder for temporary files of its own.
 
     Yields:
         The layers, those that are absent included.
     """
-    if not wanted or not single_command:
-        why = "switched off by --no-lockdown" if not wanted else "the scan is part of a larger process"
-        yield (Layer("lockdown", False, why),)
+    if (absent := _absent("scan", options.device, wanted=wanted)) is not None:
+        yield (absent,)
         return
-    if options.device != "cpu" and _GPU.exists():
-        yield (Layer("lockdown", False, "a GPU's driver needs devices, files and sockets of its own"),)
+    memory = _memory(options.profile, options.threads or usable_cores())
+    with _locked(inputs_of_scan(options), outputs_of_scan(options), memory) as layers:
+        yield layers
+
+
+@contextmanager
+def locked_fit(options: FitOptions, *, wanted: bool) -> Iterator[tuple[Helper | None, tuple[Layer, ...]]]:
+    """The same for a fit, whose one need of other processes, a child that reads the model, a helper sees to.
+
+    Yields:
+        What starts the child, or None where this process may; and the layers.
+    """
+    memory = _OF_FIT + _memory(options.model, usable_cores())
+    if (absent := _absent("fit", options.device, wanted=wanted)) is not None:
+        if single_command and not _GPU.exists():
+            attempt("limits", lambda: limit_memory(memory))
+        yield None, (absent,)
         return
+    if options.bayesian is not None and options.bayesian.checkpoint is not None:
+        with suppress(OSError):  # why it cannot be made is said later
+            options.bayesian.checkpoint.mkdir(parents=True, exist_ok=True)
+    code = whole_path(options.architecture) if options.trust_code and options.architecture is not None else None
+    with start_helper(Allowed(options.trust, code, options.timeout)) as helper:
+        writable = [str(helper.place), *outputs_of_fit(options)]
+        with _locked(inputs_of_fit(options), writable, memory) as layers:
+            yield helper, layers
+
+
+def _absent(what: str, device: str, *, wanted: bool) -> Layer | None:
+    """Why this process gives up nothing, or None where it does."""
+    if not wanted:
+        return Layer("lockdown", False, "switched off by --no-lockdown")
+    if not single_command:
+        return Layer("lockdown", False, f"the {what} is part of a larger process")
+    if device != "cpu" and _GPU.exists():
+        return Layer("lockdown", False, "a GPU's driver needs devices, files and sockets of its own")
+    return None
+
+
+@contextmanager
+def _locked(readable: Sequence[str], writable: Sequence[str], memory: int) -> Iterator[tuple[Layer, ...]]:
     above = tempfile.gettempdir()
     with scratch_folder() as own:
         os.environ["TMPDIR"] = tempfile.tempdir = str(own)
         yield lock_down_self(
             Kept(
-                readable=(*readable_paths(sys.path), *_DEVICES, *_inputs(options)),
-                writable=(str(own), *_outputs(options)),
+                readable=(*readable_paths(sys.path), *_DEVICES, *readable),
+                writable=(str(own), *writable),
                 emptied=(above,),
-                memory=_memory(options.profile, options.threads or usable_cores()),
+                memory=memory,
             )
         )
-
-
-def bound_fit(model: Path) -> None:
-    """Bound the memory of the process of ``fit``, which shows the reference to a vendor's graph."""
-    if single_command and not _GPU.exists():
-        attempt("limits", lambda: limit_memory(_OF_FIT + _memory(model, usable_cores())))
 
 
 def _memory(file: Path, threads: int) -> int:
@@ -72,33 +103,3 @@ def _memory(file: Path, threads: int) -> int:
     except (OSError, ValueError):
         size = 0
     return _BASE + _COPIES * size + _PER_THREAD * threads
-
-
-def _inputs(options: ScanOptions) -> list[str]:
-    """What is read; beside lists of images, their folders."""
-    found = [options.inputs, options.profile, options.model, options.baseline, options.ignore, options.clean]
-    images = [path for path in (options.inputs, options.clean) if path is not None]
-    found += [path.absolute().parent for path in images if path.suffix.lower() in _LISTS]
-    if options.follow_links:
-        # Links may lead anywhere, and where they do is not known before they are read.
-        found.append(Path("/"))
-    return [str(path) for path in found if path is not None]
-
-
-def _outputs(options: ScanOptions) -> list[str]:
-    """Folders of the files that are written, behind links as well; of a device or a pipe, itself."""
-    files: Sequence[Path] = [Path(report) for report in options.reports if report != _STREAM]
-    files = [*files, *([] if options.rows is None else [options.rows])]
-    found: list[str] = []
-    for file in files:
-        real = Path(os.path.realpath(file))
-        found.append(str(real if _is_special(real) else real.parent))
-    return found
-
-
-def _is_special(path: Path) -> bool:
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)

@@ -12,7 +12,7 @@ import typer
 
 from scanner.base.device import Device
 from scanner.base.errors import UsageError
-from scanner.cli.lock import locked_down
+from scanner.cli.lock import locked_scan
 from scanner.scanning.options import ScanOptions
 from scanner.verdict.terms import Confidence, FailOn
 
@@ -129,7 +129,7 @@ def scan(
         follow_links=follow_links,
     )
     # Before the libraries, which start threads when they are imported.
-    with locked_down(options, wanted=lockdown) as isolation:
+    with locked_scan(options, wanted=lockdown) as isolation:
         finished = _scan(replace(options, isolation=isolation), quiet)
     if not quiet:
         from scanner.report.terminal import print_summary

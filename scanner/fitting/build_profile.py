@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -17,6 +17,7 @@ from scanner.fitting.fit_warnings import fit_warnings
 from scanner.fitting.options import FitOptions
 from scanner.fitting.reference_summary import ReferenceSummary, class_names, summarise
 from scanner.fitting.stages import ChosenPreprocess, Detectors, Reference, ScoringGraph, Subject, TappedNetwork
+from scanner.isolation.lockdown import Layer
 from scanner.models.load import LoadedModel
 from scanner.models.trust import trust_warnings
 from scanner.profile.calibration_arrays import calibration_to_arrays
@@ -88,6 +89,7 @@ def build_profile(
             parity=ParityInfo(relative=model.parity, provider=reference.provider),
             self_checks=scoring.self_checks,
             seed=options.seed,
+            isolation=_layers(options.isolation),
             warnings=_warnings(subject, summary, detectors),
         )
     proto, weights = scoring.graph.serialise()
@@ -118,9 +120,13 @@ def _model(model: LoadedModel, options: FitOptions) -> ModelInfo:
         notes=model.notes,
         trusted_code=options.trust_code,
         trusted_file=model.ran_file,
-        isolation=tuple(IsolationLayer(**asdict(layer)) for layer in model.isolation),
+        isolation=_layers(model.isolation),
         structure=StructureInfo(**asdict(model.structure)),
     )
+
+
+def _layers(isolation: Sequence[Layer]) -> tuple[IsolationLayer, ...]:
+    return tuple(IsolationLayer(**asdict(layer)) for layer in isolation)
 
 
 def _preprocess(preprocess: ChosenPreprocess) -> PreprocessInfo:

@@ -11,6 +11,7 @@ from scanner.graph.structure.words import suspicions
 from scanner.inputs.source import open_source, require_images
 from scanner.models.identify import ModelFile, identify
 from scanner.models.load import LoadedModel, LoadOptions, load_model
+from scanner.models.starter import StartHere
 from scanner.models.trust import absences, say_trust
 
 
@@ -64,5 +65,6 @@ def load_at(
         options.timeout,
         options.key,
         options.output_name,
+        options.starter or StartHere(),
     )
     return load_model(file, wanted)

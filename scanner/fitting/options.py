@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scanner.base.device import Device
+from scanner.isolation.lockdown import Layer
+
+if TYPE_CHECKING:
+    from scanner.models.starter import ChildStarter
 
 DEMONSTRATION_IMAGES = 300
 
@@ -59,6 +64,8 @@ class FitOptions:
         key: Where in a checkpoint the weights are, with dots between keys; None to find out.
         output_name: Which output of an ONNX graph the logits are; None to find out.
         follow_links: Whether links in the reference, and names in a manifest, may lead out of its folder.
+        isolation: What the process had given up when the fit began, for the profile.
+        starter: Who starts the process that loads the model; None for this process.
     """
 
     model: Path
@@ -84,3 +91,5 @@ class FitOptions:
     key: str | None = None
     output_name: str | None = None
     follow_links: bool = False
+    isolation: tuple[Layer, ...] = ()
+    starter: ChildStarter | None = None

@@ -28,7 +28,7 @@ def readable_paths(imports: Sequence[str]) -> tuple[str, ...]:
     """
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     python = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, os.path.dirname(sys.executable)]  # noqa: PTH120
-    wanted = [path for path in (*imports, *libraries) if path and not _holds_more(path)]
+    wanted = [path for path in (*imports, *libraries) if path and not holds_more(path)]
     return tuple(dict.fromkeys((*python, *wanted, *(str(_package() / name) for name in _PACKAGES), *_SYSTEM)))
 
 
@@ -38,13 +38,21 @@ def code_paths(file: Path) -> tuple[str, ...]:
     Args:
         file: A Python file that the user named to be run.
     """
-    if not _holds_more(str(file.parent)):
+    if not holds_more(str(file.parent)):
         return (str(file.parent),)
     try:
         beside = sorted(file.parent.iterdir())
     except OSError:
         return (str(file),)
     return (str(file), *(str(path) for path in beside if path.suffix == ".py" or has_modules(path)))
+
+
+def whole_path(architecture: str) -> str:
+    """``file.py:callable`` with the whole path of the file, for processes that work elsewhere; other names as given."""
+    if ".py:" not in architecture:
+        return architecture
+    file, _, name = architecture.rpartition(":")
+    return f"{Path(file).resolve()}:{name}"
 
 
 def has_modules(folder: Path) -> bool:
@@ -59,7 +67,7 @@ def _package() -> Path:
     return Path(scanner.__file__).resolve().parent.parent
 
 
-def _holds_more(path: str) -> bool:
+def holds_more(path: str) -> bool:
     """Whether a folder is a home, a checkout or the current directory, which hold more than modules."""
     real, package = Path(path).resolve(), _package()
     return any(

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -33,7 +35,9 @@ _BOOTSTRAP: Final = (
 )
 
 
-def run_child(job: Job, work: Path, timeout: float, *, where: str) -> tuple[Layer, ...]:
+def run_child(
+    job: Job, work: Path, timeout: float, *, where: str, wanted: Callable[[], bool] = lambda: True
+) -> tuple[Layer, ...]:
     """Run :mod:`scanner.models.child` on a job to its end, and turn every end but a result into an error.
 
     Args:
@@ -41,12 +45,13 @@ def run_child(job: Job, work: Path, timeout: float, *, where: str) -> tuple[Laye
         work: The child's working directory, empty but for its input files.
         timeout: Seconds, on the clock.
         where: The model file, for messages.
+        wanted: Asked now and then whether to go on.
 
     Returns:
         The layers of isolation that the child worked in, as it stated before it read anything of the model.
 
     Raises:
-        ModelError: The child crashed, was killed, or took too long.
+        ModelError: The child crashed, was killed, took too long, or is not wanted any more.
     """
     # An isolated interpreter ignores PYTHONPATH and the user's site; it gets this one's path instead.
     package = str(Path(scanner.__file__).resolve().parent.parent)
@@ -60,7 +65,7 @@ def run_child(job: Job, work: Path, timeout: float, *, where: str) -> tuple[Laye
         tail = _Tail(process.stdout)
         try:
             _send(process.stdin, job.model_dump_json().encode())
-            code = _watched(process, job, work, timeout, where)
+            code = _watched(process, _bounds(job, work), work, _Wait(timeout, wanted), where)
         finally:
             _end(process)
         if code != 0:
@@ -70,26 +75,39 @@ def run_child(job: Job, work: Path, timeout: float, *, where: str) -> tuple[Laye
         os.close(statement)
 
 
-def _watched(process: subprocess.Popen[bytes], job: Job, work: Path, timeout: float, where: str) -> int:
+@dataclass(frozen=True)
+class _Wait:
+    """How long a child is waited for: seconds on the clock, and for as long as it is wanted."""
+
+    timeout: float
+    wanted: Callable[[], bool]
+
+
+def _bounds(job: Job, work: Path) -> Bounds:
+    return Bounds(memory=_OWN_MEMORY + job.memory, disk=_disk(work) + job.memory, threads=_THREADS)
+
+
+def _watched(process: subprocess.Popen[bytes], bounds: Bounds, work: Path, wait: _Wait, where: str) -> int:
     """Wait for the child's end, and look at what it takes meanwhile.
 
     Raises:
-        ModelError: It took too long, or too much.
+        ModelError: It took too long, or too much, or is not wanted any more.
     """
-    bounds = Bounds(memory=_OWN_MEMORY + job.memory, disk=_disk(work) + job.memory, threads=_THREADS)
-    end = time.monotonic() + timeout
+    end = time.monotonic() + wait.timeout
     while True:
         try:
             return process.wait(min(_GLANCE, max(end - time.monotonic(), 0)))
         except subprocess.TimeoutExpired as error:
             if time.monotonic() >= end:
                 raise ModelError(
-                    f"loading the model took longer than {timeout:.0f} seconds",
+                    f"loading the model took longer than {wait.timeout:.0f} seconds",
                     where=where,
                     hint="Allow more with --timeout, or load it on a faster machine",
                 ) from error
         if (much := bounds.passed(process.pid, work)) is not None:
             raise ModelError(f"loading the model took {much}, and was ended", where=where)
+        if not wait.wanted():
+            raise ModelError("loading the model was interrupted", where=where)
 
 
 def _disk(work: Path) -> int:

@@ -70,6 +70,14 @@ class Job(_Message):
     threads: int
 
 
+class Question(_Message):
+    """What a locked-down process asks the one that starts children for it."""
+
+    job: Job
+    timeout: Annotated[float, Field(gt=0)]
+    where: str
+
+
 class TapMessage(_Message):
     """A :class:`scanner.graph.taps.Tap`."""
 

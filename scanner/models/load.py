@@ -22,7 +22,6 @@ from pydantic import ValidationError
 
 from scanner.base.errors import LatentscanError, ModelError, UnsafeModelError, UsageError
 from scanner.base.files import open_regular
-from scanner.base.leftovers import scratch_folder
 from scanner.graph.bundle import IMAGE, LOGITS, GraphBundle, external_range, is_external
 from scanner.graph.onnx_outline import outline_path, refuse_unsafe
 from scanner.graph.shapes import BATCH, declared_type
@@ -31,12 +30,13 @@ from scanner.graph.structure.read import read_program_bytes
 from scanner.graph.structure.words import suspicions
 from scanner.graph.taps import TAPPABLE, Tap
 from scanner.isolation.lockdown import Layer
+from scanner.isolation.paths import whole_path
 from scanner.models import job as messages
-from scanner.models.child_process import run_child
 from scanner.models.folder import NetworkConfig, config_beside
 from scanner.models.identify import PROGRAMS, FileKind, ModelFile
 from scanner.models.job import ConfigMessage, Failed, Job, Loaded, Result
 from scanner.models.onnx_external import copy_external
+from scanner.models.starter import ChildStarter, StartHere
 from scanner.models.structure import structure_of
 
 _MIN_MEMORY: Final = 11 * 2**28
@@ -126,6 +126,7 @@ class LoadOptions:
         timeout: Seconds, on the clock.
         key: Where in a checkpoint the weights are; None to find out.
         output: Which output of an ONNX graph the logits are; None to find out.
+        starter: Who starts the child.
     """
 
     architecture: str | None = None
@@ -136,6 +137,7 @@ class LoadOptions:
     timeout: float = 600.0
     key: str | None = None
     output: str | None = None
+    starter: ChildStarter = field(default_factory=StartHere)
 
 
 def load_model(
@@ -163,13 +165,13 @@ def load_model(
     if file.kind is not FileKind.ONNX and options.output is not None:
         raise UsageError("it names an output of an ONNX graph", where="--output-name", hint="Leave it out")
     config = config_beside(file.path) if only_weights else None
-    with scratch_folder() as work:
+    with options.starter.folder() as work:
         size = _copy(file, work)
         if probe is not None:
             np.save(work / messages.PROBE_FILE, np.ascontiguousarray(probe, dtype=np.float32), allow_pickle=False)
         job = Job(
             kind=file.kind,
-            architecture=_absolute(options.architecture),
+            architecture=None if options.architecture is None else whole_path(options.architecture),
             key=options.key,
             config=_config(config),
             output=options.output,
@@ -184,7 +186,7 @@ def load_model(
         )
         structure = _structure_of_file(file, work)
         try:
-            isolation = run_child(job, work, options.timeout, where=str(file.path))
+            isolation = options.starter.run(job, work, options.timeout, where=str(file.path))
             model = _collect(file, work, job.memory)
         except ModelError as error:
             raise _with_suspicions(error, structure) from error
@@ -236,14 +238,6 @@ def _with_suspicions(error: ModelError, structure: Structure | None) -> ModelErr
 
 def _few(names: tuple[str, ...]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-def _absolute(architecture: str | None) -> str | None:
-    """The child works in another directory."""
-    if architecture is None or ".py:" not in architecture:
-        return architecture
-    file, _, name = architecture.rpartition(":")
-    return f"{Path(file).resolve()}:{name}"
 
 
 def _copy(file: ModelFile, work: Path) -> int:

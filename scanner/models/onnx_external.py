@@ -81,11 +81,13 @@ def open_beside(folder: Path, location: str) -> BufferedReader:
     if not parts or location.startswith(("/", "\\")) or ".." in parts or "\\" in location or "\0" in location:
         raise UnsafeModelError(f"{shown} lies outside the model's folder")
     no_links = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    # Folders are entered, not listed: a process that is locked down may do no more with some.
+    folders = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
     opened: list[int] = []
     try:
-        opened.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        opened.append(os.open(folder, folders))
         for part in parts[:-1]:
-            opened.append(os.open(part, no_links | os.O_DIRECTORY, dir_fd=opened[-1]))
+            opened.append(os.open(part, folders | os.O_NOFOLLOW, dir_fd=opened[-1]))
         opened.append(os.open(parts[-1], no_links, dir_fd=opened[-1]))
         state = os.fstat(opened[-1])
         if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:

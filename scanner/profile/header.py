@@ -69,7 +69,7 @@ class ToolInfo(Part):
 
 
 class IsolationLayer(Part):
-    """One layer of isolation around the process that read the model file."""
+    """One layer of isolation around a process that met what a stranger made."""
 
     name: Name = Field(description="Name of the layer, for example 'network namespace', 'landlock' or 'seccomp'.")
     active: bool = Field(description="Whether it held.")
@@ -346,6 +346,9 @@ class ProfileHeader(Part):
         max_length=100, description="What was tried on the finished graph with images of the reference."
     )
     seed: Count = Field(description="Seed of every random choice made while fitting.")
+    isolation: tuple[IsolationLayer, ...] = Field(
+        default=(), max_length=20, description="What the fitting process had given up before it read anything."
+    )
     warnings: tuple[Sentence, ...] = Field(
         max_length=1000, description="What a person should know before relying on the profile."
     )

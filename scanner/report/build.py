@@ -198,6 +198,7 @@ def _profile_section(used: UsedProfile) -> ProfileSection:
         tool=header.tool,
         created_with=header.created_with,
         seed=header.seed,
+        isolation=header.isolation,
     )
 
 

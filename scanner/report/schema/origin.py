@@ -64,6 +64,11 @@ class ProfileSection(Part):
     tool: ToolInfo = Field(description="The program that wrote the profile.")
     created_with: dict[Text, Text] = Field(description="Versions of the libraries that it was written with, by name.")
     seed: Count = Field(description="Seed of every random choice made while fitting.")
+    isolation: tuple[IsolationLayer, ...] = Field(
+        default=(),
+        max_length=20,
+        description="What the fitting process had given up before it read anything, and what it could not.",
+    )
 
 
 class PreprocessSection(Part):

@@ -1,4 +1,4 @@
-"""The process of ``scan`` gives up what it does not need, and that of a caller gives up nothing."""
+"""The processes of ``scan`` and ``fit`` give up what they do not need, and that of a caller gives up nothing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ import sys
 import textwrap
 from pathlib import Path
 
+import onnx
 import pytest
+from color_network import SIDE, color_images, color_network, write_images
+from ordinary_user import as_ordinary_user, can_become_ordinary
 
+from scanner.cli.kept_paths import inputs_of_fit
+from scanner.fitting.options import FitOptions
+from scanner.inputs.preprocess import parse_flag
 from scanner.isolation.statement import probe_isolation
+from scanner.profile.reader import read_profile
 
 ROOT = Path(__file__).parents[3]
 ACTIVE = {layer.name for layer in probe_isolation() if layer.active}
@@ -32,24 +39,38 @@ def place(tmp_path: Path, demo_files: Path, demo_profile: Path) -> Path:
     return tmp_path
 
 
-def scan(place: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def command_line(place: Path, *arguments: str | Path, ordinary: bool = False) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "scanner", *arguments]
     return subprocess.run(
-        [sys.executable, "-m", "scanner", "scan", place / "in", "--profile", place / "p.h5", *arguments],
+        as_ordinary_user(command, place) if ordinary else command,
         cwd=place / "elsewhere",
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(place / "tmp")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
+
+
+def scan(place: Path, *arguments: str | Path, ordinary: bool = False) -> subprocess.CompletedProcess[str]:
+    return command_line(place, "scan", place / "in", "--profile", place / "p.h5", *arguments, ordinary=ordinary)
+
+
+@pytest.fixture(params=("oneself", "ordinary user"))
+def ordinary(request: pytest.FixtureRequest) -> bool:
+    """Whether an ordinary user runs the command, where root runs the tests; else it is the same as oneself."""
+    if request.param == "ordinary user" and (os.geteuid() != 0 or not can_become_ordinary()):
+        pytest.skip("the same as oneself, or nobody that one could become")
+    return bool(request.param == "ordinary user")
 
 
 def layers(report: Path) -> dict[str, bool]:
     return {layer["name"]: layer["active"] for layer in json.loads(report.read_text())["run"]["isolation"]}
 
 
-def test_the_report_says_what_was_given_up(place: Path) -> None:
-    done = scan(place, "--report", place / "out" / "r.json", "--rows", place / "out" / "rows.jsonl")
+def test_the_report_says_what_was_given_up(place: Path, ordinary: bool) -> None:
+    arguments = ("--report", place / "out" / "r.json", "--rows", place / "out" / "rows.jsonl")
+    done = scan(place, *arguments, ordinary=ordinary)
     assert done.returncode in (0, 1, 3), done.stderr
     assert layers(place / "out" / "r.json") == {
         "limits": True,
@@ -107,10 +128,17 @@ TRIES = """
     import os, socket, subprocess, sys
     from pathlib import Path
     from scanner.cli import lock
+    from scanner.fitting.options import FitOptions
     from scanner.scanning.options import ScanOptions
     place = Path(sys.argv[1])
     lock.single_command = True
-    options = ScanOptions(place / "in", place / "p.h5", reports=(str(place / "out" / "r.json"),))
+    if sys.argv[2] == "scan":
+        lockdown = lock.locked_scan
+        options = ScanOptions(place / "in", place / "p.h5", reports=(str(place / "out" / "r.json"),))
+    else:
+        lockdown = lock.locked_fit
+        options = FitOptions(place / "vendor" / "model.pt", place / "in", place / "out" / "p.h5")
+    other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     tries = {
         "socket": lambda: socket.socket(),
         "program": lambda: subprocess.run(["/bin/true"], check=True),
@@ -121,13 +149,17 @@ TRIES = """
         "write": lambda: (place / "elsewhere" / "new").write_text("x"),
         "write input": lambda: (place / "in" / "new").write_text("x"),
         "write profile": lambda: open(place / "p.h5", "r+b"),
+        "write model": lambda: (place / "vendor" / "model.pt").write_text("x"),
         "chmod": lambda: (place / "elsewhere" / "secret").chmod(0o777),
         "remove": lambda: (place / "elsewhere" / "secret").unlink(),
-        "kill": lambda: os.kill(os.getppid(), 0),
+        "kill": lambda: os.kill(other.pid, 0),
         "write above": lambda: (place / "tmp" / "new").write_text("x"),
+        "device": lambda: os.open("/dev/ptmx", os.O_RDWR),
         "output": lambda: (place / "out" / "r.json").write_text("x"),
         "input": lambda: next((place / "in").iterdir()).read_bytes(),
         "profile": lambda: (place / "p.h5").read_bytes(),
+        "model": lambda: (place / "vendor" / "model.pt").read_bytes(),
+        "beside the model": lambda: (place / "vendor" / "data").read_bytes(),
         "temporary": lambda: Path(os.environ["TMPDIR"], "x").write_text("x"),
     }
     def outcome(call):
@@ -136,15 +168,24 @@ TRIES = """
         except OSError as error:
             return type(error).__name__
         return "done"
-    with lock.locked_down(options, wanted=WANTED):
+    with lockdown(options, wanted=sys.argv[3] == "True") as locked:
+        if sys.argv[2] == "fit" and locked[0] is not None:
+            at = locked[0].place
+            tries["the child's folder"] = lambda: (at / "x").write_text("x")
+            tries["put another in its place"] = lambda: (os.rename(at, at.with_name("y")), os.symlink("/", at))
         print({name: outcome(call) for name, call in tries.items()})
 """
 
 
-def tried(place: Path, *, wanted: bool) -> dict[str, str]:
+def tried(place: Path, what: str, *, wanted: bool, ordinary: bool = False) -> dict[str, str]:
     (place / "elsewhere" / "secret").write_text("hunter2")
+    (place / "vendor").mkdir(exist_ok=True)
+    for name in ("model.pt", "data"):
+        (place / "vendor" / name).write_text("x")
+    command = [sys.executable, "-c", textwrap.dedent(TRIES), place, what, str(wanted)]
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(TRIES).replace("WANTED", str(wanted)), place],
+        as_ordinary_user(command, place) if ordinary else command,
+        cwd=place,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp")},
         capture_output=True,
         text=True,
@@ -156,15 +197,60 @@ def tried(place: Path, *, wanted: bool) -> dict[str, str]:
     return found
 
 
-def test_what_a_process_that_was_taken_over_can_do(place: Path) -> None:
+@pytest.mark.parametrize("what", ["scan", "fit"])
+def test_what_a_process_that_was_taken_over_can_do(place: Path, what: str, ordinary: bool) -> None:
     """The same tries outside of it all succeed, so that it is the lock that refuses."""
-    allowed = {"output", "input", "profile", "temporary"}
-    found = tried(place, wanted=True)
+    allowed = {"output", "input", "temporary"}
+    allowed |= {"profile"} if what == "scan" else {"model", "beside the model", "the child's folder"}
+    found = tried(place, what, wanted=True, ordinary=ordinary)
     assert {name for name, outcome in found.items() if outcome == "done"} == allowed, found
     assert list((place / "tmp").iterdir()) == []
     assert (place / "elsewhere" / "secret").read_text() == "hunter2"
-    free = tried(place, wanted=False)
+    free = tried(place, what, wanted=False, ordinary=ordinary)
     assert {name for name, outcome in free.items() if outcome != "done"} - {"temporary"} == set(), free
+
+
+def test_a_fit_gives_up_the_same(place: Path, demo_files: Path, ordinary: bool) -> None:
+    """Its child, which it may not start itself, and everything after that work; the profile says what was given up."""
+    shutil.copytree(demo_files / "vendor", place / "vendor")
+    shutil.copytree(demo_files / "ref", place / "ref")
+    arguments = ("fit", place / "vendor" / "model.pt", "--clean", place / "ref", "-o", place / "out" / "new.h5")
+    done = command_line(place, *arguments, "--arch", "scnn", ordinary=ordinary)
+    assert done.returncode == 0, done.stderr
+    assert "limits, landlock, privileges, seccomp around this process" in done.stderr
+    assert "Permission denied" not in done.stderr
+    header = read_profile(place / "out" / "new.h5").header
+    assert {layer.name for layer in header.isolation if layer.active} == {"limits", "landlock", "privileges", "seccomp"}
+    assert {layer.name for layer in header.model.isolation if layer.active} >= {"landlock", "seccomp"}
+    assert list((place / "tmp").iterdir()) == []
+
+
+def test_a_fit_reads_what_its_model_refers_to(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """External data beside a model in the working directory; what is hidden there is not for the fit."""
+    here = place / "elsewhere"
+    (here / "data").mkdir()
+    network = color_network(parse_flag("caffe", 3, (SIDE, SIDE)))
+    onnx.save(network, here / "m.onnx", save_as_external_data=True, location="data/m.bin", size_threshold=0)
+    write_images(here / "ref", color_images(60, 7)[0])
+    (here / ".secret").write_text("hunter2")
+    monkeypatch.chdir(here)
+    kept = inputs_of_fit(FitOptions(Path("m.onnx"), Path("ref"), Path("p.h5")))
+    assert {"data", "m.onnx"} <= set(kept)
+    assert not {"", ".", str(here), ".secret"} & set(kept)
+    arguments = (
+        "fit",
+        "m.onnx",
+        "--clean",
+        "ref",
+        "--no-labels",
+        "--preprocess",
+        "caffe",
+        "-o",
+        place / "out" / "p.h5",
+    )
+    done = command_line(place, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert all(layer.active for layer in read_profile(place / "out" / "p.h5").header.isolation)
 
 
 def test_a_program_that_calls_a_scan_gives_up_nothing(place: Path) -> None:
