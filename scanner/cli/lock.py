@@ -7,20 +7,22 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from scanner.base.leftovers import scratch_folder
+from scanner.cli import gpu_trial
 from scanner.cli.kept_paths import inputs_of_fit, inputs_of_scan, outputs_of_fit, outputs_of_scan
 from scanner.fitting.options import FitOptions
 from scanner.inputs.threads import usable_cores
+from scanner.isolation import gpu
 from scanner.isolation.lockdown import Layer, attempt
 from scanner.isolation.own_process import Kept, limit_memory, lock_down_self
 from scanner.isolation.paths import readable_paths, whole_path
 from scanner.models.start_helper import Allowed, Helper, start_helper
 from scanner.scanning.options import ScanOptions
 
-_GPU: Final = Path("/dev/nvidiactl")
 _BASE: Final = 2**31
 _OF_FIT: Final = 2**31
 _COPIES: Final = 8
@@ -39,12 +41,13 @@ def locked_scan(options: ScanOptions, *, wanted: bool) -> Iterator[tuple[Layer, 
     Yields:
         The layers, those that are absent included.
     """
-    if (absent := _absent("scan", options.device, wanted=wanted)) is not None:
+    if (absent := _absent("scan", wanted=wanted)) is not None:
         yield (absent,)
         return
     memory = _memory(options.profile, options.threads or usable_cores())
-    with _locked(inputs_of_scan(options), outputs_of_scan(options), memory) as layers:
-        yield layers
+    with _own_folder() as own:
+        kept = _kept(own, inputs_of_scan(options), outputs_of_scan(options), memory)
+        yield _lock_down(kept, options.device, with_torch=False)
 
 
 @contextmanager
@@ -55,8 +58,8 @@ def locked_fit(options: FitOptions, *, wanted: bool) -> Iterator[tuple[Helper | 
         What starts the child, or None where this process may; and the layers.
     """
     memory = _OF_FIT + _memory(options.model, usable_cores())
-    if (absent := _absent("fit", options.device, wanted=wanted)) is not None:
-        if single_command and not _GPU.exists():
+    if (absent := _absent("fit", wanted=wanted)) is not None:
+        if single_command and not gpu.present():
             attempt("limits", lambda: limit_memory(memory))
         yield None, (absent,)
         return
@@ -64,36 +67,49 @@ def locked_fit(options: FitOptions, *, wanted: bool) -> Iterator[tuple[Helper | 
         with suppress(OSError):  # why it cannot be made is said later
             options.bayesian.checkpoint.mkdir(parents=True, exist_ok=True)
     code = whole_path(options.architecture) if options.trust_code and options.architecture is not None else None
-    with start_helper(Allowed(options.trust, code, options.timeout)) as helper:
-        writable = [str(helper.place), *outputs_of_fit(options)]
-        with _locked(inputs_of_fit(options), writable, memory) as layers:
-            yield helper, layers
+    with start_helper(Allowed(options.trust, code, options.timeout)) as helper, _own_folder() as own:
+        kept = _kept(own, inputs_of_fit(options), [str(helper.place), *outputs_of_fit(options)], memory)
+        yield helper, _lock_down(kept, options.device, with_torch=options.bayesian is not None)
 
 
-def _absent(what: str, device: str, *, wanted: bool) -> Layer | None:
+def _absent(what: str, *, wanted: bool) -> Layer | None:
     """Why this process gives up nothing, or None where it does."""
     if not wanted:
         return Layer("lockdown", False, "switched off by --no-lockdown")
     if not single_command:
         return Layer("lockdown", False, f"the {what} is part of a larger process")
-    if device != "cpu" and _GPU.exists():
-        return Layer("lockdown", False, "a GPU's driver needs devices, files and sockets of its own")
     return None
 
 
 @contextmanager
-def _locked(readable: Sequence[str], writable: Sequence[str], memory: int) -> Iterator[tuple[Layer, ...]]:
-    above = tempfile.gettempdir()
+def _own_folder() -> Iterator[Path]:
+    """A folder for temporary files, also of those who look for one later."""
     with scratch_folder() as own:
         os.environ["TMPDIR"] = tempfile.tempdir = str(own)
-        yield lock_down_self(
-            Kept(
-                readable=(*readable_paths(sys.path), *_DEVICES, *readable),
-                writable=(str(own), *writable),
-                emptied=(above,),
-                memory=memory,
-            )
-        )
+        yield own
+
+
+def _kept(own: Path, readable: Sequence[str], writable: Sequence[str], memory: int) -> Kept:
+    return Kept(
+        readable=(*readable_paths(sys.path), *_DEVICES, *readable),
+        writable=(str(own), *writable),
+        emptied=(str(own.parent),),
+        memory=memory,
+    )
+
+
+def _lock_down(kept: Kept, device: str, *, with_torch: bool) -> tuple[Layer, ...]:
+    """Lock down for good; beside a GPU that may be used, in a way in which it works, or else not."""
+    if device == "cpu" or not gpu.present():
+        return lock_down_self(kept)
+    # What the driver compiles it keeps in the user's home, where a process that was taken over could change it.
+    os.environ["CUDA_CACHE_PATH"] = os.environ["TMPDIR"]
+    beside = replace(kept, readable=(*kept.readable, *gpu.READABLE), devices=gpu.devices(), memory=None)
+    if gpu_trial.works(beside, with_torch=with_torch):
+        return lock_down_self(beside)
+    if gpu_trial.works(None, with_torch=with_torch):
+        return (Layer("lockdown", False, "the GPU does not work within it on this machine"),)
+    return lock_down_self(kept)
 
 
 def _memory(file: Path, threads: int) -> int:

@@ -6,7 +6,7 @@ import ctypes
 import os
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from scanner.isolation.kernel import (
@@ -24,22 +24,23 @@ _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _REMOVE_DIR, _REMOVE_FILE, _MAKE_CHAR, _MAKE_DIR, _MAKE_REG = 1 << 4, 1 << 5, 1 << 6, 1 << 7, 1 << 8
 _MAKE_SOCK, _MAKE_FIFO, _MAKE_BLOCK, _MAKE_SYM, _REFER, _TRUNCATE, _IOCTL_DEV = (1 << bit for bit in range(9, 16))
 _FIRST_RIGHTS: Final = (1 << 13) - 1
-_OF_FILES: Final = _WRITE_FILE | _READ_FILE | _TRUNCATE
+_OF_FILES: Final = _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 
 READ: Final = _READ_FILE | _READ_DIR
 WRITE: Final = READ | _WRITE_FILE | _TRUNCATE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SYM | _REFER
+USE: Final = _READ_FILE | _WRITE_FILE | _IOCTL_DEV
+EMPTY: Final = _REMOVE_DIR
+"""What may be granted, for all below a folder: to read; to write, too; to use devices; to remove empty folders."""
 
 _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
 _ABSTRACT_SOCKETS, _SIGNALS = 1 << 0, 1 << 1
 
 
-def restrict(readable: Sequence[str], writable: Sequence[str], emptied: Sequence[str] = ()) -> str:
+def restrict(granted: Iterable[tuple[Sequence[str], int]]) -> str:
     """Allow this thread, and those it starts, to reach these files and folders only; programs can not be started.
 
     Args:
-        readable: Files and folders with all below them; those that do not exist are passed over.
-        writable: The same, to write, too.
-        emptied: Folders below which empty folders may be removed.
+        granted: Files and folders, with what may be done with them; those that do not exist are passed over.
 
     Returns:
         What was restricted.
@@ -58,7 +59,7 @@ def restrict(readable: Sequence[str], writable: Sequence[str], emptied: Sequence
     attributes = struct.pack("=QQQ", handled, network, scoped)[: 8 if version < 4 else 16 if version < 6 else 24]
     ruleset = system_call(LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0))
     try:
-        for paths, rights in ((readable, READ), (writable, WRITE), (emptied, _REMOVE_DIR)):
+        for paths, rights in granted:
             for path in paths:
                 _grant(ruleset, path, rights & handled)
         system_call(LANDLOCK_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))

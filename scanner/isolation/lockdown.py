@@ -167,7 +167,7 @@ def lower(kind: int, value: int) -> None:
 def _restrict_files(plan: Plan) -> str:
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     own = os.path.realpath("/proc/self")
-    return landlock.restrict((*plan.readable, own), plan.writable)
+    return landlock.restrict([((*plan.readable, own), landlock.READ), (plan.writable, landlock.WRITE)])
 
 
 def _drop_privileges() -> str:

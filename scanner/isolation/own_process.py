@@ -30,13 +30,15 @@ class Kept:
         readable: Files and folders that it may read.
         writable: Files and folders that it may write, too.
         emptied: Folders below which it may remove empty folders: one that it is going to remove at its end.
-        memory: Bytes that it may take beyond what it has.
+        memory: Bytes that it may take beyond what it has; None for no bound.
+        devices: Devices that it may use.
     """
 
     readable: tuple[str, ...]
     writable: tuple[str, ...]
     emptied: tuple[str, ...] = ()
-    memory: int = 2**40
+    memory: int | None = None
+    devices: tuple[str, ...] = ()
 
 
 def lock_down_self(kept: Kept) -> tuple[Layer, ...]:
@@ -45,7 +47,7 @@ def lock_down_self(kept: Kept) -> tuple[Layer, ...]:
     Landlock does not reach threads that exist, so this comes before libraries start theirs.
     """
     steps: list[tuple[str, Callable[[], str]]] = [
-        (LIMITS, lambda: limit_memory(kept.memory)),
+        (LIMITS, lambda: _limit_memory(kept.memory)),
         (FILES, lambda: _restrict_files(kept)),
         (PRIVILEGES, _drop_privileges),
         (CALLS, _forbid_calls),
@@ -73,12 +75,24 @@ def limit_memory(more: int) -> str:
     return f"{more >> 20} MiB of memory more than at the start"
 
 
+def _limit_memory(more: int | None) -> str:
+    if more is None:
+        raise Unavailable("memory is not bounded beside a GPU, whose driver maps much that nobody uses")
+    return limit_memory(more)
+
+
 def _restrict_files(kept: Kept) -> str:
     if len(list(_THREADS.iterdir())) > 1:
         raise Unavailable("threads had been started already")
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     own = os.path.realpath("/proc/self")
-    return landlock.restrict((*kept.readable, own), kept.writable, kept.emptied)
+    granted = [
+        ((*kept.readable, own), landlock.READ),
+        (kept.writable, landlock.WRITE),
+        (kept.devices, landlock.USE),
+        (kept.emptied, landlock.EMPTY),
+    ]
+    return landlock.restrict(granted)
 
 
 def _drop_privileges() -> str:
