@@ -35,9 +35,10 @@ def look_closer(file: ModelFile, key: str | None = None) -> Iterator[Line]:
         ModelError: It cannot be read.
         UsageError: There is nothing at ``key``.
     """
-    weights = file.kind in (FileKind.STATE_DICT, FileKind.SAFETENSORS)
-    if weights:
-        yield from describe_weights(file.path, key)
+    weights: list[Line] = []
+    if file.kind in (FileKind.STATE_DICT, FileKind.SAFETENSORS):
+        weights = list(describe_weights(file.path, key))
+    yield from weights
     with open_regular(file.path) as stream:
         if file.kind is FileKind.ONNX:
             outline = outline_file(stream, os.fstat(stream.fileno()).st_size)
@@ -49,7 +50,7 @@ def look_closer(file: ModelFile, key: str | None = None) -> Iterator[Line]:
                     members = archive.infolist()
             except Exception:  # zipfile raises nearly anything on damaged archives
                 return  # the description says so
-            yield from _archive(members[:_MAX_MEMBERS], listed=not weights)
+            yield from _archive(members[:_MAX_MEMBERS], listed=all(heading != "tensor" for heading, _ in weights))
         elif len(head) == 2 and head[0] == 0x80 and head[1] in PROTOCOLS:
             size = os.fstat(stream.fileno()).st_size
             stream.seek(0)
@@ -106,3 +107,10 @@ def _archive(members: list[zipfile.ZipInfo], *, listed: bool) -> Iterator[Line]:
     outside = [m.filename for m in members if m.filename.startswith(("/", "\\")) or ".." in m.filename.split("/")]
     if outside:
         yield "warning", f"{len(outside)} members are named outside the archive, such as {printable(outside[0], _NAME)}"
+    hidden = [member.filename for member in members if not member.filename.isprintable()]
+    if hidden:
+        yield "warning", f"{len(hidden)} members have invisible characters in their names, such as {_quoted(hidden[0])}"
+
+
+def _quoted(name: str) -> str:
+    return f"'{printable(name, _NAME)}'"
