@@ -7,11 +7,12 @@ what any camera or editor writes. What is damaged is the decoder's to say: the w
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Final
 
-from scanner.inputs.items import UnreadableInput
+from scanner.inputs.items import MAX_PIXELS, UnreadableInput
 
 MAX_SCANS: Final = 100
 MAX_SEGMENTS: Final = 2_000
@@ -23,6 +24,7 @@ MAX_ENTRIES: Final = 2_000
 MAX_VALUES: Final = 200_000
 MAX_HEADER: Final = 65_536
 MAX_RLE_PIXELS: Final = 4_000_000
+MAX_PADDED: Final = 2 * MAX_PIXELS
 
 _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xDA)})
 _TIFF_BYTES: Final = {
@@ -44,6 +46,12 @@ _TIFF_BYTES: Final = {
     18: 8,
 }
 _TIFF_OF_BYTES: Final = frozenset({1, 2, 6, 7})
+_TIFF_WHOLE: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_TIFF_STORED: Final = frozenset({279, 325})
+"""Tags of the bytes that each strip or tile takes in the file."""
+_TIFF_TILES: Final = ((256, 322), (257, 323))
+"""Tags of the width and length of the image, each with that of its tiles."""
+_TIFF_SIDES: Final = tuple(tag for pair in _TIFF_TILES for tag in pair)
 
 
 def require_few_parts(data: bytes) -> None:
@@ -145,16 +153,42 @@ def _tiff(data: bytes) -> None:
         (entries,) = count.unpack_from(data, place)
         if entries > MAX_ENTRIES:
             raise _too_complex(f"a TIFF of {entries} entries, at most {MAX_ENTRIES} are read")
-        total = 0
+        total, stored, sides = 0, 0, dict.fromkeys(_TIFF_SIDES, 1)
         for number in range(entries):
-            _, kind, values, _ = entry.unpack_from(data, place + count.size + number * entry.size)
+            at = place + count.size + number * entry.size
+            tag, kind, values, _ = entry.unpack_from(data, at)
             if kind in _TIFF_BYTES and kind not in _TIFF_OF_BYTES and values > MAX_VALUES:
                 raise _too_complex(f"a TIFF entry of {values} numbers or strips, at most {MAX_VALUES} are read")
             total += _TIFF_BYTES.get(kind, 0) * values
-        if total > 2 * len(data) + MAX_HEADER:
-            raise _too_complex("a TIFF whose entries are larger than the file")
+            if tag in _TIFF_STORED:
+                stored += sum(_tiff_numbers(data, at, order, big=big))
+            elif tag in sides:
+                sides[tag] = max(sides[tag], *_tiff_numbers(data, at, order, big=big)[:1], 1)
     except struct.error:
         return
+    if total > 2 * len(data) + MAX_HEADER:
+        raise _too_complex("a TIFF whose entries are larger than the file")
+    if stored > 2 * len(data) + MAX_HEADER:
+        raise _too_complex("a TIFF whose strips or tiles are larger than the file, as they overlap")
+    padded = math.prod(-(-sides[whole] // sides[tile]) * sides[tile] for whole, tile in _TIFF_TILES)
+    if padded > MAX_PADDED:
+        raise _too_complex(f"a TIFF with tiles of {padded} pixels in all, at most {MAX_PADDED} are read")
+
+
+def _tiff_numbers(data: bytes, at: int, order: str, *, big: bool) -> tuple[int, ...]:
+    """The whole numbers of the entry at a place, which lie in it where they fit.
+
+    Raises:
+        struct.error: The file ends before.
+    """
+    kind, count = struct.unpack_from(order + ("HQ" if big else "HI"), data, at + 2)
+    code, room = _TIFF_WHOLE.get(kind), 8 if big else 4
+    if code is None:
+        return ()
+    start = at + (12 if big else 8)
+    if struct.calcsize(f"{order}{count}{code}") > room:
+        (start,) = struct.unpack_from(order + ("Q" if big else "I"), data, start)
+    return struct.unpack_from(f"{order}{count}{code}", data, start)
 
 
 def _ppm(data: bytes) -> None:

@@ -80,6 +80,38 @@ def tiff_strips(count: int, *, big: bool = False) -> bytes:
     return tiff(entries, bytes(4 * count + 400), big=big)
 
 
+def tiff_of(entries: list[tuple[int, str, list[int | None]]], pixels: bytes) -> bytes:
+    """Of entries of (tag, "H" or "I", values), in order; None is where the pixels lie, which come last."""
+    start = 8 + 2 + 12 * len(entries) + 4
+    sizes = [struct.calcsize(f"<{len(values)}{code}") for _, code, values in entries]
+    end = start + sum(size for size in sizes if size > 4)
+    directory, rest = struct.pack("<H", len(entries)), b""
+    for tag, code, values in entries:
+        packed = struct.pack(f"<{len(values)}{code}", *(end if value is None else value for value in values))
+        directory += struct.pack("<HHI", tag, {"H": 3, "I": 4}[code], len(values))
+        directory += packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack("<I", start + len(rest))
+        rest += packed if len(packed) > 4 else b""
+    return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + rest + pixels
+
+
+def tiff_shared_strips(count: int, blocks: int) -> bytes:
+    """Every row is the same strip, which begins with so many empty blocks of a compressed stream."""
+    row = zlib.compress(bytes(28))
+    strip = row[:2] + b"\0\0\0\xff\xff" * blocks + row[2:]
+    plain: list[tuple[int, str, list[int | None]]] = [(256, "I", [28]), (257, "I", [count]), (258, "H", [8])]
+    plain += [(259, "H", [8]), (262, "H", [1]), (273, "I", [None] * count), (277, "H", [1]), (278, "I", [1])]
+    return tiff_of([*plain, (279, "I", [len(strip)] * count)], strip)
+
+
+def tiff_tiles(size: tuple[int, int], tile: tuple[int, int]) -> bytes:
+    """An image of a width and length in tiles of a width and length, of one compressed stream that they all share."""
+    pixels = zlib.compress(bytes(tile[0] * tile[1]))
+    tiles = -(-size[0] // tile[0]) * -(-size[1] // tile[1])
+    plain: list[tuple[int, str, list[int | None]]] = [(256, "I", [size[0]]), (257, "I", [size[1]]), (258, "H", [8])]
+    plain += [(259, "H", [8]), (262, "H", [1]), (277, "H", [1]), (322, "I", [tile[0]]), (323, "I", [tile[1]])]
+    return tiff_of([*plain, (324, "I", [None] * tiles), (325, "I", [len(pixels) // tiles] * tiles)], pixels)
+
+
 def bmp_rle(side: int, kind: int = 1) -> bytes:
     head = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8 if kind == 1 else 4, kind, 0, 0, 0, 0, 0)
     return b"BM" + struct.pack("<IHHI", 2100, 0, 0, 54 + 1024) + head + bytes(1024) + bytes(2) * 512
@@ -122,6 +154,9 @@ def slow_images() -> Iterator[Case]:
             "too-complex",
         ),
         "tiff-rationals": ("a.tif", lambda: tiff([(282, 5, 2 * MANY, 0)], bytes(16 * MANY)), "too-complex"),
+        "tiff-shared-strips": ("a.tif", lambda: tiff_shared_strips(28, MANY // 10), "too-complex"),
+        "tiff-large-tiles": ("a.tif", lambda: tiff_tiles((28, 28), (16_000, 16_000)), "too-complex"),
+        "tiff-tall-tiles": ("a.tif", lambda: tiff_tiles((28_000, 28), (16, 160_000)), "too-complex"),
         "ppm-comment": (
             "a.ppm",
             lambda: b"P6\n#" + b"x" * 20 * MANY + b"\n28 28 255\n" + bytes(28 * 28 * 3),

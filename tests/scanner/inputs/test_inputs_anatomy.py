@@ -52,6 +52,29 @@ def test_honest_pixels_are_as_before() -> None:
     assert np.array_equal(decode.decode(data, SPEC), np.asarray(Image.open(io.BytesIO(data))))
 
 
+def test_a_tiff_of_tiles_that_stand_out_a_little() -> None:
+    """Those at the edges are whole, and a reader decodes all of them."""
+    data = hostile_images.tiff_tiles((300, 260), (256, 256))
+    require_few_parts(data)
+    large = hostile_images.tiff_tiles((28, 28), (4_096, 4_096))
+    assert np.asarray(Image.open(io.BytesIO(large))).shape == (28, 28)
+    require_few_parts(large)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        hostile_images.tiff_shared_strips(28, 50_000),
+        hostile_images.tiff_tiles((28, 28), (16_000, 16_000)),
+        hostile_images.tiff_tiles((28_000, 28), (16, 160_000)),
+    ],
+    ids=["one strip many times", "a tile larger than any image", "tiles far taller than the image"],
+)
+def test_work_that_few_bytes_of_a_tiff_make(data: bytes) -> None:
+    with pytest.raises(UnreadableInput, match=r"overlap|tiles of \d+ pixels"):
+        require_few_parts(data)
+
+
 def test_a_tiff_of_a_row_in_each_strip() -> None:
     data = saved("TIFF", size=(32, 5_000), compression="packbits", strip_size=96)
     require_few_parts(data)
