@@ -1,16 +1,14 @@
 """Images in a tar archive, also as WebDataset writes them: ``0001.jpg`` beside ``0001.cls``. Nothing is unpacked.
 
 Headers are read here and not by Python's module, which believes their sizes: names are bounded, links and special files
-are no images, and every image is read from its place in the file. A gzip-compressed archive is first unpacked, within a
-bound, into a temporary file that has no name.
+are no images, and every image is read from its place in the file. A gzip-compressed archive is first unpacked, within
+bounds, into a temporary file that has no name.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 import weakref
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +17,13 @@ from typing import Final
 from scanner.base.errors import SourceError
 from scanner.inputs.archive import Member
 from scanner.inputs.files import MAX_FILE_BYTES, open_regular
+from scanner.inputs.gzipped import unpacked
 from scanner.inputs.items import UnreadableInput
 
-MAX_UNPACKED: Final = 64 * 2**30
 _MAX_MEMBERS: Final = 5_000_000
 _BLOCK: Final = 512
 _MAX_NAME: Final = 64 * 2**10
-_CHUNK: Final = 2**20
+_MAX_DIGITS: Final = 9
 _REGULAR: Final = (b"0", b"\0", b"7")
 
 
@@ -51,7 +49,7 @@ class TarReader:
         except UnreadableInput as error:
             raise SourceError(f"cannot be opened ({error.detail})", where=str(path)) from None
         if os.pread(descriptor, 2, 0) == b"\x1f\x8b":
-            descriptor = _unpacked(descriptor, path)
+            descriptor = unpacked(descriptor, path)
         weakref.finalize(self, os.close, descriptor)
         self._descriptor = descriptor
         self._places: dict[str, _Place] = {}
@@ -100,21 +98,23 @@ def _headers(descriptor: int, path: Path) -> Iterator[tuple[str, _Place]]:
 
 def _is_header(header: bytes) -> bool:
     """Whether the sum of its bytes is the one that it states, its field counted as blanks."""
-    try:
-        stated = int(header[148:156].strip(b" \0") or b"0", 8)
-    except ValueError:
-        return False
-    return stated == sum(header) - sum(header[148:156]) + 8 * 32
+    return _octal(header[148:156]) == sum(header) - sum(header[148:156]) + 8 * 32
 
 
 def _number(field: bytes, path: Path) -> int:
-    """Octal digits, or a big-endian integer behind a set bit."""
-    if field[0] & 0x80:
-        return int.from_bytes(bytes((field[0] & 0x7F,)) + field[1:], "big")
-    try:
-        return int(field.strip(b" \0") or b"0", 8)
-    except ValueError:
-        raise SourceError("is a damaged tar archive", where=str(path)) from None
+    """Octal digits, or a big-endian integer behind a set bit, which is none below zero."""
+    number = _octal(field)
+    if field[0] & 0x80 and not field[0] & 0x40:
+        number = int.from_bytes(bytes((field[0] & 0x3F,)) + field[1:], "big")
+    if number is None:
+        raise SourceError("is a damaged tar archive", where=str(path), hint="Pack or download it again")
+    return number
+
+
+def _octal(field: bytes) -> int | None:
+    """Digits and nothing else: Python's own conversion takes signs, with which a walk would go backwards."""
+    digits = field.strip(b" \0") or b"0"
+    return int(digits, 8) if digits.isdigit() and not {0x38, 0x39} & set(digits) else None
 
 
 def _name(header: bytes) -> str:
@@ -129,32 +129,10 @@ def _long_name(data: bytes, kind: bytes) -> str:
         return data.rstrip(b"\0").decode("utf-8", "surrogateescape")
     while data:
         digits, _, _ = data.partition(b" ")
-        if not digits.isdigit() or not 0 < int(digits[:9]) <= len(data):
+        if not digits.isdigit() or len(digits) > _MAX_DIGITS or not 0 < (length := int(digits)) <= len(data):
             break
-        record, data = data[len(digits) + 1 : int(digits)], data[int(digits) :]
+        record, data = data[len(digits) + 1 : length], data[length:]
         key, _, value = record.rstrip(b"\n").partition(b"=")
         if key == b"path":
             return value.decode("utf-8", "surrogateescape")
     return ""
-
-
-def _unpacked(descriptor: int, path: Path) -> int:
-    """A descriptor of a temporary file without a name, which holds the archive unpacked."""
-    total, unpacker = 0, zlib.decompressobj(wbits=31)
-    with os.fdopen(descriptor, "rb") as file, tempfile.TemporaryFile() as target:
-        try:
-            while block := file.read(_CHUNK):
-                while block:
-                    data = unpacker.decompress(block, _CHUNK)
-                    block = unpacker.unconsumed_tail
-                    total += len(data)
-                    if total > MAX_UNPACKED:
-                        raise SourceError(f"unpacks to more than {MAX_UNPACKED / 2**30:.3g} GiB", where=str(path))
-                    target.write(data)
-                    if unpacker.eof:  # another member may follow
-                        block = unpacker.unused_data
-                        unpacker = zlib.decompressobj(wbits=31)
-            target.flush()
-        except (OSError, zlib.error):
-            raise SourceError("is a damaged gzip archive", where=str(path)) from None
-        return os.dup(target.fileno())

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import onnx
 import onnx_graphs
+from hostile_archives import archives_of_images
 from hostile_case import ARCH, FIT, INSPECT, LAYERS, SCAN, Case
 from hostile_images import slow_images
 from hostile_pickles import more_pickles
@@ -45,6 +46,7 @@ def corpus() -> list[Case]:
         more_pickles,
         settings,
         slow_images,
+        archives_of_images,
     )
     return [case for group in groups for case in group()]
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scanner.base.errors import SourceError
-from scanner.inputs import formats, tar
+from scanner.inputs import formats, gzipped
 from scanner.inputs.decode import decode
 from scanner.inputs.items import Source, UnreadableInput
 from scanner.inputs.source import open_source
@@ -328,15 +328,31 @@ def test_damaged_archives_are_errors_or_sources(noise: bytes, position: int) -> 
 
 
 def test_a_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tar, "MAX_UNPACKED", 2**20)
     (tmp_path / "a.tgz").write_bytes(gzip.compress(bytes(2**23)))
-    with pytest.raises(SourceError, match="unpacks to more"):
-        open_source(tmp_path / "a.tgz")
+    bounds = {"MAX_UNPACKED": 2**20, "ALWAYS_UNPACKED": 2**20, "LEFT_FREE": 2**60}
+    for bound, value in bounds.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(gzipped, bound, value)
+            with pytest.raises(SourceError, match=r"unpacks to more|on the disk of temporary files"):
+                open_source(tmp_path / "a.tgz")
     monkeypatch.setattr("scanner.inputs.zipped.MAX_FILE_BYTES", 2**20)
     write_zip(tmp_path / "a.zip", {"a.png": bytes(2**23)})
     source = open_source(tmp_path / "a.zip", labels=False)
     with pytest.raises(UnreadableInput, match="too-large"):
         source.read(source.items[0])
+
+
+def test_the_end_of_a_compressed_archive(tmp_path: Path) -> None:
+    """Several parts and zeros behind them are as usual; one that is cut off would lose images without a word."""
+    write_tar(tmp_path / "a.tar", {"a.png": png(0), "b.png": png(1)})
+    data = (tmp_path / "a.tar").read_bytes()
+    whole = gzip.compress(data[:700]) + gzip.compress(data[700:])
+    (tmp_path / "a.tgz").write_bytes(whole + bytes(1000))
+    assert len(open_source(tmp_path / "a.tgz", labels=False).items) == 2
+    for cut in (whole[:-1], whole[:-9], whole[:100], whole + b"x"):
+        (tmp_path / "a.tgz").write_bytes(cut)
+        with pytest.raises(SourceError, match="damaged gzip"):
+            open_source(tmp_path / "a.tgz", labels=False)
 
 
 def test_every_image_of_an_archive_has_a_label_or_none(tmp_path: Path) -> None:
