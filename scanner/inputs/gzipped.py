@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from scanner.base.errors import SourceError
+from scanner.inputs.expansion import MAX_RATIO, most_bytes
 
 MAX_UNPACKED: Final = 64 * 2**30
-MAX_RATIO: Final = 100
-"""How many times larger it may get, once it is larger than the next; images hardly shrink."""
-ALWAYS_UNPACKED: Final = 2**30
 LEFT_FREE: Final = 2**30
 _ALWAYS_MEMBERS: Final = 1_000
 _BYTES_A_MEMBER: Final = 1_024
@@ -98,7 +96,7 @@ class _Bounds:
             SourceError: It is a decompression bomb.
         """
         self._total += size
-        if self._total > min(MAX_UNPACKED, max(ALWAYS_UNPACKED, MAX_RATIO * self._packed)):
+        if self._total > min(MAX_UNPACKED, most_bytes(self._packed)):
             raise SourceError(
                 f"unpacks to more than {MAX_RATIO} times its size or {MAX_UNPACKED >> 20} MiB, as a decompression bomb "
                 "does",

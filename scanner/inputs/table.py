@@ -11,7 +11,7 @@ import importlib.util
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ import numpy as np
 
 from scanner.base.errors import SourceError
 from scanner.inputs.columns import LABELS, NAMES
+from scanner.inputs.expansion import MAX_RATIO, most_bytes
 from scanner.inputs.files import MAX_FILE_BYTES
 from scanner.inputs.items import MAX_LABEL, EncodedLabels, Item, NumberedItems, UnreadableInput
 from scanner.inputs.layout import describe_labels
@@ -53,11 +54,15 @@ class _Groups:
     Args:
         ends: ``(groups,)`` int64 number of rows up to and with each group.
         load: Gives the images of a group.
+        size: Bytes of the file.
     """
 
-    def __init__(self, ends: Sequence[int], load: Any) -> None:  # noqa: ANN401 - pyarrow has no types
+    def __init__(self, ends: Sequence[int], load: Any, size: int) -> None:  # noqa: ANN401 - pyarrow has no types
         self._ends = np.asarray(ends, np.int64)
         self._load = load
+        # Each row once, however often it is read: many rows can share the bytes of one image.
+        self._counted = np.zeros(int(self._ends[-1]) if len(self._ends) else 0, bool)
+        self._left = most_bytes(size)
         self._kept: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -71,6 +76,9 @@ class _Groups:
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
             column = self._kept[group]
+        return self._image(index, column, start)
+
+    def _image(self, index: int, column: Any, start: int) -> bytes:  # noqa: ANN401 - pyarrow has no types
         value = column[index - start].as_py() if column is not None and index - start < len(column) else None
         if isinstance(value, dict):
             value = value.get("bytes")
@@ -80,6 +88,11 @@ class _Groups:
             raise UnreadableInput("too-large", f"{len(value)} bytes, the limit is {MAX_FILE_BYTES}")
         if not value:
             raise UnreadableInput("empty", "the row holds no bytes")
+        with self._lock:
+            self._left -= 0 if self._counted[index] else len(value)
+            self._counted[index] = True
+            if self._left < 0:
+                raise UnreadableInput("too-large", f"the images are together over {MAX_RATIO} times the file's size")
         return value
 
     def _read(self, group: int) -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -140,8 +153,8 @@ def _parquet(path: Path) -> tuple[Any, Any, Any]:
     parquet = importlib.import_module("pyarrow.parquet")
     file = parquet.ParquetFile(path, memory_map=True)
     metadata = file.metadata
-    if metadata.num_rows > _MAX_ROWS:
-        raise SourceError("has more rows than are read", where=str(path))
+    size = path.stat().st_size
+    _require_bytes(metadata.num_rows, size, path)
     sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
     if sizes and max(sizes) > _MAX_GROUP:
         raise SourceError(
@@ -150,7 +163,7 @@ def _parquet(path: Path) -> tuple[Any, Any, Any]:
     ends = np.cumsum([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)])
 
     def groups(name: str) -> _Groups:
-        return _Groups(ends.tolist(), lambda group: file.read_row_group(group, columns=[name]).column(0))
+        return _Groups(ends.tolist(), lambda group: file.read_row_group(group, columns=[name]).column(0), size)
 
     return file.schema_arrow, groups, lambda name: file.read(columns=[name]).column(0)
 
@@ -162,18 +175,45 @@ def _arrow(path: Path) -> tuple[Any, Any, Any]:
     mapped.seek(0)
     if is_file:
         opened = arrow.ipc.open_file(mapped)
-        batches = [opened.get_batch(number) for number in range(opened.num_record_batches)]
+        parts = (opened.get_batch(number) for number in range(opened.num_record_batches))
     else:
-        opened = arrow.ipc.open_stream(mapped)
-        batches = list(opened)
+        parts = opened = arrow.ipc.open_stream(mapped)
+    size = path.stat().st_size
+    batches = _bounded(parts, size, path)
     for batch in batches:
         batch.validate(full=True)  # offsets in it are the file's own, and would be followed anywhere
     ends = np.cumsum([batch.num_rows for batch in batches])
 
     def groups(name: str) -> _Groups:
-        return _Groups(ends.tolist(), lambda group: batches[group].column(name))
+        return _Groups(ends.tolist(), lambda group: batches[group].column(name), size)
 
     return opened.schema, groups, lambda name: arrow.chunked_array([batch.column(name) for batch in batches])
+
+
+def _bounded(batches: Iterable[Any], size: int, path: Path) -> list[Any]:
+    """All batches of a file, which may be compressed in it.
+
+    Raises:
+        SourceError: They are more than so many bytes can hold.
+    """
+    kept, rows, total = [], 0, 0
+    for batch in batches:
+        kept.append(batch)
+        rows, total = rows + batch.num_rows, total + batch.nbytes
+        _require_bytes(rows, size, path)
+        if total > most_bytes(size):
+            raise SourceError(f"unpacks to more than {MAX_RATIO} times its size", where=str(path))
+    return kept
+
+
+def _require_bytes(rows: int, size: int, path: Path) -> None:
+    """Refuse a table that states more rows than it has bytes, such as of nothing at all.
+
+    Raises:
+        SourceError: It does.
+    """
+    if rows > min(size, _MAX_ROWS):
+        raise SourceError(f"has {rows} rows in {size} bytes, which hold no images", where=str(path))
 
 
 def _column(names: Sequence[str], known: Sequence[str]) -> str | None:

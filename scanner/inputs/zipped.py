@@ -10,6 +10,7 @@ from typing import Final
 
 from scanner.base.errors import SourceError
 from scanner.inputs.archive import Member
+from scanner.inputs.expansion import MAX_RATIO, most_bytes
 from scanner.inputs.files import MAX_FILE_BYTES, open_regular
 from scanner.inputs.items import UnreadableInput
 
@@ -42,6 +43,7 @@ class ZipReader:
             ) from None
         if len(found) > _MAX_MEMBERS:
             raise SourceError(f"has more than {_MAX_MEMBERS} members", where=str(path))
+        _require_images(found, os.fstat(file.fileno()).st_size, path)
         self._members = {info.filename: info for info in found if not info.is_dir()}
         self.members = [Member(name, info.file_size) for name, info in self._members.items()]
 
@@ -66,3 +68,19 @@ class ZipReader:
         if not data:
             raise UnreadableInput("empty", "the file has no bytes")
         return data
+
+
+def _require_images(found: list[zipfile.ZipInfo], size: int, path: Path) -> None:
+    """Refuse an archive that holds far more than images could, for its size.
+
+    Raises:
+        SourceError: It does, or its members share their bytes.
+    """
+    if sum(info.compress_size for info in found) > size:
+        raise SourceError("is a zip archive whose members overlap, as a decompression bomb's do", where=str(path))
+    if sum(info.file_size for info in found) > most_bytes(size):
+        raise SourceError(
+            f"unpacks to more than {MAX_RATIO} times its size, as a decompression bomb does",
+            where=str(path),
+            hint="If it is yours, unpack it first",
+        )

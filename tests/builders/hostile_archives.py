@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import importlib
+import importlib.util
 import io
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,10 +65,73 @@ def _tars() -> Iterator[tuple[str, bytes, int, str]]:
     yield "sum-signed", good + tar_header(b"b.png", b"0\0")[:148] + b"-0001\0  " + bytes(356) + _END, 2, damaged
 
 
+def _zip_of(members: list[tuple[str, int, int]], data: bytes) -> bytes:
+    """An archive whose members, of name, packed and unpacked size, all are the same bytes at its start."""
+    local = struct.pack("<IHHHHHIIIHH", 0x04034B50, 20, 0, 8, 0, 0, 0, len(data), 0, 1, 0) + b"a" + data
+    central = b"".join(
+        struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, 20, 20, 0, 8, 0, 0, 0, packed, size, len(name), 0, 0, 0, 0, 0, 0)
+        + name.encode()
+        for name, packed, size in members
+    )
+    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, len(members), len(members), len(central), len(local), 0)
+    return local + central + end
+
+
+def _zips() -> Iterator[tuple[str, bytes, int, str]]:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = packer.compress(bytes(2**24)) + packer.flush()
+    names = [f"{index}.png" for index in range(1000)]
+    yield "overlap", _zip_of([(name, len(data), 2**24) for name in names], data), 2, "members overlap"
+    yield "ratio", _zip_of([(name, 1, 2**24) for name in names], data), 2, "decompression bomb"
+    yield "sizes", _zip_of([("a.png", len(data), 2**32 - 2)], data), 2, "decompression bomb"
+
+
+def _tables() -> Iterator[tuple[str, Callable[[], bytes], int, str]]:
+    """Written by pyarrow, without which none is read."""
+    if importlib.util.find_spec("pyarrow") is None:
+        return
+    yield "rows-of-nothing", lambda: _parquet(10_000_000, None), 2, "hold no images"
+    yield "one-image-in-all-rows", lambda: _parquet(1000, _png() + bytes(2**24)), 3, "times the file's size"
+    yield "compressed", _arrow_bomb, 2, "times its size"
+
+
+def _parquet(rows: int, image: bytes | None) -> bytes:
+    arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    images = arrow.nulls(rows, arrow.binary())
+    if image is not None:
+        index = arrow.array([0] * rows, arrow.int32())
+        images = arrow.DictionaryArray.from_arrays(index, arrow.array([image], arrow.binary()))
+    sink = arrow.BufferOutputStream()
+    columns = {
+        "image": images,
+        "name": arrow.array([f"{row:08x}" for row in range(rows if image else 0)] or [""] * rows),
+    }
+    parquet.write_table(arrow.table(columns), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def _arrow_bomb() -> bytes:
+    arrow = importlib.import_module("pyarrow")
+    batch = arrow.record_batch({"image": arrow.array([bytes(2**20)] * 100, arrow.binary())})
+    sink = arrow.BufferOutputStream()
+    with arrow.ipc.new_stream(sink, batch.schema, options=arrow.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        for _ in range(11):
+            writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
 def archives_of_images() -> Iterator[Case]:
     files: dict[str, tuple[str, Callable[[], bytes], int, str]] = {
         f"tar-{name}": ("a.tar", lambda data=data: data, code, says)  # type: ignore[misc]
         for name, data, code, says in _tars()
+    }
+    files |= {
+        f"zip-{name}": ("a.zip", lambda data=data: data, code, says)  # type: ignore[misc]
+        for name, data, code, says in _zips()
+    }
+    files |= {
+        f"table-{name}": ("a.arrow" if name == "compressed" else "a.parquet", data, code, says)
+        for name, data, code, says in _tables()
     }
     many = zlib.compressobj(9, zlib.DEFLATED, 31)
     empty = many.flush()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scanner.base.errors import SourceError
-from scanner.inputs import formats, gzipped
+from scanner.inputs import expansion, formats, gzipped
 from scanner.inputs.decode import decode
 from scanner.inputs.items import Source, UnreadableInput
 from scanner.inputs.source import open_source
@@ -329,10 +329,13 @@ def test_damaged_archives_are_errors_or_sources(noise: bytes, position: int) -> 
 
 def test_a_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.tgz").write_bytes(gzip.compress(bytes(2**23)))
-    bounds = {"MAX_UNPACKED": 2**20, "ALWAYS_UNPACKED": 2**20, "LEFT_FREE": 2**60}
-    for bound, value in bounds.items():
+    for module, bound, value in (
+        (gzipped, "MAX_UNPACKED", 2**20),
+        (expansion, "ALWAYS", 2**20),
+        (gzipped, "LEFT_FREE", 2**60),
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(gzipped, bound, value)
+            patch.setattr(module, bound, value)
             with pytest.raises(SourceError, match=r"unpacks to more|on the disk of temporary files"):
                 open_source(tmp_path / "a.tgz")
     monkeypatch.setattr("scanner.inputs.zipped.MAX_FILE_BYTES", 2**20)
