@@ -159,7 +159,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_corpus_is_large_and_its_names_are_unique() -> None:
-    assert len(CASES) >= 200
+    assert len(CASES) >= 500
     assert len({case.name for case in CASES}) == len(CASES)
     for group in (
         "pickle",
@@ -172,6 +172,9 @@ def test_the_corpus_is_large_and_its_names_are_unique() -> None:
         "manifest",
         "profile",
         "structure",
+        "slow",
+        "settings",
+        "archive",
     ):
         assert any(case.name.startswith(group) for case in CASES), group
         assert any(case.name.startswith(group) for case in QUICK), group

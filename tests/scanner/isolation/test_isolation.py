@@ -233,6 +233,25 @@ class TestWhatIsRefused:
         assert runner.locked(tmp_path, code).stdout.strip() == "['1', '2']"
 
 
+@needs("privileges")
+def test_no_capabilities_are_left(runner: Runner, tmp_path: Path) -> None:
+    """But one, of root: to read files, where Landlock lets it. Nothing that the others allow works any more."""
+    code = """
+        import os, resource
+        status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+        print(*(int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")))
+        for call in (lambda: os.setgroups([0]), lambda: os.setresuid(1, 1, 1), lambda: os.nice(-1)):
+            try:
+                call()
+            except OSError:  # not permitted, or no such user in a namespace of its own
+                print("refused")
+    """
+    first, *rest = runner.locked(tmp_path, code).stdout.splitlines()
+    read_any_file = 1 << 2 if os.geteuid() == 0 and not runner.ordinary else 0
+    assert first.split() == [str(read_any_file), str(read_any_file), "0", "0"]
+    assert rest == ["refused"] * 3
+
+
 @needs("network namespace")
 def test_there_is_no_network(runner: Runner, tmp_path: Path) -> None:
     """Told from the namespace alone, by the interfaces that it has."""
