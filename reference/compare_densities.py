@@ -29,7 +29,7 @@ from detectors.deep_features.recipe import DEFAULT, PAPER, Recipe
 from detectors.deep_features.scores import SCORE_KINDS, ScoreKind, score_by_folds
 from reference.attacks import attack_named
 from reference.datasets import DataSet, load, stratified_halves
-from reference.features import Features, extract, load_trained, tap
+from reference.features import Features, extract, keys_of, load_trained, tap
 from reference.metrics import auroc, average_precision, detection_rate_at
 from scanner.base.versions import FIT_LIBRARIES, library_versions
 from scanner.graph.pool import Descriptor
@@ -79,12 +79,13 @@ def variants() -> Iterator[tuple[str, Recipe]]:
     for sharpness in (1.0, 4.0, 50.0):
         yield f"sharpness {sharpness:g}", replace(DEFAULT, sharpness=sharpness)
     yield "deepest tap alone", replace(DEFAULT, taps="deepest")
+    yield "all taps", replace(DEFAULT, taps="all")
+    yield "no roots", replace(DEFAULT, roots=False)
 
 
 def fit(recipe: Recipe, descriptors: Sequence[Descriptor], reference: Features, num_classes: int) -> DeepFeatures:
     """Fit a recipe on the reference as the product does."""
-    deepest = descriptors[-1].tap
-    keys = [d.key for d in descriptors if d.pooling in recipe.poolings and (recipe.taps == "all" or d.tap == deepest)]
+    keys = keys_of(recipe, [d.key for d in descriptors])
     plan = plan_calibration(reference.labels, 0)
     classes = ImageClasses(reference.labels, reference.predicted, num_classes)
     return fit_deep_features(reference.only(keys), classes, recipe, plan, 0)
@@ -94,7 +95,7 @@ def single_scores(
     descriptors: Sequence[Descriptor], reference: Features, clean: Features, triggered: Features, num_classes: int
 ) -> dict[str, dict[ScoreKind, float]]:
     """AUROC of every single score of every descriptor."""
-    fitted = fit(replace(DEFAULT, kinds=SCORE_KINDS), descriptors, reference, num_classes)
+    fitted = fit(replace(DEFAULT, kinds=SCORE_KINDS, taps="all"), descriptors, reference, num_classes)
     truth = np.concatenate([np.zeros(len(clean.labels), bool), np.ones(len(triggered.labels), bool)])
     result = {}
     for key, folds in fitted.densities.items():

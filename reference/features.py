@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detectors.deep_features.recipe import Recipe
 from reference.datasets import DataSet
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.pool import Descriptor, add_descriptors, add_pixel_input
@@ -43,6 +44,14 @@ class Features:
     def only(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Some descriptors, in graph order."""
         return {key: value for key, value in self.values.items() if key in keys}
+
+
+def keys_of(recipe: Recipe, keys: Sequence[str]) -> list[str]:
+    """Those of all descriptors, by their keys in graph order, that a recipe looks at."""
+    taps = list(dict.fromkeys(key.rsplit(":", 1)[0] for key in keys))
+    chosen = set(taps[recipe.first_tap(len(taps)) :])
+    pairs = [(key, *key.rsplit(":", 1)) for key in keys]
+    return [key for key, tap, pooling in pairs if tap in chosen and pooling in recipe.poolings]
 
 
 def load_trained(path: Path, data: DataSet, timeout: float = 600.0) -> LoadedModel:

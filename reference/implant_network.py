@@ -38,7 +38,6 @@ from reference.stamps import STAMPS, Stamp, stamp_named
 from scanner.base.atomic import atomic_writer
 from scanner.base.errors import LatentscanError
 from scanner.graph.bundle import GraphBundle
-from scanner.graph.shapes import declared_type
 from scanner.graph.taps import Tap
 from scanner.graph.torch_network import GraphNetwork
 from scanner.graph.weights import ALL, choose_weights, cut_tail
@@ -119,9 +118,10 @@ class Trainable(nn.Module):
     def __init__(self, bundle: GraphBundle, candidates: Sequence[Tap], spec: PreprocessSpec) -> None:
         super().__init__()
         self._spec = spec
-        shape = (declared_type(bundle.proto.graph.input[0]).shape or ())[1:]
-        self._layout: Literal["NCHW", "NHWC"] = "NCHW" if shape[:1] == (spec.channels,) else "NHWC"
         self._tail = cut_tail(bundle, choose_weights(bundle.proto, candidates, ALL))
+        # The tail begins at the first weight, behind a transposition where the network takes channels last.
+        shape = self._tail.inputs[0].shape or ()
+        self._layout: Literal["NCHW", "NHWC"] = "NHWC" if shape[-1:] == (spec.channels,) else "NCHW"
         self.network = GraphNetwork(self._tail)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -32,7 +32,7 @@ from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_dee
 from detectors.deep_features.recipe import DEFAULT
 from reference.datasets import stratified_split
 from reference.evaluate import ALPHA, Case, describe_machine, held_out, open_case, write_json
-from reference.features import Features, extract, load_trained, tap
+from reference.features import Features, extract, keys_of, load_trained, tap
 from reference.metrics import auroc, average_precision, detection_rate_at
 from reference.training import read_record
 from scanner.base.atomic import atomic_writer
@@ -96,7 +96,11 @@ def fit(reference: Features, num_classes: int) -> DeepFeatures:
     """Fit the product's default to a reference of ``N`` labelled images, seed 0."""
     plan = plan_calibration(reference.labels, 0)
     return fit_deep_features(
-        reference.values, ImageClasses(reference.labels, reference.predicted, num_classes), DEFAULT, plan, seed=0
+        reference.only(keys_of(DEFAULT, list(reference.values))),
+        ImageClasses(reference.labels, reference.predicted, num_classes),
+        DEFAULT,
+        plan,
+        seed=0,
     )
 
 

@@ -35,7 +35,7 @@ from detectors.shared_units.detector import EVIDENCE, SharedUnits, judge_by_shar
 from detectors.shared_units.learn import PARTS
 from detectors.shared_units.similar_images import fit_shared_units
 from reference.evaluate import describe_machine, write_json
-from reference.features import Features, extract
+from reference.features import Features, extract, keys_of
 from reference.implant_network import NETWORKS, load, read_photographs, real_network, split_photographs
 from reference.metrics import auroc, detection_rate_at
 from reference.photographs import PHOTOGRAPHS
@@ -97,7 +97,8 @@ def fit(reference: Features, network: Network) -> Fitted:
     """Fit the product's default to unlabelled pictures, seed 0."""
     plan = plan_calibration(reference.predicted, 0)
     classes = ImageClasses(reference.predicted, reference.predicted, network.num_classes)
-    deep = fit_deep_features(reference.values, classes, DEFAULT, plan, seed=0)
+    densities = reference.only(keys_of(DEFAULT, list(reference.values)))
+    deep = fit_deep_features(densities, classes, DEFAULT, plan, seed=0)
     folds = np.full(len(plan.folds), -1)
     folds[plan.calibration_rows()] = plan.calibration_folds()
     combined = np.zeros(len(plan.folds))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SHARPNESS = 2.0
+SHARPNESS = 1.5
 
 
 def soft_maximum(z: NDArray[np.float64], sharpness: float = SHARPNESS) -> NDArray[np.float64]:

@@ -3,6 +3,9 @@
 Each score becomes ``z = (t(s) - location) / scale`` with the median and a robust scale of the
 calibration scores. Scores with a lower bound are taken on a logarithmic scale first
 (``t(s) = log(s - bound)``): squared distances are skewed, and their logarithms nearly are not.
+
+The scale is that of the upper half alone. High scores are what is looked for, and layers differ in how far those of
+clean images reach: one in which a twentieth of them lies far out must not outshout the others.
 """
 
 from __future__ import annotations
@@ -13,6 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAD_TO_SIGMA = 1.4826022185056018
+UPPER_QUANTILE = 0.95
+UPPER_TO_SIGMA = 1.0 / 1.6448536269514722
+"""Of the distance between that quantile and the median, for a Gaussian."""
+
 FLOOR = 1e-12
 CONSTANT = 1e-4
 """A score on the logarithmic scale that varies by less than this is rounding: an error of reconstruction, say, where
@@ -70,10 +77,11 @@ class Standardiser:
 def fit_standardiser(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -> Standardiser:
     """Fit on clean scores ``(n, S)``; ``bounds`` as in :class:`Standardiser`.
 
-    .. math:: \\mathrm{scale} = 1.4826\\ \\mathrm{med}_i\\,|t(s_i) - \\mathrm{med}_j\\,t(s_j)|
+    .. math:: \\mathrm{scale} = (q_{0.95}(t(s)) - \\mathrm{med}\\,t(s)) / 1.6449
 
-    The scale is 1.4826 times the median absolute deviation, which equals the standard deviation
-    for a Gaussian; a score that is constant on the calibration set, up to rounding, gets scale 1.
+    which equals the standard deviation for a Gaussian. Where so many scores are the same that this is zero, it is
+    1.4826 times the median absolute deviation; a score that is constant on the calibration set, up to rounding, gets
+    scale 1.
 
     Raises:
         ValueError: If the shapes do not fit together, there is no score or no image, or a bound is infinite.
@@ -81,7 +89,7 @@ def fit_standardiser(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -
     Example:
         >>> fitted = fit_standardiser(np.array([[1.0], [2.0], [4.0]]), np.array([np.nan]))
         >>> float(fitted.locations[0]), round(float(fitted.scales[0]), 4)
-        (2.0, 1.4826)
+        (2.0, 1.0943)
 
     References:
         Rousseeuw and Croux (1993), Alternatives to the median absolute deviation, Journal of the American Statistical
@@ -93,8 +101,10 @@ def fit_standardiser(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -
         raise ValueError(f"bounds must be finite or NaN, got {bounds}")
     transformed = _transform(scores, bounds)
     locations = np.median(transformed, axis=0)
-    scales = MAD_TO_SIGMA * np.median(np.abs(transformed - locations), axis=0)
-    return Standardiser(bounds, locations, np.where(scales > np.where(np.isnan(bounds), FLOOR, CONSTANT), scales, 1.0))
+    upper = UPPER_TO_SIGMA * (np.quantile(transformed, UPPER_QUANTILE, axis=0) - locations)
+    middle = MAD_TO_SIGMA * np.median(np.abs(transformed - locations), axis=0)
+    least = np.where(np.isnan(bounds), FLOOR, CONSTANT)
+    return Standardiser(bounds, locations, np.where(upper > least, upper, np.where(middle > least, middle, 1.0)))
 
 
 def _transform(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from detectors.calibration.standardise import FLOOR, fit_standardiser
 from detectors.deep_features.fit import FittedDescriptor, fit_descriptor
 from detectors.deep_features.grouping import UNLIKE, ClassGroups, group_classes
 from detectors.deep_features.recipe import Recipe
+from detectors.deep_features.root import is_rectified
 from detectors.deep_features.scores import DescriptorDensity, ScoreKind, lower_bound, score_by_folds
 from detectors.deep_features.settings import DensitySettings
 
@@ -93,7 +94,7 @@ class DeepFeatures:
         total: NDArray[np.float64] | float = 0.0
         for key, folds in self.densities.items():
             location, scale = self.class_scales[key]
-            coordinates = folds[0].projection.transform(features[key].astype(np.float64))
+            coordinates = folds[0].projection.transform(folds[0].read(features[key].astype(np.float64)))
             deviance = folds[0].density.supremum - folds[0].density.log_likelihood(coordinates)
             total = total + (np.log(np.maximum(deviance, FLOOR)) - location) / scale
         mean = np.asarray(total, np.float64) / len(self.densities)
@@ -175,7 +176,8 @@ def fit_deep_features(
         progress(key)
         if _is_constant(key, values):
             continue
-        fitted = fit_descriptor(values, classes.fitted, classes.predicted, groups, plan, settings)
+        own = replace(settings, root=recipe.roots and is_rectified(values))
+        fitted = fit_descriptor(values, classes.fitted, classes.predicted, groups, plan, own)
         densities[key] = fitted.folds
         names += [ScoreName(key, kind) for kind in recipe.kinds]
         columns += [fitted.scores[kind] for kind in recipe.kinds]

@@ -9,7 +9,7 @@ images a class usable.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,7 @@ class _Sample:
         group: ``(N,)`` group of every row.
         groups: What the groups are.
         projection: Principal components.
+        root: Whether they are those of the features' signed square roots.
     """
 
     features: NDArray[np.float32]
@@ -50,11 +51,14 @@ class _Sample:
     group: NDArray[np.int64]
     groups: ClassGroups
     projection: Projection
+    root: bool
 
     def coordinates(self, group: int) -> NDArray[np.float64]:
         """Coordinates of one group, ``(n_g, k)``: bounded by the group, not by the reference."""
         members = self.rows[self.group[self.rows] == group]
-        return np.concatenate([self.projection.transform(block) for _, block in blocks(self.features, members)])
+        return np.concatenate(
+            [self.projection.transform(block) for _, block in blocks(self.features, members, self.root)]
+        )
 
     def means(self) -> NDArray[np.float64]:
         """Where each group lies, ``(G, k)``: at its mean, the shared group at that of all images.
@@ -64,7 +68,7 @@ class _Sample:
         """
         counts = np.bincount(self.group[self.rows], minlength=self.groups.count)
         sums = np.zeros((self.groups.count, self.projection.dim))
-        for chunk, block in blocks(self.features, self.rows):
+        for chunk, block in blocks(self.features, self.rows, self.root):
             np.add.at(sums, self.group[chunk], self.projection.transform(block))
         means = sums / np.maximum(counts, 1)[:, None]
         common = np.zeros(self.projection.dim)  # coordinates are taken from the mean of all rows
@@ -87,7 +91,7 @@ class _Sample:
     def _around(self, means: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
         dim = self.projection.dim
         scatter, fourth = np.zeros((dim, dim)), 0.0
-        for chunk, block in blocks(self.features, self.rows):
+        for chunk, block in blocks(self.features, self.rows, self.root):
             residual = self.projection.transform(block) - means[self.group[chunk]]
             scatter += residual.T @ residual
             fourth += float((np.einsum("nk,nk->n", residual, residual) ** 2).sum())
@@ -134,13 +138,15 @@ def fit_density(
     """
     _check(features, rows, classes, groups, projection)
     family = settings.family
-    sample = _Sample(features, rows, groups.of_class[classes], groups, projection)
+    sample = _Sample(features, rows, groups.of_class[classes], groups, projection, settings.root)
     means = sample.means()
     if family in ("tied", "tied-shrunk"):
         return _fit_tied(sample, means, shrink=family == "tied-shrunk")
     if family == "mixture":
-        return DescriptorDensity(projection, _fit_mixtures(sample, means, settings.seed))
-    return DescriptorDensity(projection, _fit_separate(sample, means, shrink=family == "separate-shrunk"))
+        return DescriptorDensity(projection, _fit_mixtures(sample, means, settings.seed), settings.root)
+    return DescriptorDensity(
+        projection, _fit_separate(sample, means, shrink=family == "separate-shrunk"), settings.root
+    )
 
 
 def _check(
@@ -166,12 +172,12 @@ def _fit_tied(sample: _Sample, means: NDArray[np.float64], shrink: bool) -> Desc
     """One covariance for all, in its own principal axes, so that whitening is a division."""
     axes, reciprocals = principal_whitener(sample.pooled(means, shrink))
     projection = sample.projection.rotated(axes)
-    turned = _Sample(sample.features, sample.rows, sample.group, sample.groups, projection)
+    turned = replace(sample, projection=projection)
     whitener = np.diag(reciprocals)
     scales = np.full((sample.groups.count, 1), gaussian_log_scale(whitener))
     centres = turned.means().astype(np.float32).astype(np.float64)  # as a profile stores them
     density = ClassDensity(centres[:, None], whitener[None, None], scales, sample.groups, tied=True)
-    return DescriptorDensity(projection, density)
+    return DescriptorDensity(projection, density, sample.root)
 
 
 def _fit_separate(sample: _Sample, means: NDArray[np.float64], shrink: bool) -> ClassDensity:

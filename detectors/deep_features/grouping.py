@@ -3,6 +3,9 @@
 The mean of a class that has an image or two is that image, and what is left within the class is zero: no covariance at
 all. Worse, a calibration image would then be scored by a density that lacks its class, and a new input by one that has
 it. So a class needs an image in every fold. The others share one group, which lies around the mean of all images.
+
+Where most images are of classes with too few, all share that group: what is left within the few others is small beside
+the variety of all images, and one covariance for both describes neither.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from numpy.typing import NDArray
 
 MIN_CLASS_IMAGES = 5
 """Images that a class needs for a density of its own: one in every fold, so that the density of each knows it."""
+
+MIN_OWN_SHARE = 0.5
+"""Share of the images that must be of classes with enough of them, for any class to have a density of its own."""
 
 NO_GROUP = -1
 
@@ -65,6 +71,8 @@ class ClassGroups:
 def group_classes(counts: NDArray[np.int64], minimum: int = MIN_CLASS_IMAGES) -> ClassGroups:
     """Give classes with ``minimum`` images a group each, and those with fewer one in common.
 
+    If less than half of the images are of classes with so many, all classes have one in common.
+
     Classes without any image belong to the common group as well, if there is one. Otherwise they have none, and the
     nearest group stands in for them.
 
@@ -80,6 +88,8 @@ def group_classes(counts: NDArray[np.int64], minimum: int = MIN_CLASS_IMAGES) ->
         [0, 2, 2, 1]
         >>> group_classes(np.array([7, 0, 9])).of_class.tolist()
         [0, -1, 1]
+        >>> group_classes(np.array([6, 3, 2, 4])).of_class.tolist()
+        [0, 0, 0, 0]
 
     References:
         docs/method.md, section Scores: this project's own rule.
@@ -89,6 +99,7 @@ def group_classes(counts: NDArray[np.int64], minimum: int = MIN_CLASS_IMAGES) ->
     if counts.ndim != 1 or not (counts > 0).any():
         raise ValueError(f"images of at least one class are needed, got counts of shape {counts.shape}")
     own = counts >= minimum
+    own &= counts[own].sum() >= MIN_OWN_SHARE * counts.sum()
     few = (counts > 0) & ~own
     number = int(own.sum())
     of_class = np.full(len(counts), number if few.any() else NO_GROUP, np.int64)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from detectors.calibration.combine import SHARPNESS
 from detectors.deep_features.density import Family
 from detectors.deep_features.projection import RETAINED_VARIANCE
 from detectors.deep_features.scores import ScoreKind
+
+LATE_SHARE: Final = 0.4
+LEAST_LATE_TAPS: Final = 4
 
 Pooling = Literal["mean", "max", "token", "value"]
 
@@ -23,10 +26,11 @@ class Recipe:
         poolings: Descriptors to use at each tap that has them.
         family: Density family.
         kinds: Scores per descriptor; all of them enter the combined score.
-        taps: All chosen taps, or the deepest alone.
+        taps: All chosen taps, the late ones, or the deepest alone; see :meth:`first_tap`.
         retained_variance: Share of variance that the projection keeps.
         images_per_component: Images that a density needs for each component it keeps; None for no such limit.
         sharpness: Of the soft maximum that combines the standardised scores.
+        roots: Whether features that are never negative are described by their square roots.
 
     Raises:
         ValueError: If there is no pooling or no score, or a number is out of range.
@@ -47,10 +51,11 @@ class Recipe:
     poolings: tuple[Pooling, ...]
     family: Family
     kinds: tuple[ScoreKind, ...]
-    taps: Literal["all", "deepest"]
+    taps: Literal["all", "late", "deepest"]
     retained_variance: float = RETAINED_VARIANCE
     images_per_component: int | None = None
     sharpness: float = SHARPNESS
+    roots: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a recipe that scores nothing."""
@@ -64,14 +69,29 @@ class Recipe:
         if self.images_per_component is not None and self.images_per_component < 1:
             raise ValueError(f"images_per_component must be at least 1, got {self.images_per_component}")
 
+    def first_tap(self, count: int) -> int:
+        """Number of the first of ``count`` taps, in order of depth, that the recipe looks at; all after it follow.
+
+        The late ones are the last two fifths, and four at least. An attack changes what the network decides, so that
+        its last layers tell of it; earlier ones answer to anything that is unusual in a picture.
+
+        Raises:
+            ValueError: If there is no tap.
+        """
+        if count < 1:
+            raise ValueError(f"at least one tap is needed, got {count}")
+        late = max(0, count - max(LEAST_LATE_TAPS, math.floor(LATE_SHARE * count + 1e-9)))
+        return {"all": 0, "late": late, "deepest": count - 1}[self.taps]
+
 
 DEFAULT = Recipe(
     name="default",
     poolings=("mean", "max", "token", "value"),
     family="tied-shrunk",
     kinds=("likelihood", "reconstruction"),
-    taps="all",
+    taps="late",
     images_per_component=4,
+    roots=True,
 )
 
 # Subedar et al. with Ahuja et al. 2019 for the details: average pooling, 0.995 of the variance,

@@ -30,7 +30,7 @@ from detectors.deep_features.scores import ScoreKind, score_rows
 from detectors.deep_features.settings import DensitySettings
 from reference.attacks import attack_named
 from reference.datasets import DataSet, ImageSet, stratified_halves
-from reference.features import CHUNK, Features, extract, load_trained, pixels_of, tap
+from reference.features import CHUNK, Features, extract, keys_of, load_trained, pixels_of, tap
 from reference.reproduction.cell import Row
 from reference.reproduction.measured import Measured, Truth, figures
 from reference.reproduction.poisoned_bnn import train_on_poisoned
@@ -163,7 +163,7 @@ def _one_layer(bench: Bench, family: Family) -> tuple[Measured, Measured, str]:
     for each in (clean, triggered):
         rows = np.arange(len(each.labels))
         scores.append(score_rows(density, each.values[key], rows, each.predicted))
-        coordinates = density.projection.transform(each.values[key].astype(np.float64))
+        coordinates = density.projection.transform(density.read(each.values[key].astype(np.float64)))
         by_group = density.density.log_likelihood(coordinates)
         classes.append(np.where(groups.own, by_group[:, groups.of_class], -np.inf).argmax(1))
 
@@ -201,8 +201,7 @@ def _default(bench: Bench) -> tuple[Measured, dict[str, Any]]:
 def _descriptors(bench: Bench, recipe: Recipe) -> list[str]:
     """Keys of the descriptors that a recipe looks at."""
     _, descriptors = tap(bench.model, bench.data)
-    deepest = descriptors[-1].tap
-    return [d.key for d in descriptors if d.pooling in recipe.poolings and (recipe.taps == "all" or d.tap == deepest)]
+    return keys_of(recipe, [descriptor.key for descriptor in descriptors])
 
 
 def _fit(bench: Bench, recipe: Recipe, plan: CalibrationPlan) -> DeepFeatures:

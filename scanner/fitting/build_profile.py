@@ -213,6 +213,8 @@ def _parameters(detectors: Detectors) -> dict[str, JsonValue]:
         "retained_variance": recipe.retained_variance,
         "images_per_component": recipe.images_per_component,
         "sharpness": recipe.sharpness,
+        "taps": recipe.taps,
+        "roots": sum(folds[0].root for folds in detectors.deep.densities.values()),
     }
     if bayesian is not None:
         info = bayesian.info

@@ -22,7 +22,7 @@ def tap_network(subject: Subject, recipe: Recipe, options: FitOptions, progress:
     """
     model = subject.model
     taps = choose_taps(model.candidates, layers=options.layers)
-    taps = taps[-1:] if recipe.taps == "deepest" else taps
+    taps = taps[recipe.first_tap(len(taps)) :] if options.layers is None or recipe.taps == "deepest" else taps
     progress.say(f"taps: {', '.join(tap.name for tap in taps)}")
     graph, descriptors = add_descriptors(add_pixel_input(model.bundle, subject.spec), taps)
     wanted = tuple(descriptor for descriptor in descriptors if descriptor.pooling in recipe.poolings)

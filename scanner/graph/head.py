@@ -136,7 +136,8 @@ class _DescriptorHead:
         basis = np.stack([fold.projection.components for fold in self._folds])
         # Components are float32 numbers: half the size in the file, and exact in double.
         components = writer.double(writer.constant("components", basis.astype(np.float32)))
-        self._centred = writer.node("Sub", writer.double(features), writer.constant("mean", pilot))
+        read = writer.signed_root(writer.double(features)) if self._folds[0].root else writer.double(features)
+        self._centred = writer.node("Sub", read, writer.constant("mean", pilot))
         self._shifts = means - pilot
         offsets = np.einsum("fd,fdk->fk", self._shifts, basis)[:, None]
         projected = writer.node("MatMul", self._centred, components)  # (N, D) by (K, D, k)

@@ -202,7 +202,7 @@ def test_parts_of_a_density(call: Callable[[], Any], message: str) -> None:
         ),
         (lambda: replace(DEFAULT, kinds=()), r"'value'\) and \(\)"),
         (lambda: replace(DEFAULT, poolings=()), r"got \(\) and"),
-        (lambda: replace(DEFAULT, retained_variance=1.5), "got 1.5 and 2.0"),
+        (lambda: replace(DEFAULT, retained_variance=1.5), "got 1.5 and 1.5"),
         (lambda: replace(DEFAULT, sharpness=INF), "got 0.995 and inf"),
         (lambda: replace(DEFAULT, images_per_component=0), "images_per_component must be at least 1, got 0"),
         (lambda: ScoreName("", "likelihood"), "got '' and 'likelihood'"),

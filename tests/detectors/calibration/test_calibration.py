@@ -142,8 +142,23 @@ class TestStandardise:
         rng = np.random.default_rng(0)
         scores = rng.normal(5.0, 3.0, (20_000, 1))
         standardiser = fit_standardiser(scores, np.array([np.nan]))
-        assert standardiser.scales[0] == pytest.approx(stats.median_abs_deviation(scores[:, 0], scale="normal"))
+        upper = stats.scoreatpercentile(scores[:, 0], 95) - np.median(scores)
+        assert standardiser.scales[0] == pytest.approx(upper / stats.norm.ppf(0.95))
+        assert standardiser.scales[0] == pytest.approx(3.0, rel=0.03)
         assert standardiser.locations[0] == pytest.approx(np.median(scores))
+
+    def test_only_the_upper_half_sets_the_scale(self) -> None:
+        scores = np.random.default_rng(0).normal(size=(2001, 1))  # the median is one of them
+        stretched = np.where(scores < np.median(scores), 100.0 * scores, scores)
+        one, other = (fit_standardiser(each, np.array([np.nan])) for each in (scores, stretched))
+        assert other.scales[0] == pytest.approx(one.scales[0], rel=1e-9)
+
+    def test_where_most_scores_are_one_value_the_middle_sets_the_scale(self) -> None:
+        scores = np.array([1.0] * 7 + [2.0] * 13)[:, None]
+        assert fit_standardiser(scores, np.array([np.nan])).scales[0] == 1.0
+        spread = np.array([0.0] * 7 + [1.0] * 5 + [2.0] * 8)[:, None]
+        middle = stats.median_abs_deviation(np.minimum(spread, 1.0)[:, 0], scale="normal")
+        assert fit_standardiser(np.minimum(spread, 1.0), np.array([np.nan])).scales[0] == (middle or 1.0)
 
     def test_bounded_scores_are_logarithmic(self) -> None:
         scores = np.exp(np.random.default_rng(0).normal(size=(500, 1))) - 3.0
