@@ -9,7 +9,7 @@ from rich.markup import escape
 from scanner.base.text import printable
 from scanner.cli.console import stderr_console
 from scanner.fitting.result import FitResult
-from scanner.profile.header import IsolationLayer
+from scanner.profile.header import IsolationLayer, ProfileHeader
 
 
 def fit_summary(result: FitResult) -> list[str]:
@@ -28,7 +28,7 @@ def fit_summary(result: FitResult) -> list[str]:
         f"clean accuracy   {accuracy}",
         f"classes          {len(counts)} of {header.num_classes} with {min(counts)} to {max(counts)} images each",
         f"layers           {layers}",
-        f"densities        {header.detector.own_densities} of {header.num_classes} classes have one of their own",
+        f"densities        {_densities(header)}",
         f"calibration      {split}; smallest alpha {calibration.smallest_alpha:.2g}",
         f"parity           {parity} (network, ONNX Runtime against torch or float64; {header.parity.provider})",
         *(f"{'' if index else 'self-checks':16} {check.message}" for index, check in enumerate(header.self_checks)),
@@ -53,6 +53,14 @@ def _isolation(layers: Sequence[IsolationLayer]) -> list[str]:
     held = ", ".join(layer.name for layer in layers if layer.active)
     absent = [f"no {layer.name}: {layer.detail}" for layer in layers if not layer.active]
     return [*([f"{held} around this process"] if held else []), *absent]
+
+
+def _densities(header: ProfileHeader) -> str:
+    """Which classes have a density of their own, and of how many descriptors it describes the square roots."""
+    own = header.detector.own_densities
+    which = f"{own} of {header.num_classes} classes have one of their own" if own else "one for all classes"
+    roots = header.detector.parameters.get("roots")
+    return f"{which}; of square roots in {roots} of {len(header.descriptors)} descriptors" if roots else which
 
 
 def print_fit_summary(result: FitResult) -> None:

@@ -75,11 +75,16 @@ def _class_warnings(reference: ReferenceSummary, num_classes: int, detector: Dee
             "their densities are rough."
         )
     shared = detector.groups.shared is not None
-    if shared:
+    own = int(detector.groups.own.sum())
+    if shared and own:
         warnings.append(
-            f"{int(detector.groups.own.sum())} of the model's {num_classes} classes have the {MIN_CLASS_IMAGES} "
-            "reference images that a density of their own needs: inputs predicted as another are compared with all "
-            "images at once, which sees less."
+            f"{own} of the model's {num_classes} classes have the {MIN_CLASS_IMAGES} reference images that a density "
+            "of their own needs: inputs predicted as another are compared with all images at once, which sees less."
+        )
+    elif shared:
+        warnings.append(
+            f"Less than half of the reference images are of classes with {MIN_CLASS_IMAGES} of them or more: one "
+            "density describes all images, whatever their class."
         )
     missing = num_classes - len(reference.per_class)
     if missing and not shared:
