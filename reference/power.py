@@ -42,9 +42,13 @@ from scanner.graph.session import GraphSession
 RUNS = (
     "mnist-four-pixels-10-seed0",
     "cifar10-square-10-seed0",
-    "cifar10-blended-10-seed0",
+    "mnist-blended-10-seed0",
+    "mnist-sinusoid-10-seed0",
     "cifar10x64-square-all-to-one-implanted-seed0",
-    "cifar10x64-blended-implanted-seed0",
+    "cifar10-blended-implanted-seed0",
+    "cifar10-sinusoid-implanted-seed0",
+    "cifar10-warp-implanted-seed0",
+    "cifar10-square-one-class-implanted-seed0",
 )
 # Images of a reference, and how often one is drawn: small ones differ more from one another. 5,000 is the whole half.
 DRAWS: Mapping[int, int] = {100: 10, 200: 10, 500: 5, 1000: 3, 2000: 3, 5000: 1}
@@ -334,7 +338,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure detection by the size of the reference.")
     parser.add_argument("--data-dir", type=Path, required=True, help="folder with MNIST and CIFAR-10")
     parser.add_argument("--runs", type=Path, required=True, help="folder of finished training runs")
-    parser.add_argument("--run", action="append", help="name of a run, repeatable; default: the five measured ones")
+    parser.add_argument("--run", action="append", help="name of a run, repeatable; default: the nine measured ones")
     parser.add_argument("--cache", type=Path, required=True, help="folder for features")
     parser.add_argument("--out", type=Path, required=True, help="result file, JSON")
     options = parser.parse_args()
