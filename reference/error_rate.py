@@ -315,8 +315,8 @@ def _jobs(what: str) -> Iterator[tuple[str, Any]]:
             yield cell.key, lambda cell=cell: asdict(cell) | measure_batches(cell, BATCHES)
         return
     schemes: tuple[tuple[Scheme, int], ...] = (("cross-conformal", DRAWS), ("all images", DRAWS_BEFORE))
-    for cell in cells():
-        for scheme, draws in schemes:
+    for scheme, draws in schemes:
+        for cell in cells():
             yield (
                 f"{scheme}/{cell.key}",
                 lambda cell=cell, scheme=scheme, draws=draws: (
