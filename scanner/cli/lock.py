@@ -63,12 +63,12 @@ def locked_fit(options: FitOptions, *, wanted: bool) -> Iterator[tuple[Helper | 
             attempt("limits", lambda: limit_memory(memory))
         yield None, (absent,)
         return
-    if options.bayesian is not None and options.bayesian.checkpoint is not None:
-        with suppress(OSError):  # why it cannot be made is said later
-            options.bayesian.checkpoint.mkdir(parents=True, exist_ok=True)
+    checkpoint = None if options.bayesian is None else options.bayesian.checkpoint
     code = whole_path(options.architecture) if options.trust_code and options.architecture is not None else None
-    with start_helper(Allowed(options.trust, code, options.timeout)) as helper, _own_folder() as own:
+    allowed = Allowed(options.trust, code, options.timeout)
+    with start_helper(allowed) as helper, _own_folder() as own, _made(checkpoint) as above:
         kept = _kept(own, inputs_of_fit(options), [str(helper.place), *outputs_of_fit(options)], memory)
+        kept = replace(kept, emptied=(*kept.emptied, *above))
         yield helper, _lock_down(kept, options.device, with_torch=options.bayesian is not None)
 
 
@@ -87,6 +87,31 @@ def _own_folder() -> Iterator[Path]:
     with scratch_folder() as own:
         os.environ["TMPDIR"] = tempfile.tempdir = str(own)
         yield own
+
+
+@contextmanager
+def _made(folder: Path | None) -> Iterator[list[str]]:
+    """Make a folder, which has to be there to be kept; what of it was new and stayed empty is removed at the end.
+
+    Yields:
+        The folder in which the first new one is, for the removal; nothing without one.
+    """
+    new = [] if folder is None else [path for path in (folder, *folder.parents) if not _is_there(path)]
+    with suppress(OSError, ValueError):  # why it cannot be made is said later
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield [str(new[-1].parent)] if new else []
+    finally:
+        for path in new:
+            with suppress(OSError):
+                path.rmdir()
+
+
+def _is_there(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return path.exists()
+    return True
 
 
 def _kept(own: Path, readable: Sequence[str], writable: Sequence[str], memory: int) -> Kept:

@@ -151,7 +151,7 @@ def test_formats_that_run_code_are_refused_before_any_process(
         torch.save({"w": torch.zeros(3), "x": Payload(tmp_path / "canary")}, path)
     else:
         path.write_bytes(pickle.dumps(Payload(tmp_path / "canary")))
-    monkeypatch.setattr(load, "run_child", lambda *_args, **_options: pytest.fail("started a process"))
+    monkeypatch.setattr(child_process, "run_child", lambda *_args, **_options: pytest.fail("started a process"))
     with pytest.raises(UnsafeModelError, match=r"m\.pt.*ONNX.*state_dict") as caught:
         loaded(path, architecture="resnet18")
     assert "\n" not in str(caught.value)
