@@ -21,6 +21,7 @@ from scanner.isolation.lockdown import Layer, attempt
 from scanner.isolation.own_process import Kept, limit_memory, lock_down_self
 from scanner.isolation.paths import readable_paths, whole_path
 from scanner.models.start_helper import Allowed, Helper, start_helper
+from scanner.models.stored_bytes import stored_bytes
 from scanner.scanning.options import ScanOptions
 
 _BASE: Final = 2**31
@@ -44,7 +45,7 @@ def locked_scan(options: ScanOptions, *, wanted: bool) -> Iterator[tuple[Layer, 
     if (absent := _absent("scan", wanted=wanted)) is not None:
         yield (absent,)
         return
-    memory = _memory(options.profile, options.threads or usable_cores())
+    memory = _memory(_size(options.profile), options.threads or usable_cores())
     with _own_folder() as own:
         kept = _kept(own, inputs_of_scan(options), outputs_of_scan(options), memory)
         yield _lock_down(kept, options.device, with_torch=False)
@@ -57,7 +58,7 @@ def locked_fit(options: FitOptions, *, wanted: bool) -> Iterator[tuple[Helper | 
     Yields:
         What starts the child, or None where this process may; and the layers.
     """
-    memory = _OF_FIT + _memory(options.model, usable_cores())
+    memory = _OF_FIT + _memory(stored_bytes(options.model), usable_cores())
     if (absent := _absent("fit", wanted=wanted)) is not None:
         if single_command and not gpu.present():
             attempt("limits", lambda: limit_memory(memory))
@@ -137,10 +138,13 @@ def _lock_down(kept: Kept, device: str, *, with_torch: bool) -> tuple[Layer, ...
     return lock_down_self(kept)
 
 
-def _memory(file: Path, threads: int) -> int:
-    """Bytes: of libraries, of weights in several copies, and of the activations in every thread."""
+def _size(file: Path) -> int:
     try:
-        size = file.stat().st_size
+        return file.stat().st_size
     except (OSError, ValueError):
-        size = 0
+        return 0
+
+
+def _memory(size: int, threads: int) -> int:
+    """Bytes: of libraries, of weights in several copies, and of the activations in every thread."""
     return _BASE + _COPIES * size + _PER_THREAD * threads

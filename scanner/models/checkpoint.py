@@ -13,10 +13,12 @@ import safetensors.torch
 import torch
 
 from scanner.base.errors import ModelError, UnsafeModelError
+from scanner.base.files import open_regular
 from scanner.base.text import printable
 from scanner.models.foreign import unusual_calls
 from scanner.models.identify import FileKind
 from scanner.models.select_state import Fits, HasShape, select_state
+from scanner.models.shards import read_index, tensors_of, together
 from scanner.models.stored import read_stored
 from scanner.models.stored_tensors import State, read_tensors
 
@@ -68,14 +70,42 @@ def read_content(path: Path, kind: FileKind) -> Content:
         return Content(stored.content, (note,), lambda tensors: read_tensors(path, stored, tensors))
 
 
-def read_state(
-    path: Path, kind: FileKind, key: str | None = None, fits: Fits = lambda _: 0.0
-) -> tuple[State, list[str]]:
-    """Read the weights of a checkpoint.
+def read_shards(path: Path, kind: FileKind, folder: Path) -> Content:
+    """Read weights in several files.
 
     Args:
-        path: The file.
-        kind: What it is.
+        path: The index.
+        kind: What the files are.
+        folder: Where they are.
+
+    Raises:
+        UnsafeModelError: One would run a program when loaded with Python.
+        ModelError: One is damaged, or the index disagrees with them.
+    """
+    with open_regular(path) as file:
+        index = read_index(file)
+    if index is None:
+        raise ModelError("not an index of weights")
+    contents = {name: read_content(folder / name, kind) for name in index.files}
+    held = {name: tensors_of(content.value) for name, content in contents.items()}
+    tensors = together(index, held)
+    owners = {id(tensor): name for name in held for tensor in held[name].values()}
+
+    def load(chosen: Mapping[str, HasShape]) -> State:
+        state: State = {}
+        for name, content in contents.items():
+            state |= content.load({key: item for key, item in chosen.items() if owners[id(item)] == name})
+        return state
+
+    notes = dict.fromkeys(note for content in contents.values() for note in content.notes)
+    return Content(tensors, tuple(notes), load)
+
+
+def read_state(content: Content, key: str | None = None, fits: Fits = lambda _: 0.0) -> tuple[State, list[str]]:
+    """Read the weights in a file, or in several.
+
+    Args:
+        content: What it holds.
         key: Where in it the weights are; None to find out.
         fits: How well names and shapes fit what is wanted.
 
@@ -83,11 +113,9 @@ def read_state(
         The tensors in float32 by name, and notes on what was done to get them.
 
     Raises:
-        UnsafeModelError: The file would run a program when loaded with Python.
         ModelError: The file is damaged or holds no usable weights.
         UsageError: It holds several networks, or nothing at ``key``.
     """
-    content = read_content(path, kind)
     choice = select_state(content.value, key, fits)
     notes = [*content.notes, *choice.notes]
     return _usable(content.load(choice.state.tensors), notes), notes

@@ -17,6 +17,7 @@ from scanner.base.errors import ModelError
 from scanner.base.files import open_regular
 from scanner.base.text import printable
 from scanner.models.conversions import COREML, OPENVINO, SAVED_MODEL
+from scanner.models.shards import one_of_several
 
 CONFIG: Final = "config.json"
 _MAX_CONFIG: Final = 2**20
@@ -25,7 +26,7 @@ _FILES: Final = (
     *("pytorch_model.pt", "model.pt", "model.pth", "model.bin"),
 )
 _SUFFIXES: Final = (".safetensors", ".onnx", ".pt", ".pth", ".bin", ".keras")
-_SHARDS: Final = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_INDEXES: Final = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _MAX_SIDE: Final = 8192
 _MAX_LISTED: Final = 10_000
 _MAX_CLASSES: Final = 100_000
@@ -59,15 +60,9 @@ def model_file(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    for name in _FILES:
+    for name in (*_FILES, *_INDEXES):
         if (path / name).is_file():
             return path / name
-    if any((path / name).exists() for name in _SHARDS):
-        raise ModelError(
-            "the weights are in several files, which is not supported",
-            where=str(path),
-            hint="Save them in one: save_pretrained(folder, max_shard_size='100GB')",
-        )
     if (path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file():
         raise ModelError("a TensorFlow SavedModel, which is not supported", where=str(path), hint=SAVED_MODEL)
     if (path / "Manifest.json").is_file() and (path / "Data").is_dir():
@@ -75,6 +70,12 @@ def model_file(path: Path) -> Path:
     found = _candidates(path)
     if len(found) == 1:
         return found[0]
+    if found and all(one_of_several(entry.name) for entry in found):
+        raise ModelError(
+            f"the weights are in several files, and the index that belongs to them ({_INDEXES[0]}) is missing",
+            where=str(path),
+            hint="Get the index, too, or save them in one: save_pretrained(folder, max_shard_size='100GB')",
+        )
     if found:
         names = ", ".join(sorted(printable(entry.name, 60) for entry in found)[:4])
         raise ModelError(f"a folder of {len(found)} models ({names})", where=str(path), hint="Name one of the files")

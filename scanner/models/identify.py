@@ -19,6 +19,8 @@ from typing import Final
 
 from scanner.base.errors import ModelError
 from scanner.base.files import open_regular
+from scanner.base.text import printable
+from scanner.models.beside import open_named
 from scanner.models.conversions import COREML, KERAS_2, OPENVINO, TFLITE, YOLO
 from scanner.models.folder import model_file
 from scanner.models.foreign import unusual_calls
@@ -32,6 +34,7 @@ from scanner.models.pickles import (
     rebuilds_tensors,
 )
 from scanner.models.select_state import find_states
+from scanner.models.shards import Index, digest_of, read_index
 from scanner.models.stored import read_stored_file
 
 MAX_FILE_BYTES: Final = 16 * 2**30
@@ -64,6 +67,9 @@ class FileKind(StrEnum):
 PROGRAMS: Final = frozenset({FileKind.TORCHSCRIPT, FileKind.EXPORTED_PROGRAM, FileKind.PICKLED_MODULE, FileKind.PICKLE})
 """Kinds whose loading runs code from the file."""
 
+WEIGHTS: Final = (FileKind.SAFETENSORS, FileKind.STATE_DICT)
+"""Kinds that hold tensors alone, or nothing else that is read."""
+
 
 @dataclass(frozen=True)
 class ModelFile:
@@ -72,11 +78,13 @@ class ModelFile:
     Attributes:
         path: As given.
         kind: Told from the content.
-        sha256: Hexadecimal digest of the whole file.
-        size: In bytes.
+        sha256: Hexadecimal digest of the whole file; of weights in several, that of what ``sha256sum`` prints for the
+            index and them.
+        size: In bytes, of all of them.
         description: What the content is, for a sentence: "a PyTorch state dict".
         imports: What unpickling the file would import, as ``module.name``, what does more than rebuild
             tensors first; empty for other formats.
+        shards: Names of the files beside this one that hold its weights, where it is an index of them.
     """
 
     path: Path
@@ -85,6 +93,7 @@ class ModelFile:
     size: int
     description: str
     imports: tuple[str, ...] = ()
+    shards: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,18 +112,54 @@ def identify(path: Path) -> ModelFile:
     """
     path = model_file(path)
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size == 0:
-            raise ModelError("the file is empty", where=str(path), hint="Check how it was copied or downloaded")
-        if size > MAX_FILE_BYTES:
-            raise ModelError(f"the file has {size / 2**30:.0f} GiB; at most 16 GiB are read", where=str(path))
+        found = _identify(path, file)
         try:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            finding = _look(file, size)
-        except OSError as error:
-            raise ModelError(f"the file cannot be read ({error.strerror})", where=str(path)) from error
+            index = read_index(file) if found.kind is FileKind.UNKNOWN else None
+        except ModelError as error:
+            raise type(error)(error.what, where=str(path), hint=error.hint) from None
+    return found if index is None else _with_shards(found, index)
+
+
+def _identify(path: Path, file: BufferedReader) -> ModelFile:
+    """What one open file is."""
+    size = os.fstat(file.fileno()).st_size
+    if size == 0:
+        raise ModelError("the file is empty", where=str(path), hint="Check how it was copied or downloaded")
+    if size > MAX_FILE_BYTES:
+        raise ModelError(f"the file has {size / 2**30:.0f} GiB; at most 16 GiB are read", where=str(path))
+    try:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        finding = _look(file, size)
+    except OSError as error:
+        raise ModelError(f"the file cannot be read ({error.strerror})", where=str(path)) from error
     return ModelFile(path, finding.kind, digest, size, finding.description, finding.imports)
+
+
+def _with_shards(index_file: ModelFile, index: Index) -> ModelFile:
+    """The files of an index as one model: weights, or what the worst of them is."""
+    found: dict[str, ModelFile] = {}
+    path = index_file.path
+    try:
+        for name in index.files:
+            with open_named(path, name) as file:
+                found[name] = _identify(path.with_name(name), file)
+        odd = next((each for each in found.values() if each.kind not in WEIGHTS), None)
+        size = index_file.size + sum(each.size for each in found.values())
+        if odd is None and len(kinds := {each.kind for each in found.values()}) > 1:
+            raise ModelError(f"the index of the weights names files of several formats: {', '.join(sorted(kinds))}")
+        if odd is not None and odd.kind not in PROGRAMS:
+            raise ModelError(f"the index of the weights names '{printable(odd.path.name)}': {odd.description}")
+        if size > MAX_FILE_BYTES:
+            raise ModelError(f"the files have {size / 2**30:.0f} GiB; at most 16 GiB are read")
+    except ModelError as error:
+        raise type(error)(error.what, where=error.where or str(path), hint=error.hint) from error
+    shown = odd or found[index.files[0]]
+    several = f"weights in {len(found)} files with an index"
+    told = f"{several}, each {shown.description}" if odd is None else f"{several}; one is {shown.description}"
+    digest = digest_of((path.name, index_file.sha256), {name: each.sha256 for name, each in found.items()})
+    imports = _shown({name for each in found.values() for name in each.imports})
+    return ModelFile(path, shown.kind, digest, size, told, imports, index.files)
 
 
 def _look(file: BufferedReader, size: int) -> _Finding:

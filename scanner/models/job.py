@@ -44,6 +44,7 @@ class Job(_Message):
         architecture: As given by the user.
         key: As given by the user.
         output: As given by the user.
+        sharded: Whether ``model`` is an index, and the weights are in the files that it names.
         config: What ``config.json`` beside the weights says, or None.
         trust: Whether the user trusts the model file to run code.
         trust_code: As given by the user.
@@ -59,6 +60,7 @@ class Job(_Message):
     architecture: str | None
     key: str | None = None
     output: str | None = None
+    sharded: bool = False
     config: ConfigMessage | None = None
     trust: bool
     trust_code: bool

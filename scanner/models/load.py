@@ -32,10 +32,11 @@ from scanner.graph.taps import TAPPABLE, Tap
 from scanner.isolation.lockdown import Layer
 from scanner.isolation.paths import whole_path
 from scanner.models import job as messages
+from scanner.models.beside import copy_beside
 from scanner.models.folder import NetworkConfig, config_beside
-from scanner.models.identify import PROGRAMS, FileKind, ModelFile
+from scanner.models.identify import PROGRAMS, WEIGHTS, FileKind, ModelFile
 from scanner.models.job import ConfigMessage, Failed, Job, Loaded, Result
-from scanner.models.onnx_external import copy_external
+from scanner.models.shards import digest_of, one_of_several
 from scanner.models.starter import ChildStarter, StartHere
 from scanner.models.structure import structure_of
 
@@ -157,7 +158,7 @@ def load_model(
         UsageError: The options contradict the file.
     """
     _refuse(file, options.trust)
-    only_weights = file.kind in (FileKind.SAFETENSORS, FileKind.STATE_DICT)
+    only_weights = file.kind in WEIGHTS
     if not only_weights and options.architecture is not None:
         raise UsageError(f"{_WITH_NETWORK[file.kind]} contains its network", where="--arch", hint="Leave --arch out")
     if not only_weights and options.key is not None:
@@ -173,6 +174,7 @@ def load_model(
             kind=file.kind,
             architecture=None if options.architecture is None else whole_path(options.architecture),
             key=options.key,
+            sharded=bool(file.shards),
             config=_config(config),
             output=options.output,
             trust=options.trust,
@@ -211,6 +213,10 @@ def _refuse(file: ModelFile, trust: bool) -> None:
         imports = f" (it imports {_few(file.imports)})" if file.imports else ""
         hint = _WAY_FORWARD if file.kind is not FileKind.PICKLE else _WAY_FORWARD_PICKLE
         raise UnsafeModelError(f"{file.description}{imports}", where=where, hint=hint)
+    if file.kind in PROGRAMS and file.shards:
+        raise UnsafeModelError(f"{file.description}; --trust loads one file, not several", where=where)
+    if not file.shards and one_of_several(file.path.name) and file.kind in WEIGHTS:
+        raise ModelError("one of several files of weights", where=where, hint="Give the folder, or the index beside it")
     if file.kind in (FileKind.UNKNOWN, FileKind.HDF5_PROFILE):
         raise ModelError(
             f"not a model file: {file.description}",
@@ -254,17 +260,31 @@ def _copy(file: ModelFile, work: Path) -> int:
             while block := source.read(_COPY_BYTES):
                 digest.update(block)
                 copy.write(block)
-        if digest.hexdigest() != file.sha256:
+        beside = work / messages.EXTERNAL_FOLDER
+        if file.shards:
+            copy_beside(file.path, file.shards, beside)
+        if _digest(file, digest.hexdigest(), beside) != file.sha256:
             raise ModelError("the file changed while it was read", where=where)
         if file.kind is not FileKind.ONNX:
             return file.size
         outline = outline_path(target)
         refuse_unsafe(outline)
-        return file.size + copy_external(file.path, outline.external, work / messages.EXTERNAL_FOLDER)
+        return file.size + copy_beside(file.path, outline.external, beside)
     except OSError as error:
         raise ModelError(f"the file cannot be copied ({error.strerror})", where=where) from error
     except ModelError as error:
         raise type(error)(error.what, where=where, hint=error.hint) from error
+
+
+def _digest(file: ModelFile, own: str, beside: Path) -> str:
+    """The digest of what was copied, as it was identified."""
+    if not file.shards:
+        return own
+    digests = {}
+    for name in file.shards:
+        with (beside / name).open("rb") as copy:
+            digests[name] = hashlib.file_digest(copy, "sha256").hexdigest()
+    return digest_of((file.path.name, own), digests)
 
 
 def _collect(file: ModelFile, work: Path, memory: int) -> LoadedModel:

@@ -37,7 +37,7 @@ def look_closer(file: ModelFile, key: str | None = None) -> Iterator[Line]:
     """
     weights: list[Line] = []
     if file.kind in (FileKind.STATE_DICT, FileKind.SAFETENSORS):
-        weights = list(describe_weights(file.path, key))
+        weights = list(describe_weights(file, key))
     yield from weights
     with open_regular(file.path) as stream:
         if file.kind is FileKind.ONNX:

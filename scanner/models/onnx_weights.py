@@ -11,7 +11,7 @@ import onnx
 from scanner.base.errors import ModelError, UnsafeModelError
 from scanner.graph.bundle import GraphBundle, WeightsBuffer, element_count, element_type, is_external, refer
 from scanner.graph.onnx_rules import DENSE, INLINE
-from scanner.models.onnx_external import MAX_EXTERNAL_BYTES, open_beside, too_large
+from scanner.models.beside import MAX_EXTERNAL_BYTES, open_beside, too_large
 from scanner.models.onnx_walk import constant_tensors, printable
 
 

@@ -13,9 +13,9 @@ from scanner.models.architectures.keras_network import build_keras
 from scanner.models.architectures.loading import Network
 from scanner.models.architectures.plans import Wanted
 from scanner.models.architectures.registry import build_network, buildable, expected_names
-from scanner.models.checkpoint import COUNTERS, below_prefix, read_state
+from scanner.models.checkpoint import COUNTERS, below_prefix, read_content, read_shards, read_state
 from scanner.models.identify import FileKind
-from scanner.models.job import ConfigMessage, Job
+from scanner.models.job import EXTERNAL_FOLDER, ConfigMessage, Job
 from scanner.models.networks import grade, infer_network
 from scanner.models.select_state import Fits
 from scanner.models.stored_tensors import State
@@ -47,7 +47,8 @@ def open_weights(path: Path, job: Job) -> OpenedWeights:
     """
     if job.kind is FileKind.KERAS:
         return OpenedWeights(build_keras(path, Wanted(job.input_size, job.num_classes)))
-    state, notes = read_state(path, job.kind, job.key, _fits(job))
+    content = read_shards(path, job.kind, Path(EXTERNAL_FOLDER)) if job.sharded else read_content(path, job.kind)
+    state, notes = read_state(content, job.key, _fits(job))
     named = _named_beside(job)
     if named is not None and named.framework == "transformers":
         network = build_hugging_face(named.architecture, named.text, state, Wanted(job.input_size, job.num_classes))

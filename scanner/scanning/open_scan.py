@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from scanner.base.atomic import check_destination
-from scanner.base.errors import ProfileError, UsageError
-from scanner.base.files import open_regular
+from scanner.base.errors import ProfileError
 from scanner.base.progress import Progress
 from scanner.inputs.threads import usable_cores
+from scanner.models.identify import identify
 from scanner.profile.calibration_arrays import calibration_from_arrays
 from scanner.profile.content import Profile
 from scanner.profile.graph_rules import require_safe_graph
@@ -75,12 +74,7 @@ def _scorer(profile: Profile, options: ScanOptions, inputs: int, progress: Progr
 
 
 def _check_model(path: Path, profile: Profile) -> None:
-    try:
-        with open_regular(path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UsageError(f"cannot be read ({error.strerror})", where=str(path)) from None
-    if digest != profile.header.model.sha256:
+    if identify(path).sha256 != profile.header.model.sha256:
         raise ProfileError(
             f"the profile was made for another file (sha256 {profile.header.model.sha256[:16]}...)",
             where=str(path),

@@ -24,6 +24,7 @@ from hostile_case import ARCH, FIT, INSPECT, LAYERS, SCAN, Case
 from hostile_images import slow_images
 from hostile_pickles import more_pickles
 from hostile_settings import settings
+from hostile_shards import shards
 from hostile_structures import structures
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -47,6 +48,7 @@ def corpus() -> list[Case]:
         settings,
         slow_images,
         archives_of_images,
+        shards,
     )
     return [case for group in groups for case in group()]
 

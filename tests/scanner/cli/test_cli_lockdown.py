@@ -83,6 +83,16 @@ def test_the_report_says_what_was_given_up(place: Path, ordinary: bool) -> None:
     assert len((place / "out" / "rows.jsonl").read_text().splitlines()) == 40
 
 
+def test_a_model_in_a_hubs_cache_can_be_checked(place: Path, demo_files: Path) -> None:
+    """The folder that is named holds links alone, and what they lead to has to be readable."""
+    for name in ("blobs", "snapshots"):
+        (place / "hub" / name).mkdir(parents=True)
+    shutil.copy(demo_files / "vendor" / "model.pt", place / "hub" / "blobs" / "aaaa")
+    (place / "hub" / "snapshots" / "model.pt").symlink_to("../blobs/aaaa")
+    done = scan(place, "--model", place / "hub" / "snapshots")
+    assert done.returncode in (0, 1, 3), done.stderr
+
+
 def test_outputs_of_every_kind(place: Path) -> None:
     (place / "link.html").symlink_to(place / "elsewhere" / "target.html")
     arguments: list[str | Path] = []

@@ -15,7 +15,7 @@ from scanner.base.errors import ModelError, UnsafeModelError, UsageError
 from scanner.models.architectures.registry import architecture_names, build_network
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN
-from scanner.models.checkpoint import read_state, strip_prefixes
+from scanner.models.checkpoint import read_content, read_state, strip_prefixes
 from scanner.models.identify import FileKind
 
 STATE = {"fc.weight": torch.arange(12.0).reshape(4, 3), "fc.bias": torch.ones(4)}
@@ -23,7 +23,7 @@ STATE = {"fc.weight": torch.arange(12.0).reshape(4, 3), "fc.bias": torch.ones(4)
 
 def read(tmp_path: Path, content: object) -> tuple[dict[str, torch.Tensor], list[str]]:
     torch.save(content, tmp_path / "m")
-    return read_state(tmp_path / "m", FileKind.STATE_DICT)
+    return read_state(read_content(tmp_path / "m", FileKind.STATE_DICT))
 
 
 def assert_same(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor] = STATE) -> None:
@@ -52,10 +52,10 @@ def test_checkpoints_are_unwrapped(tmp_path: Path, content: object, notes: list[
 
 def test_safetensors(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(safetensors.torch.save(STATE))
-    assert_same(read_state(tmp_path / "m", FileKind.SAFETENSORS)[0])
+    assert_same(read_state(read_content(tmp_path / "m", FileKind.SAFETENSORS))[0])
     (tmp_path / "m").write_bytes(safetensors.torch.save(STATE)[:-4])
     with pytest.raises(ModelError, match="damaged"):
-        read_state(tmp_path / "m", FileKind.SAFETENSORS)
+        read_state(read_content(tmp_path / "m", FileKind.SAFETENSORS))
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"a": {"b": 1}}, {1: torch.zeros(2, 2)}])
@@ -98,7 +98,7 @@ def test_damaged_archive(tmp_path: Path) -> None:
     data[len(data) // 2 :] = b"\0" * (len(data) - len(data) // 2)
     (tmp_path / "m").write_bytes(data)
     with pytest.raises(ModelError, match="damaged"):
-        read_state(tmp_path / "m", FileKind.STATE_DICT)
+        read_state(read_content(tmp_path / "m", FileKind.STATE_DICT))
 
 
 @given(st.lists(st.sampled_from(["module.", "model.", "_orig_mod.", "net."]), max_size=3))

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from scanner.base.errors import ModelError, UsageError
+from scanner.models.beside import copy_beside
 from scanner.models.folder import config_beside, model_file
 from scanner.models.identify import identify
-from scanner.models.job import ConfigMessage, Job
+from scanner.models.job import EXTERNAL_FOLDER, ConfigMessage, Job
 from scanner.models.look import look_closer
 from scanner.models.weights_file import OpenedWeights, open_weights
 
@@ -42,7 +43,10 @@ NAMES = {0: "tench", 1: "Golden retriever", 2: "sea snail"}
 
 
 def opened(folder: Path, **said: Any) -> OpenedWeights:
-    path = model_file(folder)
+    """What the child process makes of a folder, in which it works, and of the copies that it gets."""
+    path, file = model_file(folder), identify(folder)
+    if file.shards:
+        copy_beside(path, file.shards, Path(EXTERNAL_FOLDER))
     config = config_beside(path)
     assert config is not None
     message = ConfigMessage(
@@ -50,7 +54,7 @@ def opened(folder: Path, **said: Any) -> OpenedWeights:
     )
     values: dict[str, Any] = {"architecture": None, "input_size": None, "num_classes": None, **said}
     values |= {"trust": False, "trust_code": False, "has_probe": False, "memory": 1, "seconds": 1, "threads": 1}
-    return open_weights(path, Job(kind=identify(folder).kind, config=message, **values))
+    return open_weights(path, Job(kind=file.kind, sharded=bool(file.shards), config=message, **values))
 
 
 def images(*shape: int) -> torch.Tensor:
@@ -88,6 +92,22 @@ def test_networks_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     config = config_beside(tmp_path / "folder" / "model.safetensors")
     assert config is not None
     assert config.class_names == ("tench", "Golden retriever", "sea snail")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_shards_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its library writes what is larger than a bound."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "folder"
+    model = hugging_face("vit", folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="40KB")
+    assert len(list(folder.glob("model-*-of-*.safetensors"))) > 2
+    found = opened(folder)
+    assert found.network.architecture == "hf/vit"
+    x = images(3, SIDE, SIDE)
+    with torch.no_grad():
+        torch.testing.assert_close(found.network.module(x), model(pixel_values=x).logits, rtol=1e-5, atol=1e-5)
 
 
 TIMM = (
@@ -192,15 +212,12 @@ def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         opened(folder)
 
 
-def test_folders_with_several_models_shards_or_none(tmp_path: Path) -> None:
+def test_folders_with_several_models_or_none(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="directory without a model"):
         identify(tmp_path)
     for name in ("a.pt", "b.pt"):
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(ModelError, match=r"2 models \(a.pt, b.pt\)"):
-        identify(tmp_path)
-    (tmp_path / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(ModelError, match="in several files"):
         identify(tmp_path)
 
 

@@ -1,4 +1,6 @@
-"""The files beside an ONNX file that hold its weights: regular ones inside its folder, never through a link.
+"""The files beside a model's file that hold its weights: regular ones inside its folder, never through a link.
+
+They are the external data of an ONNX file, and the files that an index of weights names.
 
 With one exception that opens nothing else: in the caches of model hubs, the model and its data are both links into one
 folder of blobs. Where the model that a person named is a link, a link beside it is read if it leads to a file in the
@@ -21,7 +23,7 @@ MAX_EXTERNAL_BYTES: Final = 16 * 2**30
 _COPY_BYTES: Final = 4 * 2**20
 
 
-def copy_external(model: Path, locations: Sequence[str], target: Path) -> int:
+def copy_beside(model: Path, locations: Sequence[str], target: Path) -> int:
     """Copy the files that a model refers to, under the names by which it does, so that nobody can change them.
 
     Args:
@@ -38,10 +40,9 @@ def copy_external(model: Path, locations: Sequence[str], target: Path) -> int:
         OSError: A copy cannot be written.
     """
     target.mkdir()
-    folder = model.resolve().parent
     copied = 0
     for location in locations:
-        with open_beside(folder, _in_cache(model, folder, location)) as source:
+        with open_named(model, location) as source:
             copy = target / PurePosixPath(location)
             copy.parent.mkdir(parents=True, exist_ok=True)
             if copy.exists():
@@ -55,8 +56,23 @@ def copy_external(model: Path, locations: Sequence[str], target: Path) -> int:
     return copied
 
 
+def open_named(model: Path, location: str) -> BufferedReader:
+    """Open what a model refers to, as it does.
+
+    Raises:
+        UnsafeModelError: It lies outside the model's folder, or is a link that is not one of a hub's cache.
+        ModelError: It is missing.
+    """
+    folder = model.resolve().parent
+    return open_beside(folder, _in_cache(model, folder, location))
+
+
 def _in_cache(model: Path, folder: Path, location: str) -> str:
-    """The name, in the model's own folder, of what a link beside the model's link leads to; else the location."""
+    """The name, in the model's own folder, of what a link beside the model's link leads to; else the location.
+
+    Raises:
+        UnsafeModelError: It leads elsewhere.
+    """
     if not model.is_symlink() or not location or {"/", "\\", "\0"} & set(location) or location in (".", ".."):
         return location
     beside = model.parent / location
@@ -66,7 +82,9 @@ def _in_cache(model: Path, folder: Path, location: str) -> str:
         data = beside.resolve(strict=True)
     except (OSError, RuntimeError):
         return location
-    return data.name if data.parent == folder else location
+    if data.parent != folder:
+        raise UnsafeModelError(f"{_shown(location)} is a link that leads out of the folder of the model")
+    return data.name
 
 
 def open_beside(folder: Path, location: str) -> BufferedReader:
@@ -111,4 +129,4 @@ def too_large(location: str) -> ModelError:
 
 
 def _shown(location: str) -> str:
-    return f"external data '{printable(location, 120)}'"
+    return f"the file of weights '{printable(location, 120)}'"
