@@ -1,6 +1,6 @@
 """Measure clean installations: ``python -m reference.install_sizes``.
 
-For no extra and for each, the wheel of this source is installed into a new environment, which is measured, used for one
+For no extra, for each, and for scanning alone, the wheel of this source is installed into a new environment, which is measured, used for one
 fit of a kind of file that needs it, and removed. Without the extra, the same fit has to say which one is missing.
 """
 
@@ -21,6 +21,7 @@ from reference.evaluate import describe_machine
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "reference" / "results" / "install_sizes.json"
 PLAIN: Final = "plain"
+SCAN: Final = "scan only"
 NOT_FOR_USERS: Final = frozenset({"test", "fuzz"})
 LARGEST: Final = 6
 
@@ -35,6 +36,7 @@ def main() -> None:
         for extra in extras():
             found[extra] = installed(extra, wheel, work)
         found = {PLAIN: installed(PLAIN, wheel, work, others=extras())} | found
+        found |= {SCAN: scan_only(work)}
     base = found[PLAIN]
     for extra in extras():
         found[extra] |= {
@@ -74,6 +76,20 @@ def installed(extra: str, wheel: Path, work: Path, others: Sequence[str] = ()) -
         run([python, "-m", "reference.install_samples", extra, samples])
         found["fitted"] = fit(environment, samples) == ""
         found["without_the_extra"] = {other: fit(environment, work / other) for other in others}
+    return found
+
+
+def scan_only(work: Path) -> dict[str, Any]:
+    """The same for the environment of the scan-only image, which scans with the profile of the plain sample."""
+    with tempfile.TemporaryDirectory(dir=work) as name:
+        environment = Path(name)
+        requirements = ROOT / "requirements" / "scan.txt"
+        run(["sh", ROOT / "docker" / "install-scan.sh", environment, work / "wheels", requirements])
+        found = measured(environment)
+        samples = work / PLAIN
+        scan = [environment / "bin" / "latentscan", "scan", samples / "clean", "--profile", samples / "profile.h5"]
+        done = subprocess.run([*map(str, scan)], capture_output=True, check=False, cwd=samples)  # noqa: S603
+        found["scanned"] = done.returncode in (0, 1, 3)
     return found
 
 

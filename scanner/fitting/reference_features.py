@@ -21,7 +21,7 @@ from scanner.base.errors import InconclusiveError, ModelError, SourceError
 from scanner.fitting.feature_spool import FeatureSpool, SpooledFeatures
 from scanner.graph.pool import Descriptor
 from scanner.graph.session import GraphSession, images_per_run
-from scanner.inputs.items import Item, Source
+from scanner.inputs.items import Item, Source, why_unreadable
 from scanner.inputs.pipeline import Batch, run_pipeline
 from scanner.inputs.preprocess import PreprocessSpec
 
@@ -172,8 +172,7 @@ class _Seen:
             self.appearance.append(batch.outputs[APPEARANCE])
             self.digests.extend(d for d in (batch.digests[i] for i in batch.readable) if d is not None)
         if batch.unreadable and not self.example:
-            item, reason, _ = batch.unreadable[0]
-            self.example = f", for example {item.id} ({reason})"
+            self.example = f", for example {why_unreadable(*batch.unreadable[0])}"
 
     def finish(self, features: SpooledFeatures, total: int) -> ReferenceFeatures:
         return ReferenceFeatures(

@@ -21,7 +21,7 @@ from detectors.mcnemar import mcnemar
 from scanner.base.errors import PreprocessError
 from scanner.fitting.reference_labels import Labels
 from scanner.graph.session import GraphSession
-from scanner.inputs.items import Item, Source
+from scanner.inputs.items import Item, Source, why_unreadable
 from scanner.inputs.normalise import normalise
 from scanner.inputs.pipeline import run_pipeline
 from scanner.inputs.preprocess import PreprocessSpec, candidates
@@ -256,7 +256,8 @@ def _try(
         readable &= seen
         logits |= {index: (seen, output) for index, output in zip(members, outputs, strict=True)}
     if not readable.any():
-        raise PreprocessError("none of the sampled images can be read", where=str(source.root))
+        why = _example(entries[0].spec, source, items)
+        raise PreprocessError(f"none of the sampled images can be read{why}", where=str(source.root))
     known = labels.of([item for item, kept in zip(items, readable.tolist(), strict=True) if kept])
     tried = []
     for index, entry in enumerate(entries):
@@ -273,6 +274,14 @@ def _try(
             TriedCandidate(entry.name, entry.spec, finite & (predicted == outputs_of), likelihood, entry.trial.model)
         )
     return rank_candidates(tried), float(np.bincount(known).max() / len(known))
+
+
+def _example(spec: PreprocessSpec, source: Source, items: Sequence[Item]) -> str:
+    """Why the first of them cannot be read, as the end of a sentence."""
+    for batch in run_pipeline(source, spec, lambda _: {}, items=items[:1]):
+        for unreadable in batch.unreadable:
+            return f", for example {why_unreadable(*unreadable)}"
+    return ""
 
 
 def _run(

@@ -12,6 +12,8 @@ from typing import Final, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from scanner.base import text
+
 MAX_LABEL: Final = 256
 LABELS_UNUSED: Final = "labels are not used"
 MAX_PIXELS: Final = 50_000_000
@@ -212,3 +214,8 @@ def natural_order(names: Iterable[str]) -> tuple[str, ...]:
         return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part), name
 
     return tuple(sorted(set(names), key=key))
+
+
+def why_unreadable(item: Item, reason: str, detail: str) -> str:
+    """An input that cannot be read, and why, for a sentence."""
+    return f"{text.printable(item.id, 120)} ({reason}: {text.printable(detail, 200)})"

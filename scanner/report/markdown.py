@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from scanner.base.text import printable
 from scanner.report.schema import LabelledGroup, LabelsSection, Report
+from scanner.report.severity_word import severity_word
 from scanner.verdict.terms import CheckStatus, Severity
 
 _INPUTS = 10
@@ -66,9 +67,8 @@ def escape(text: str) -> str:
 
 def _lines(report: Report) -> Iterator[str]:
     verdict = report.verdict
-    severity = "not assessed" if verdict.severity is None else verdict.severity
     mark = _MARKS[verdict.severity] if verdict.exit_code != 3 else "❔"
-    yield f"## {mark} Backdoor scan: {severity}, {verdict.decision}"
+    yield f"## {mark} Backdoor scan: {severity_word(verdict)}, {verdict.decision}"
     yield ""
     yield f"**{escape(verdict.reasons[0])}**"
     yield ""

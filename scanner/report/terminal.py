@@ -25,7 +25,8 @@ from scanner.report.schema import (
     Report,
     SharedUnitsSection,
 )
-from scanner.verdict.terms import Decision, Severity
+from scanner.report.severity_word import severity_word
+from scanner.verdict.terms import Severity
 
 _PLAIN_WIDTH = 80
 _MAX_WIDTH = 120
@@ -92,14 +93,12 @@ def summary(report: Report, width: int = _PLAIN_WIDTH, detail: Detail = "brief")
 
 def _headline(report: Report) -> Text:
     verdict = report.verdict
-    severity = "NOT ASSESSED" if verdict.severity is None else verdict.severity.upper()
-    style = _STYLES[verdict.severity]
-    if verdict.severity is Severity.NONE and verdict.decision is Decision.INCONCLUSIVE:
-        severity, style = "NO VERDICT", _STYLES[None]  # nothing was found, and nothing can be concluded from that
+    severity = severity_word(verdict)
+    style = _STYLES[verdict.severity if severity == verdict.severity else None]
     accepted = "" if verdict.accepted is None else ", ACCEPTED"
     return Text.assemble(
         ("Verdict: ", "bold"),
-        (f" {severity} ", style),
+        (f" {severity.upper()} ", style),
         f" {verdict.decision}, {verdict.confidence}{accepted} "
         f"(exit code {verdict.exit_code}, fails on {verdict.fail_on}{_says_a_file(report)})",
     )

@@ -1,5 +1,6 @@
 """The product's first line, as it is written: a file of weights, clean images, nothing else."""
 
+import importlib.util
 import json
 import tarfile
 from argparse import Namespace
@@ -44,6 +45,20 @@ def test_a_scan_that_finds_no_image_says_what_it_knows(demo_profile: Path, tmp_p
     said = " ".join(done.stderr.split())
     assert "no image among 1 entries; known are .csv" in said
     assert ".jfif" in said
+
+
+def test_images_of_which_none_can_be_read_say_why(demo_files: Path, tmp_path: Path, cli: Cli) -> None:
+    for number in range(40):
+        folder = tmp_path / "ref" / str(number % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.heic").write_bytes(b"\0\0\0\x1cftypheic" + bytes(60))
+    model = demo_files / "vendor" / "model.pt"
+    done = cli("fit", model, "--clean", tmp_path / "ref", "--preprocess", "unit", "-o", tmp_path / "p.h5")
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    needed = "latentscan[heif]" if not importlib.util.find_spec("pillow_heif") else "are not read"
+    assert "for example 0/0.heic (" in said
+    assert needed in said
 
 
 def test_an_archive_gets_the_verdict_of_its_folder(
