@@ -1,7 +1,8 @@
 """Measure clean installations: ``python -m reference.install_sizes``.
 
-For no extra, for each, and for scanning alone, the wheel of this source is installed into a new environment, which is measured, used for one
-fit of a kind of file that needs it, and removed. Without the extra, the same fit has to say which one is missing.
+For no extra, for each, and for scanning alone, the wheel of this source is installed into a new environment, which is
+measured, used for one fit of a kind of file that needs it, and removed. Without the extra, the same fit has to say
+which one is missing.
 """
 
 from __future__ import annotations

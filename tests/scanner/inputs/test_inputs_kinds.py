@@ -204,7 +204,10 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("images", "labels"),
-    [("images", "labels"), ("x_test", "y_test"), ("test_images", "test_labels"), ("X", "Y"), ("arr_0", "arr_1")],
+    [
+        *(("images", "labels"), ("X", "Y"), ("arr_0", "arr_1"), ("x_test", "y_test"), ("test_images", "test_labels")),
+        *(("x_train", "y_train"), ("train_images", "train_labels")),
+    ],
 )
 @pytest.mark.parametrize("form", ["flat", "column", "one-hot", "float"])
 def test_arrays(tmp_path: Path, images: str, labels: str, form: str) -> None:

@@ -249,6 +249,12 @@ def test_markdown_escapes_markup():
     assert "www." not in text
 
 
+def test_an_inconclusive_scan_has_no_severity_in_markdown():
+    """Nothing was found, and nothing can be concluded from it: 'none' would read as clean."""
+    text = format_of("report.md").render(full_report("inconclusive")).decode()
+    assert text.startswith("## ❔ Backdoor scan: no verdict, inconclusive\n")
+
+
 class TestSize:
     def test_html_stays_below_a_megabyte_whatever_is_scanned(self):
         report = full_report(count=700, name="&" * 900, klass="'" * 900)
