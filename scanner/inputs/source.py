@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from scanner.base.errors import SourceError
+from scanner.base.text import printable
 from scanner.inputs.archive import open_archive
 from scanner.inputs.arrays import open_array
-from scanner.inputs.folder import IMAGE_SUFFIXES, looks_like_image, open_file, open_folder
+from scanner.inputs.folder import IMAGE_SUFFIXES, FolderSource, looks_like_image, open_file, open_folder
 from scanner.inputs.items import Item, Source, UnreadableInput, natural_order
 from scanner.inputs.manifest import open_manifest
 from scanner.inputs.table import open_table
@@ -32,10 +35,8 @@ ARRAY_SUFFIXES: Final = (".npy", ".npz")
 MANIFEST_SUFFIXES: Final = (".csv", ".tsv", ".jsonl")
 TAR_SUFFIXES: Final = (".tar", ".tgz", ".tar.gz")
 TABLE_SUFFIXES: Final = (".parquet", ".arrow")
-KNOWN_SUFFIXES: Final = (
-    *(*MANIFEST_SUFFIXES, *ARRAY_SUFFIXES, *TAR_SUFFIXES, ".zip", *TABLE_SUFFIXES),
-    *sorted(IMAGE_SUFFIXES),
-)
+_CONTAINERS: Final = (*ARRAY_SUFFIXES, *TAR_SUFFIXES, ".zip", *TABLE_SUFFIXES)
+KNOWN_SUFFIXES: Final = (*MANIFEST_SUFFIXES, *_CONTAINERS, *sorted(IMAGE_SUFFIXES))
 
 
 def open_source(path: Path, *, labels: bool = True, follow_links: bool = False) -> Source:
@@ -59,10 +60,33 @@ def open_source(path: Path, *, labels: bool = True, follow_links: bool = False) 
     except ValueError:  # a NUL byte
         raise SourceError("is not a valid path", where=repr(str(path))) from None
     if stat.S_ISDIR(mode):
-        return open_folder(path, labels=labels, follow_links=follow_links)
+        return _with_what_is_beside(open_folder(path, labels=labels, follow_links=follow_links))
     if not stat.S_ISREG(mode):
         raise SourceError("is neither a file nor a folder", where=str(path))
     return _open_file(path, labels, follow_links)
+
+
+def _with_what_is_beside(folder: FolderSource) -> FolderSource:
+    """The folder, saying which file in it could have been given in its place.
+
+    Raises:
+        SourceError: There are such files alone, and no images.
+    """
+    if not folder.ignored:
+        return folder
+    suffixes = MANIFEST_SUFFIXES if len(folder.items) else (*MANIFEST_SUFFIXES, *_CONTAINERS)
+    try:
+        with os.scandir(folder.root) as entries:
+            found = sorted(entry.name for entry in entries if entry.name.lower().endswith(suffixes))
+    except OSError:
+        return folder
+    if not found:
+        return folder
+    shown = repr(printable(found[0], 60))
+    if len(folder.items):
+        return replace(folder, layout=f"{folder.layout} ({shown} in it is not read; give that file to have its labels)")
+    several = f"{len(found)} lists, archives or tables of images, such as {shown}, and none by themselves"
+    raise SourceError(f"holds {several}", where=str(folder.root), hint="Give one of these files")
 
 
 def _open_file(path: Path, labels: bool, follow_links: bool) -> Source:

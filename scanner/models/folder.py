@@ -79,7 +79,9 @@ def model_file(path: Path) -> Path:
     if found:
         names = ", ".join(sorted(printable(entry.name, 60) for entry in found)[:4])
         raise ModelError(f"a folder of {len(found)} models ({names})", where=str(path), hint="Name one of the files")
-    raise ModelError("a directory without a model file", where=str(path), hint="Give the model file itself")
+    known = ", ".join(_SUFFIXES)
+    hint = f"Give the model file itself; in a folder, files are known by their suffix ({known})"
+    raise ModelError("a directory without a model file", where=str(path), hint=hint)
 
 
 def _candidates(path: Path) -> list[Path]:

@@ -45,6 +45,7 @@ _MAX_SAFETENSORS_HEADER = 100 * 2**20  # the limit of the safetensors library
 _MAX_ZIP_MEMBERS = 200_000
 _MAX_IMPORTS = 100
 _MAX_LOOSE_BYTES = 16 * 2**20
+_MODEL_SUFFIXES = (".safetensors", ".onnx", ".bin", ".pt", ".pth")
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".p", ".joblib")
 _HEAD_BYTES = 4096
 
@@ -206,6 +207,8 @@ def _torch_zip(file: BufferedReader, archive: zipfile.ZipFile, members: dict[str
         return _Finding(FileKind.KERAS, "a Keras archive (.keras)")
     if "Manifest.json" in names and any(name.endswith(".mlmodel") for name in names):
         return _Finding(FileKind.UNKNOWN, f"a Core ML package, which is not supported: {COREML}")
+    if packed := [name for name in sorted(names) if name.endswith(_MODEL_SUFFIXES)]:
+        return _Finding(FileKind.UNKNOWN, f"a zip archive with '{printable(packed[0], 60)}' in it: unpack it first")
     return _Finding(FileKind.UNKNOWN, "a zip archive, but not one of PyTorch's")
 
 

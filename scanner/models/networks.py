@@ -82,5 +82,5 @@ def _unknown(shapes: Shapes) -> UsageError:
     return UsageError(
         f"weights alone do not say which network they belong to: {describe_unknown(shapes)}",
         where="--arch",
-        hint="Name it: a torchvision model such as resnet18, a network of this tool, or file.py:callable",
+        hint="Name it: a torchvision model such as resnet18, timm/<name>, or file.py:callable with --trust-code",
     )

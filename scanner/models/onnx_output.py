@@ -93,7 +93,7 @@ def _chosen(
         fitting = called[:1] or fitting
     if len(fitting) == 1:
         return fitting[0]
-    shapes = ", ".join(f"{printable(name, 60)} {kind.shape}" for name, kind in list(types.items())[:6])
+    shapes = ", ".join(f"'{printable(name, 60)}' of shape {kind.shape}" for name, kind in list(types.items())[:6])
     hint = CHOOSE_OUTPUT if fitting else "Export a classifier with one output of logits"
     raise ModelError(f"the model has no single output of shape (N, classes), but {shapes[:300]}", hint=hint)
 

@@ -125,6 +125,19 @@ def test_absolute_paths(tmp_path: Path) -> None:
 # --- folders ---
 
 
+def test_files_in_a_folder_that_could_be_given_in_its_place_are_named(tmp_path: Path) -> None:
+    for name in ("data-000000.tar", "data-000001.tar", "README.md"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"holds 2 lists, archives or tables .*'data-000000.tar'.*Give one"):
+        open_source(tmp_path)
+    write_images(tmp_path)
+    assert open_source(tmp_path).layout == "a folder of images without class folders, and so without labels"
+    (tmp_path / "metadata.csv").write_text("file_name,label")
+    source = open_source(tmp_path)
+    assert source.layout.endswith("('metadata.csv' in it is not read; give that file to have its labels)")
+    assert (len(source.items), source.ignored) == (40, 4)
+
+
 def test_images_without_a_suffix_are_told_by_content(tmp_path: Path) -> None:
     for index, label in enumerate(LABELS):
         folder = tmp_path / label

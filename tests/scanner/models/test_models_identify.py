@@ -145,6 +145,7 @@ def zipped(**members: bytes) -> bytes:
         (b"\x1c\x00\x00\x00TFL3" + b"\0" * 40, "TensorFlow Lite"),
         (b"PK\x03\x04 and then nothing", "damaged or truncated"),
         (zipped(a__x=b"1"), "not one of PyTorch's"),
+        (zipped(**{"vit__model.onnx": b"1"}), "a zip archive with 'model.onnx' in it: unpack it first"),
         (zipped(arr_0_npy=b"1").replace(b"arr_0_npy", b"arr_0.npy"), "NumPy"),
     ],
 )
