@@ -21,7 +21,7 @@ WIDEST = 10.0
 
 
 def fit(
-    model: Annotated[Path, typer.Argument(help="Suspect model: .onnx, state-dict .pt/.pth/.th, or .safetensors.")],
+    model: Annotated[Path, typer.Argument(help="Suspect model: ONNX, weights, a Keras archive, or a model's folder.")],
     clean: Annotated[
         Path,
         typer.Option(help="Clean images: a folder per class, a folder, a manifest, an array, an archive or a table."),

@@ -11,7 +11,7 @@ from scanner.cli.fit import parse_size
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="Model file or profile.")],
+    file: Annotated[Path, typer.Argument(help="Model file, a model's folder, or profile.")],
     arch: Annotated[str | None, typer.Option(help="Architecture of a state dict, to list its layers.")] = None,
     key: Annotated[str | None, typer.Option(help="Where in a checkpoint the weights are.")] = None,
     output_name: Annotated[str | None, typer.Option(help="Output of an ONNX file that holds the logits.")] = None,

@@ -61,7 +61,7 @@ def scan(
     gallery: Annotated[
         str | None, typer.Option(help="How many of them are shown as pictures, at most 48. [default: 24]")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Check that the profile was made for exactly this file.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Check that the profile was made for this very model.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]")] = None,
     threads: Annotated[str | None, typer.Option(help="Worker threads. [default: one per core]")] = None,
     config: Annotated[
