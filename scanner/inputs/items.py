@@ -42,6 +42,8 @@ REASONS: Final = frozenset(
         "damaged",
         "bad-shape",
         "bad-values",
+        # the scan
+        "not-scanned",
     }
 )
 """Every reason code of :class:`UnreadableInput`. Reports count by these: they stay as they are."""

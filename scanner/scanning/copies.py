@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.copies import copies
+from scanner.scanning.distinct import DistinctNumbers
 
 MOST: Final = 20_000
 """Flagged inputs that are compared with one another; of more, those whose digests end in so many zeros that there are
@@ -43,7 +44,7 @@ class CopyTally:
     """
 
     copy_distance: float | None
-    contents: set[int] = field(default_factory=set)
+    contents: DistinctNumbers = field(default_factory=DistinctNumbers)
     seen: int = 0
     flagged: dict[int, tuple[NDArray[np.float32], bool]] = field(default_factory=dict)
     level: int = 0
@@ -65,16 +66,16 @@ class CopyTally:
 
     def finish(self) -> DistinctCounts:
         """The counts."""
-        every = 2**self.level
+        every, contents = 2**self.level, self.contents.sorted()
         digests = sorted(self.flagged)
         groups = np.arange(len(digests))
         if digests and self.copy_distance is not None:
             groups = copies(np.stack([self.flagged[digest][0] for digest in digests]), self.copy_distance)
         above = np.array([self.flagged[digest][1] for digest in digests], bool)
         return DistinctCounts(
-            inputs=sum(1 for digest in self.contents if digest % every == 0),
+            inputs=int((contents % np.uint64(every) == 0).sum()),
             flagged=len(np.unique(groups)),
             above_all=len(np.unique(groups[above])),
-            repeated=self.seen - len(self.contents),
+            repeated=self.seen - len(contents),
             every=every,
         )

@@ -1,6 +1,6 @@
-"""One pass over the inputs: scores, what they share, p-values, rows and counts.
+"""From the scores of all inputs to what they share, p-values, rows and counts.
 
-inputs -> scores (one graph), looks -> spool -> shared units of all -> drift -> p-values -> rows, counts
+chunks -> sample -> shared units of all, drift -> chunks once more -> p-values -> rows, counts
 """
 
 from __future__ import annotations
@@ -9,75 +9,55 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from detectors.drift.appearance import appearance, shape_statistics
-from detectors.shared_units.detector import SharedUnits
-from scanner.base.errors import ProfileError
 from scanner.base.progress import Progress
-from scanner.inputs.pipeline import run_pipeline
-from scanner.inputs.preprocess import PreprocessSpec
 from scanner.report.rows import open_rows
+from scanner.scanning.chunks.folder import Chunks
+from scanner.scanning.chunks.score import run_batches
 from scanner.scanning.copies import CopyTally
 from scanner.scanning.distributions import DistributionTally
 from scanner.scanning.drift import batch_drift
-from scanner.scanning.judge import judge_outputs, rows_of, with_score_p_values
+from scanner.scanning.judge import rows_of, with_score_p_values
 from scanner.scanning.labels import LabelTally
 from scanner.scanning.material import MaterialTally
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.rows import RowNamer
 from scanner.scanning.sample import InputSample, Sample
 from scanner.scanning.scanned import RowSink, UnreadableRow
-from scanner.scanning.shared_units import batch_units, loud_only, with_shared_units
+from scanner.scanning.shared_units import batch_units, with_shared_units
 from scanner.scanning.sinks import InputsDigest, RowFile
-from scanner.scanning.spool import ChunkSpool, chunk_spool
 from scanner.scanning.stages import Counted, OpenedScan
 from scanner.scanning.tally import Tally, Together
 
 
-def count_inputs(opened: OpenedScan, options: ScanOptions, progress: Progress) -> Counted:
-    """Score every input, and write the file of rows where one is wanted.
+def count_inputs(opened: OpenedScan, chunks: Chunks, options: ScanOptions, progress: Progress) -> Counted:
+    """Judge inputs that were scored, and write the file of rows where one is wanted.
+
+    Args:
+        opened: The profile and the inputs.
+        chunks: Their scores; what is missing counts as not scanned.
+        options: What to do.
+        progress: Told what happens.
 
     Raises:
-        ProfileError: If the profile's graph and header do not agree.
-        OutputError: If the rows, or what is kept until then, cannot be written.
+        UsageError: If a chunk is damaged, or of another plan.
+        OutputError: If the rows cannot be written.
     """
-    with chunk_spool(opened.source.items) as spool:
-        sample = _score(opened, options, spool, progress.task("scan", len(opened.source.items)))
-        together = _together(opened, options, sample)
-        return _count(opened, options, spool, together)
+    together = _together(opened, options, draw_sample(opened, chunks, options.threads))
+    return _count(opened, options, chunks, (together, progress.task("judge", len(chunks.source.items))))
 
 
-def _score(
-    opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, progress: Callable[[int], None]
-) -> Sample | None:
-    """Run every input through the graph, once; scores go to the spool, and a sample of the inputs comes back."""
-    header, calibration, fitted = opened.header, opened.calibration, opened.units
-    spec, sample = PreprocessSpec.from_dict(header.preprocess.spec), InputSample()
-
-    def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        outputs, single_scores = opened.scorer.run(pixels), options.rows is not None
-        judged = judge_outputs(outputs, calibration, header.num_classes, single_scores=single_scores)
-        judged["appearance"] = appearance(pixels)
-        return judged if fitted is None else judged | {"units": _units(outputs, fitted)}
-
-    chunk = opened.scorer.chunk
-    for batch in run_pipeline(opened.source, spec, run, batch_size=chunk, threads=options.threads):
-        if len(batch.readable):
-            batch.outputs["appearance"][:, -2:] = shape_statistics(batch.sizes)
+def draw_sample(opened: OpenedScan, chunks: Chunks, threads: int | None) -> Sample | None:
+    """The sample of all inputs; those of it whose units no chunk holds are read again. None for no input."""
+    sample = InputSample(len(chunks.source.items))
+    for batch in chunks.replay():
         sample.add(batch)
-        kept = batch
-        if fitted is not None:
-            rest = {name: value for name, value in batch.outputs.items() if name != "units"}
-            loud = loud_only(batch.outputs["units"], fitted) if len(batch.readable) else {}
-            kept = replace(batch, outputs=rest | loud)
-        spool.append(kept)
-        progress(batch.start + len(batch.items))
-    looks = opened.looks
-    return sample.finish(None if looks is None else looks.copy_distance)
+    missing = [chunks.source.items[index] for index in sample.missing()]
+    for batch in run_batches(opened, missing, threads) if missing else ():
+        sample.complete(batch)
+    return sample.finish(None if opened.looks is None else opened.looks.copy_distance)
 
 
 def _together(opened: OpenedScan, options: ScanOptions, sample: Sample | None) -> Together:
@@ -89,15 +69,11 @@ def _together(opened: OpenedScan, options: ScanOptions, sample: Sample | None) -
     return Together(units, drift, len(sample), sample.contents)
 
 
-def _units(outputs: dict[str, NDArray[Any]], fitted: SharedUnits) -> NDArray[Any]:
-    units = outputs["units"]
-    if units.shape != (len(outputs["logits"]), fitted.reference.units) or units.dtype != np.float32:
-        raise ProfileError("the graph's outputs do not have the shapes its header states", hint="Fit it again")
-    return units
-
-
-def _count(opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, together: Together) -> Counted:
+def _count(
+    opened: OpenedScan, options: ScanOptions, chunks: Chunks, known: tuple[Together, Callable[[int], None]]
+) -> Counted:
     """P-values of every input in order, to every sink, and the counts."""
+    together, progress = known
     units, looks = together.units, opened.looks
     digest, calibration = InputsDigest(), opened.calibration
     distributions = DistributionTally(np.sort(calibration.combined), options.alpha)
@@ -110,8 +86,11 @@ def _count(opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, together
         rows = None if options.rows is None else stack.enter_context(open_rows(options.rows))
         if rows is not None:
             sinks.append(RowFile(rows, RowNamer(opened.header)))
-        for batch in spool.replay():
-            judged = replace(batch, outputs=with_shared_units(batch, units, calibration, opened.units))
+        for batch in chunks.replay():
+            outputs = with_shared_units(batch, units, calibration, opened.units)
+            if rows is not None and len(batch.readable):
+                outputs["score_p_values"] = calibration.judge(outputs["scores"]).score_p_values
+            judged = replace(batch, outputs=outputs)
             for row in rows_of(judged, options.alpha):
                 if isinstance(row, UnreadableRow):
                     tally.leave_out(row)
@@ -121,6 +100,7 @@ def _count(opened: OpenedScan, options: ScanOptions, spool: ChunkSpool, together
                     tally.add(row)
                     for sink in sinks:
                         sink.scanned(row)
+            progress(batch.start + len(batch.items))
     counts = tally.finish(together)
     counts = replace(counts, top=with_score_p_values(counts.top, calibration))
     return Counted(

@@ -21,9 +21,9 @@ TOP_SCORES = 3
 
 
 def judge_outputs(
-    outputs: dict[str, NDArray[Any]], calibration: Calibration, num_classes: int, *, single_scores: bool = False
+    outputs: dict[str, NDArray[Any]], calibration: Calibration, num_classes: int
 ) -> dict[str, NDArray[Any]]:
-    """From the graph's outputs to p-values, still one row per input; those of every score if ``single_scores``.
+    """From the graph's outputs to p-values, still one row per input.
 
     Something that is not finite cannot be compared with clean images, which have nothing of the kind: the input gets
     the smallest p-value. Where it is the logits, no class is predicted (-1), and all scores, which are about that
@@ -42,7 +42,7 @@ def judge_outputs(
     np.put_along_axis(others, predicted[:, None], np.inf, 1)
     source = others.argmin(1)
     known = finite & (np.take_along_axis(others, source[:, None], 1)[:, 0] < UNLIKE / 2)
-    rows = {
+    return {
         "finite": finite,
         "predicted": np.where(predictable, predicted, -1),
         "source_class": np.where(known, source, -1),
@@ -52,7 +52,6 @@ def judge_outputs(
         "z": judgement.z,
         "top_scores": calibration.loudest(judgement.z, TOP_SCORES),
     }
-    return rows | ({"score_p_values": judgement.score_p_values} if single_scores else {})
 
 
 def with_score_p_values(rows: Sequence[ScannedInput], calibration: Calibration) -> tuple[ScannedInput, ...]:
@@ -64,7 +63,7 @@ def with_score_p_values(rows: Sequence[ScannedInput], calibration: Calibration) 
 
 
 def rows_of(batch: Batch, alpha: float) -> list[ScannedInput | UnreadableRow]:
-    """The rows of a chunk in the order of its items."""
+    """The rows of a chunk in the order of its items; their arrays are copies, since few rows outlive their chunk."""
     out = batch.outputs
     thumbnails = thumbnails_of(out["appearance"]) if len(batch.readable) else ()
     rows: dict[int, ScannedInput | UnreadableRow] = {
@@ -88,10 +87,10 @@ def rows_of(batch: Batch, alpha: float) -> list[ScannedInput | UnreadableRow]:
             evidence=float(out["evidence"][position]),
             score=float(out["combined"][position]),
             flagged=not finite or p_value <= alpha * (1 + 1e-12),
-            scores=out["scores"][position],
-            score_p_values=out["score_p_values"][position] if "score_p_values" in out else None,
-            z=out["z"][position],
-            thumbnail=thumbnails[position],
+            scores=out["scores"][position].copy(),
+            score_p_values=out["score_p_values"][position].copy() if "score_p_values" in out else None,
+            z=out["z"][position].copy(),
+            thumbnail=thumbnails[position].copy(),
             top_scores=() if predicted < 0 else tuple(out["top_scores"][position].tolist()),
         )
     return [rows[item.index] for item in batch.items]

@@ -1,20 +1,15 @@
 """`scan`: from inputs and a profile to per-input p-values, batch tests, a verdict and reports.
 
-inputs -> scores (one graph) -> p-values -> rows, counts -> batch tests, places -> trigger -> verdict -> reports
+inputs -> scores (one graph), in chunks -> `finish`
 """
 
 from __future__ import annotations
 
 from scanner.base.progress import Progress
-from scanner.report.formats import write_reports
 from scanner.report.schema import Report
-from scanner.scanning.conclude import conclude
-from scanner.scanning.count_inputs import count_inputs
-from scanner.scanning.demonstrate import show_trigger
-from scanner.scanning.gallery import show_inputs
-from scanner.scanning.locate import locate
-from scanner.scanning.loudest_place import loudest_places
-from scanner.scanning.make_report import make_report
+from scanner.scanning.chunks.score import score_chunks
+from scanner.scanning.chunks.temporary import temporary_chunks
+from scanner.scanning.finish import Asked, finish
 from scanner.scanning.open_scan import check_destinations, open_scan
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.stages import Started
@@ -31,11 +26,8 @@ def scan(options: ScanOptions, progress: Progress) -> Report:
     check_destinations(options)
     told = read_told(options, started.at)
     opened = open_scan(options, progress)
-    counted = show_trigger(opened, locate(opened, count_inputs(opened, options, progress)), options, progress)
-    concluded = conclude(opened, counted, told, options)
-    places = loudest_places(opened, counted, options.gallery)
-    top = counted.counts.top[: options.gallery]
-    shown = show_inputs(opened.profile, opened.scorer.features, opened.source, top, places)
-    report = make_report(opened, counted, concluded, shown, options, started)
-    write_reports(report, options.reports)
-    return report
+    with temporary_chunks(opened) as chunks:
+        score_chunks(
+            opened, chunks, range(len(chunks)), options.threads, progress.task("scan", len(opened.source.items))
+        )
+        return finish(opened, chunks, Asked(options, told, started), progress)

@@ -88,7 +88,7 @@ class Place:
 def loud_only(values: NDArray[np.float32], fitted: SharedUnits) -> dict[str, NDArray[Any]]:
     """Units ``(N, U)`` in few bytes: row, unit and value of those that may speak up.
 
-    The arrays are not one row an input: they are for the spool.
+    The arrays are not one row an input: they are for a chunk.
     """
     rows, units = np.nonzero(values > fitted.reference.floor)
     return {

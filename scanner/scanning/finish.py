@@ -1,0 +1,55 @@
+"""From the scores of all inputs to the reports: what comes after the network, whoever ran it.
+
+chunks -> p-values -> rows, counts -> batch tests, places -> trigger -> verdict -> reports
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scanner.base.progress import Progress
+from scanner.report.formats import write_reports
+from scanner.report.schema import Report
+from scanner.scanning.chunks.folder import Chunks
+from scanner.scanning.conclude import conclude
+from scanner.scanning.count_inputs import count_inputs
+from scanner.scanning.demonstrate import show_trigger
+from scanner.scanning.gallery import show_inputs
+from scanner.scanning.locate import locate
+from scanner.scanning.loudest_place import loudest_places
+from scanner.scanning.make_report import make_report
+from scanner.scanning.options import ScanOptions
+from scanner.scanning.stages import OpenedScan, Started, Told
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a scan was asked to do, and when.
+
+    Attributes:
+        options: As given.
+        told: What people said of earlier findings.
+        started: When it began.
+    """
+
+    options: ScanOptions
+    told: Told
+    started: Started
+
+
+def finish(opened: OpenedScan, chunks: Chunks, asked: Asked, progress: Progress) -> Report:
+    """Judge what was scored, and write the reports before anybody looks at the exit code.
+
+    Raises:
+        LatentscanError: If there is no verdict.
+    """
+    options = asked.options
+    counted = locate(opened, count_inputs(opened, chunks, options, progress))
+    counted = show_trigger(opened, counted, options, progress)
+    concluded = conclude(opened, counted, asked.told, options)
+    places = loudest_places(opened, counted, options.gallery)
+    top = counted.counts.top[: options.gallery]
+    shown = show_inputs(opened.profile, opened.scorer.features, opened.source, top, places)
+    report = make_report(opened, counted, concluded, shown, options, asked.started)
+    write_reports(report, options.reports)
+    return report
