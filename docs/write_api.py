@@ -57,12 +57,17 @@ colours), `ref/` (240 clean images in class folders) and `inputs/` (60 images), 
     from pathlib import Path
     import latentscan
 """
-FUNCTIONS: Final = ("fit", "scan", "report", "read_report", "read_profile", "inspect", "details", "layers")
+FUNCTIONS: Final = (
+    *("fit", "scan", "plan", "read_plan", "scan_shard", "merge"),
+    *("report", "read_report", "read_profile", "inspect", "details", "layers"),
+)
 OPTIONS: Final = ("FitOptions", "BayesianOptions", "ScanOptions", "LayerOptions")
-RESULTS: Final = ("FitResult", "Profile", "Report", "ModelFile", "Layers", "Layer")
+RESULTS: Final = ("FitResult", "Profile", "Report", "Plan", "ScannedPart", "ModelFile", "Layers", "Layer")
 WORDS: Final = ("Severity", "Decision", "Confidence", "FailOn")
 FORMATS: Final = {
     "Report": "Its fields are those of the JSON file, described [one by one](report-format.md).",
+    "Plan": "Its fields are those of [plan.json](shards.md#the-folder-of-a-plan): among them `inputs.path` and "
+    "`profile.path`, `alpha` and `chunk_size`; `chunks` is their number.",
     "Profile": "`header` holds what the file says about itself, described [field by field](profile-format.md), and "
     "`digest` is the SHA-256 of all of the content. The rest of it is not covered.",
 }

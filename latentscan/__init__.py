@@ -12,6 +12,7 @@ Importing this loads neither PyTorch nor ONNX Runtime; `fit` and `layers` load t
 from latentscan._files import read_profile, read_report
 from latentscan._fit import fit
 from latentscan._inspect import Layer, LayerOptions, Layers, details, inspect, layers
+from latentscan._plan import merge, plan, read_plan, scan_shard
 from latentscan._report import report
 from latentscan._scan import scan
 from scanner import __version__
@@ -34,6 +35,8 @@ from scanner.models.identify import ModelFile
 from scanner.profile.content import Profile
 from scanner.report.schema import Report
 from scanner.scanning.options import ScanOptions
+from scanner.scanning.plans.document import Plan
+from scanner.scanning.plans.shard import ScannedPart
 from scanner.verdict.terms import Confidence, Decision, FailOn, Severity
 
 __all__ = [
@@ -52,12 +55,14 @@ __all__ = [
     "ModelError",
     "ModelFile",
     "OutputError",
+    "Plan",
     "PreprocessError",
     "Profile",
     "ProfileError",
     "Progress",
     "Report",
     "ScanOptions",
+    "ScannedPart",
     "Severity",
     "SourceError",
     "UnsafeModelError",
@@ -67,8 +72,12 @@ __all__ = [
     "fit",
     "inspect",
     "layers",
+    "merge",
+    "plan",
+    "read_plan",
     "read_profile",
     "read_report",
     "report",
     "scan",
+    "scan_shard",
 ]

@@ -68,7 +68,7 @@ def checked_scan(options: ScanOptions) -> ScanOptions:
     values["fail_on"], values["min_confidence"] = FailOn(values["fail_on"]), Confidence(values["min_confidence"])
     for field in ("inputs", "profile"):
         values[field] = _path(getattr(options, field), f"{name}.{field}")
-    for field in ("rows", "baseline", "ignore", "model"):
+    for field in ("rows", "baseline", "ignore", "model", "plan"):
         values[field] = _path_or_none(getattr(options, field), f"{name}.{field}")
     return replace(options, reports=_destinations(options.reports), **values)
 

@@ -22,7 +22,7 @@ _ANYWHERE: Final = "/"
 
 def inputs_of_scan(options: ScanOptions) -> list[str]:
     """What a scan reads; beside lists of images, their folders, and of a model in several files, its own."""
-    files = [options.profile, options.baseline, options.ignore]
+    files = [options.profile, options.baseline, options.ignore, options.plan]
     images = _images(options.inputs, options.clean, follow_links=options.follow_links)
     return [*images, *([] if options.model is None else _model(options.model)), *_named(files)]
 
@@ -30,7 +30,12 @@ def inputs_of_scan(options: ScanOptions) -> list[str]:
 def outputs_of_scan(options: ScanOptions) -> list[str]:
     """Folders that a scan writes into."""
     files: Sequence[Path] = [Path(report) for report in options.reports if report != _STREAM]
-    return _folders([*files, *([] if options.rows is None else [options.rows])])
+    found = _folders([*files, *([] if options.rows is None else [options.rows])])
+    if options.plan is not None:
+        folder = Path(os.path.realpath(options.plan))
+        # One that is not there yet is made.
+        found.append(str(folder if folder.is_dir() else folder.parent))
+    return found
 
 
 def inputs_of_fit(options: FitOptions) -> list[str]:

@@ -19,6 +19,8 @@ from scanner.cli.explain import explain
 from scanner.cli.export import export
 from scanner.cli.fit import fit
 from scanner.cli.inspect import inspect
+from scanner.cli.merge import merge
+from scanner.cli.plan import plan
 from scanner.cli.report import report
 from scanner.cli.reproduce import reproduce
 from scanner.cli.run_command import run_command
@@ -34,7 +36,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (fit, scan, report, verify, inspect, export, config, explain, schema, demo, reproduce, doctor):
+for command in (
+    fit,
+    scan,
+    plan,
+    merge,
+    report,
+    verify,
+    inspect,
+    export,
+    config,
+    explain,
+    schema,
+    demo,
+    reproduce,
+    doctor,
+):
     app.command()(command)
 
 
@@ -56,7 +73,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run the application and leave with the exit code that the outcome stands for."""
-    lock.single_command = sys.argv[1:2] in (["scan"], ["fit"])
+    lock.single_command = sys.argv[1:2] in (["scan"], ["fit"], ["plan"], ["merge"])
     sys.exit(run(sys.argv[1:]))
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scanner.base.device import Device
 from scanner.base.errors import UsageError
+from scanner.cli import judging
 from scanner.cli.lock import locked_scan
 from scanner.scanning.options import ScanOptions
-from scanner.verdict.terms import Confidence, FailOn
 
 if TYPE_CHECKING:
     from scanner.report.schema import Report
@@ -22,62 +20,41 @@ if TYPE_CHECKING:
 
 def scan(
     inputs: Annotated[
-        Path, typer.Argument(help="What to score: a folder, one image, a .csv/.jsonl manifest, .npz or .npy.")
-    ],
-    profile: Annotated[str | None, typer.Option(help="Profile written by 'fit'. [default: modelscan.h5]")] = None,
-    report: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Report file, repeatable; format by suffix: .json, .html, .sarif, .xml (JUnit), .md, .intoto.json, "
-            ".cdx.json; '-' for JSON on standard output."
-        ),
+        Path | None, typer.Argument(help="What to score: a folder, one image, a .csv/.jsonl manifest, .npz or .npy.")
     ] = None,
-    rows: Annotated[Path | None, typer.Option(help="Every input's row: .jsonl or .parquet.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Profile written by 'fit'. [default: modelscan.h5]")] = None,
+    report: judging.Reports = None,
+    rows: judging.Rows = None,
     alpha: Annotated[
         str | None, typer.Option(help="Share of clean inputs that is flagged on average. [default: 0.01]")
     ] = None,
-    fail_on: Annotated[
-        str | None,
-        typer.Option(help="Severity that exits with 1: never, low, medium, high, critical. [default: high]"),
-    ] = None,
-    min_confidence: Annotated[
-        str | None,
-        typer.Option(help="Least confidence to pass with: provisional or calibrated. [default: provisional]"),
-    ] = None,
-    max_unreadable: Annotated[
-        str | None, typer.Option(help="Share of unreadable inputs that makes it inconclusive. [default: 0.1]")
-    ] = None,
-    allow_drift: Annotated[
-        str | None,
-        typer.Option(help="Reason for scanning inputs that are unlike the reference; without one it is inconclusive."),
-    ] = None,
-    clean: Annotated[
-        Path | None,
-        typer.Option(help="Clean images to try a trigger on, instead of those that the profile keeps."),
-    ] = None,
-    baseline: Annotated[str | None, typer.Option(help="Earlier report (.json) whose findings are known.")] = None,
-    ignore: Annotated[str | None, typer.Option(help="Ignore file (.toml): findings with a reason and an end.")] = None,
-    top: Annotated[str | None, typer.Option(help="Most suspicious inputs in the report. [default: 50]")] = None,
-    gallery: Annotated[
-        str | None, typer.Option(help="How many of them are shown as pictures, at most 48. [default: 24]")
-    ] = None,
+    fail_on: judging.FailOnLevel = None,
+    min_confidence: judging.MinConfidence = None,
+    max_unreadable: judging.MaxUnreadable = None,
+    allow_drift: judging.AllowDrift = None,
+    clean: judging.Clean = None,
+    baseline: judging.Baseline = None,
+    ignore: judging.Ignore = None,
+    top: judging.Top = None,
+    gallery: judging.Gallery = None,
     model: Annotated[Path | None, typer.Option(help="Check that the profile was made for this very model.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]")] = None,
-    threads: Annotated[str | None, typer.Option(help="Worker threads. [default: one per core]")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Configuration file instead of latentscan.toml or pyproject.toml.")
-    ] = None,
-    lockdown: Annotated[
-        bool,
-        typer.Option(help="Give up network, programs and all other files before anything of a stranger is read."),
-    ] = True,
+    device: judging.DeviceName = None,
+    threads: judging.Threads = None,
+    config: judging.Config = None,
+    lockdown: judging.Lockdown = True,
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Follow links and manifest paths that lead out of the inputs.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print every check, every class and where settings come from.")
-    ] = False,
+    resume: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what is done: after a kill, the same command goes on there.")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Folder of a plan: score a part of it for 'merge', and write no report.")
+    ] = None,
+    shard: Annotated[str | None, typer.Option(help="Which part: 2/3 is the second of three. [default: 1/1]")] = None,
+    chunks: Annotated[str | None, typer.Option(help="Which part, by chunks: 0-9,12 (from 0).")] = None,
+    quiet: judging.Quiet = False,
+    verbose: judging.Verbose = False,
 ) -> None:
     """Score inputs, and say whether they and the model show a backdoor.
 
@@ -86,73 +63,72 @@ def scan(
     """
     from scanner.verdict.gate_policy import foreign_folders, resolve
 
-    if quiet and verbose:
-        raise UsageError("contradict each other", where="--quiet and --verbose", hint="Give one of them")
-    policy = resolve(
-        {
-            "profile": profile,
-            "alpha": alpha,
-            "fail-on": fail_on,
-            "min-confidence": min_confidence,
-            "max-unreadable": max_unreadable,
-            "allow-drift": allow_drift,
-            "baseline": baseline,
-            "ignore": ignore,
-            "top": top,
-            "gallery": gallery,
-            "device": device,
-            "threads": threads,
-        },
-        config,
-        foreign=foreign_folders(inputs, model, profile or os.environ.get("LATENTSCAN_PROFILE")),
-    )
-    values = policy.values
+    judging.require_one_of_quiet_and_verbose(quiet, verbose)
+    _require_whole_or_part(inputs, plan, shard, chunks)
+    flags = {
+        "profile": profile,
+        "alpha": alpha,
+        "fail-on": fail_on,
+        "min-confidence": min_confidence,
+        "max-unreadable": max_unreadable,
+        "allow-drift": allow_drift,
+        "baseline": baseline,
+        "ignore": ignore,
+        "top": top,
+        "gallery": gallery,
+        "device": device,
+        "threads": threads,
+    }
+    if plan is not None:
+        from scanner.cli.scan_part import scan_part
+
+        others = {"--report": report, "--rows": rows, "--clean": clean, "--model": model, "--resume": resume}
+        given = {f"--{name}": value for name, value in flags.items() if name not in ("profile", "device", "threads")}
+        _refuse({**others, **given, "--follow-links": follow_links or None})
+        policy = resolve(flags, config)
+        options = ScanOptions(inputs or Path(), Path(profile or ""), plan=plan, **judging.judging(policy))
+        return scan_part(options, (shard, chunks), lockdown=lockdown, quiet=quiet)
+    assert inputs is not None
+    foreign = foreign_folders(inputs, model, profile or os.environ.get("LATENTSCAN_PROFILE"))
+    policy = resolve(flags, config, foreign=foreign)
     options = ScanOptions(
         inputs=inputs,
-        profile=Path(str(values["profile"])),
+        profile=Path(str(policy.values["profile"])),
         reports=tuple(report or ()),
         rows=rows,
-        alpha=cast(float, values["alpha"]),
-        fail_on=FailOn(str(values["fail-on"])),
-        min_confidence=Confidence(str(values["min-confidence"])),
-        max_unreadable=cast(float, values["max-unreadable"]),
-        baseline=policy.path("baseline"),
-        ignore=policy.path("ignore"),
-        top=cast(int, values["top"]),
-        gallery=cast(int, values["gallery"]),
         model=model,
-        device=cast(Device, values["device"]),
-        threads=cast(int | None, values["threads"]),
         clean=clean,
-        allow_drift=cast(str | None, values["allow-drift"]),
-        policy=policy,
+        plan=resume,
         follow_links=follow_links,
+        **judging.judging(policy),
     )
     # Before the libraries, which start threads when they are imported.
     with locked_scan(options, wanted=lockdown) as isolation:
         finished = _scan(replace(options, isolation=isolation), quiet)
-    if not quiet:
-        from scanner.report.terminal import print_summary
+    return judging.leave_with(finished, quiet, verbose)
 
-        detail: Literal["brief", "full"] = "full" if verbose else "brief"
-        # Standard output is for data alone, a report by '--report -', so that a pipe means one thing always.
-        print_summary(finished, sys.stderr, detail=detail)
-    raise typer.Exit(finished.verdict.exit_code)
+
+def _require_whole_or_part(inputs: Path | None, plan: Path | None, shard: str | None, chunks: str | None) -> None:
+    if plan is None and (shard is not None or chunks is not None):
+        raise UsageError("are parts of a plan", where="--shard and --chunks", hint="Name its folder with --plan")
+    if plan is None and inputs is None:
+        raise UsageError("are missing", where="inputs", hint="Name a folder of images, or a plan with --plan")
+    if shard is not None and chunks is not None:
+        raise UsageError("contradict each other", where="--shard and --chunks", hint="Give one of them")
+
+
+def _refuse(options: dict[str, object]) -> None:
+    for name, value in options.items():
+        if value is not None and value != []:
+            raise UsageError(
+                "has no meaning with --plan", where=name, hint="Give it to 'plan' if that has it, else to 'merge'"
+            )
 
 
 def _scan(options: ScanOptions, quiet: bool) -> Report:
     import latentscan
     from scanner.cli.console import TerminalProgress
-    from scanner.cli.doctor import NAME_CLASH, name_clash
 
-    policy = options.policy
     with TerminalProgress(quiet) as progress:
-        if name_clash():
-            progress.say(f"warning: {NAME_CLASH}")
-        if policy is not None and policy.config is not None:
-            progress.say(f"configuration: {policy.config}")
-        for path in () if policy is None else policy.passed_over:
-            progress.say(
-                f"warning: {path} is not read, as it lies with what is scanned; name it with --config to use it"
-            )
+        judging.say_settings(options.policy, progress)
         return latentscan.scan(options, progress)

@@ -59,6 +59,14 @@ class FolderReader:
         except ValueError:
             raise UnreadableInput("bad-name", "the name holds a NUL byte") from None
 
+    def size(self, relative: str) -> int | None:
+        """Bytes of a regular file, as the system states them; None of a link, or of what is none."""
+        try:
+            status = os.lstat(os.path.join(self._folder, relative))  # noqa: PTH118
+        except (OSError, ValueError):
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
     def _open(self, path: str) -> int:
         parent = os.path.dirname(path)  # noqa: PTH120
         if parent not in self._inside:

@@ -22,12 +22,12 @@ class Timing:
     Attributes:
         started_at: Start of the scan, with time zone.
         duration_s: Its duration in seconds.
-        scanned: Number of scanned inputs.
+        scanned: Number of inputs that were scored in this time; None where that is not known.
     """
 
     started_at: datetime
     duration_s: float
-    scanned: int
+    scanned: int | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def describe_run(
         id=str(uuid.uuid4()) if measured else None,
         started_at=(epoch or timing.started_at).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         duration_s=timing.duration_s if measured else None,
-        inputs_per_s=timing.scanned / timing.duration_s if measured and timing.duration_s > 0 else None,
+        inputs_per_s=_rate(timing) if measured else None,
         argv=tuple(argv),
         device=engine.device,
         provider=engine.provider,
@@ -79,6 +79,10 @@ def describe_run(
         python=platform.python_version(),
         isolation=tuple(IsolationLayer(**asdict(layer)) for layer in engine.isolation),
     )
+
+
+def _rate(timing: Timing) -> float | None:
+    return None if timing.scanned is None or timing.duration_s <= 0 else timing.scanned / timing.duration_s
 
 
 def source_date_epoch(environment: Mapping[str, str]) -> datetime | None:

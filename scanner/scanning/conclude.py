@@ -11,6 +11,7 @@ from scanner.report.batch import BatchOutcome, batch_section
 from scanner.report.findings import find
 from scanner.report.schema import PolicySection, SharedUnit, SharedUnitsSection, UnitPlace
 from scanner.report.triage import accept_model, ignore_warnings, triage
+from scanner.scanning.chunks.folder import NOT_SCANNED
 from scanner.scanning.evidence_sections import (
     copies_evidence,
     demonstration_evidence,
@@ -96,6 +97,7 @@ def _evidence(header: ProfileHeader, counted: Counted, options: ScanOptions) -> 
         copies=copies_evidence(counts),
         demonstration=demonstration_evidence(counted.shown, header),
         allow_drift=options.allow_drift,
+        inputs_missing=counts.unreadable_by_reason.get(NOT_SCANNED, 0),
     )
 
 

@@ -40,7 +40,7 @@ def make_report(
             behind=concluded.behind,
         ),
         describe_run(
-            Timing(started.at, duration, counted.counts.scanned),
+            Timing(started.at, duration, counted.counts.scanned if options.plan is None else None),
             Engine(options.device, opened.scorer.provider, threads, options.isolation),
             sys.argv[1:],
         ),

@@ -7,6 +7,7 @@ from pathlib import Path
 from scanner.base.atomic import check_destination
 from scanner.base.errors import ProfileError
 from scanner.base.progress import Progress
+from scanner.inputs.items import Source
 from scanner.inputs.threads import usable_cores
 from scanner.models.identify import identify
 from scanner.profile.calibration_arrays import calibration_from_arrays
@@ -17,9 +18,8 @@ from scanner.profile.reader import read_profile
 from scanner.profile.unit_arrays import units_from_profile
 from scanner.report.formats import check_reports
 from scanner.report.rows import row_format
-from scanner.scanning.labels import open_labelled
 from scanner.scanning.options import ScanOptions
-from scanner.scanning.stages import OpenedScan
+from scanner.scanning.stages import OpenedProfile, OpenedScan
 from scanner.scoring.scorer import Scorer
 
 
@@ -36,24 +36,29 @@ def check_destinations(options: ScanOptions) -> None:
         check_destination(options.rows)
 
 
-def open_scan(options: ScanOptions, progress: Progress) -> OpenedScan:
-    """Read the profile, list the inputs, and load the graphs.
+def open_profile(options: ScanOptions) -> OpenedProfile:
+    """Read the profile, all of it: what is wrong with it is said before anything is said of the inputs.
 
     Raises:
         ProfileError: The profile cannot be used, or was made for another model.
-        SourceError: The inputs cannot be listed.
-        DeviceError: The device that was asked for is not there.
     """
     profile = read_profile(options.profile)
     require_safe_graph(profile, options.profile)
     if options.model is not None:
         _check_model(options.model, profile)
-    # All of the profile first: what is wrong with it is said before anything is said of the inputs.
     calibration = calibration_from_arrays(profile.calibration, profile.header.scores)
-    units, looks = units_from_profile(profile), looks_from_profile(profile)
-    source = open_labelled(options, progress)
-    scorer = _scorer(profile, options, len(source.items), progress)
-    return OpenedScan(profile, scorer, calibration, units, looks, source)
+    return OpenedProfile(profile, calibration, units_from_profile(profile), looks_from_profile(profile))
+
+
+def open_scan(read: OpenedProfile, source: Source, options: ScanOptions, progress: Progress) -> OpenedScan:
+    """Load the profile's graphs for these inputs.
+
+    Raises:
+        ProfileError: A graph cannot be loaded.
+        DeviceError: The device that was asked for is not there.
+    """
+    scorer = _scorer(read.profile, options, len(source.items), progress)
+    return OpenedScan(read.profile, scorer, read.calibration, read.units, read.looks, source)
 
 
 def _scorer(profile: Profile, options: ScanOptions, inputs: int, progress: Progress) -> Scorer:

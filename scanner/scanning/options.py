@@ -35,6 +35,7 @@ class ScanOptions:
         clean: Clean images to try a trigger on, instead of those that the profile keeps; None for these.
         allow_drift: Why inputs that are unlike the reference are scanned all the same; None where they should not be.
         isolation: What the process had given up when the scan began, for the report.
+        plan: Folder that keeps the scan's plan and what is done of it; None for a temporary one.
         follow_links: Whether links among the inputs, and names in a manifest, may lead out of their folder.
     """
 
@@ -57,4 +58,5 @@ class ScanOptions:
     clean: Path | None = None
     allow_drift: str | None = None
     isolation: tuple[Layer, ...] = ()
+    plan: Path | None = None
     follow_links: bool = False

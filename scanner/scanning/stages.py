@@ -1,6 +1,6 @@
 """What `scan` knows after each of its steps. Each stage is made once and never changed.
 
-`OpenedScan` -> `Counted` -> `Concluded` -> report
+`OpenedProfile` -> `OpenedScan` -> `Counted` -> `Concluded` -> report
 """
 
 from __future__ import annotations
@@ -64,6 +64,23 @@ class Told:
     known: frozenset[str]
     baseline_sha256: str | None
     today: date
+
+
+@dataclass(frozen=True)
+class OpenedProfile:
+    """The profile, read and checked.
+
+    Attributes:
+        profile: What to judge with.
+        calibration: The profile's, which turns scores into p-values.
+        units: The loudest clean images of every unit; None in a profile of an older format.
+        looks: What clean images look like; None likewise.
+    """
+
+    profile: Profile
+    calibration: Calibration
+    units: SharedUnits | None
+    looks: ReferenceLooks | None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,11 @@ RESIDENT_BYTES = 512 * 2**20
 In memory they take more than that: ONNX Runtime keeps the weights of convolutions as given and packed."""
 
 
+def are_resident(posterior: Posterior) -> bool:
+    """Whether all draws are kept in memory."""
+    return posterior.samples * len(posterior.weights) <= RESIDENT_BYTES
+
+
 class DrawScorer:
     """Runs a posterior's weight draws. ``score`` may be called from several threads at once.
 
@@ -44,7 +49,7 @@ class DrawScorer:
     ) -> None:
         self._posterior, self._device = posterior, device
         self._kept: list[GraphSession] = []
-        if posterior.samples * len(posterior.weights) <= RESIDENT_BYTES:
+        if are_resident(posterior):
             for number in range(posterior.samples):
                 self._kept.append(self._load(number))
                 progress(number + 1)

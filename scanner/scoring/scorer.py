@@ -15,13 +15,21 @@ from scanner.base.errors import ProfileError
 from scanner.graph.session import GraphSession, images_per_run
 from scanner.inputs.spec import PreprocessSpec
 from scanner.profile.content import Profile
-from scanner.scoring.draw_scorer import DrawScorer
+from scanner.scoring.draw_scorer import DrawScorer, are_resident
 
 OUTPUTS = ("logits", "scores", "class_evidence")
 UNITS = "units"
 """A further output of graphs of profiles that keep units."""
 STREAMED_CHUNK = 128
 _TIMED_DRAWS = 2
+
+
+def images_at_once(profile: Profile) -> int:
+    """Images to hand over at once: more than one run where each weight draw has to be loaded anew."""
+    posterior = None if profile.header.bayesian is None else profile.posterior
+    if posterior is not None and not are_resident(posterior):
+        return STREAMED_CHUNK
+    return images_per_run(PreprocessSpec.from_dict(profile.header.preprocess.spec).size)
 
 
 class Scorer:
@@ -36,7 +44,7 @@ class Scorer:
         provider: The execution provider that runs the graph.
         batch_size: Images a run: enough to keep a core busy on small images, little memory on large ones.
         image_shape: Height, width and channels of the pixels that it takes.
-        chunk: Images to hand over at once: more than one run where each weight draw has to be loaded anew.
+        chunk: `images_at_once`.
 
     Raises:
         DeviceError: ``cuda`` was asked for and is not there.
@@ -54,7 +62,7 @@ class Scorer:
         if not set(self._kept) <= set(self._session.output_names):
             raise ProfileError("its graph lacks an output", hint="Fit the profile again")
         self._outputs: tuple[str, ...] = self._kept
-        self.chunk = self.batch_size
+        self.chunk = images_at_once(profile)
         if profile.posterior is not None and profile.header.bayesian is not None:
             _check_draws(profile)
             unknown = set(profile.posterior.inputs) - set(self._session.output_names)
@@ -62,7 +70,6 @@ class Scorer:
                 raise ProfileError("its two graphs do not fit together", hint="Fit the profile again")
             self._outputs = (*self._kept, *profile.posterior.inputs)
             self._draws = DrawScorer(profile.posterior, device, progress)
-            self.chunk = self.batch_size if self._draws.resident else STREAMED_CHUNK
 
     @property
     def output_names(self) -> tuple[str, ...]:

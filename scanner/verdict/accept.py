@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from scanner.verdict.checks import PARTIAL
 from scanner.verdict.terms import Acceptance, Severity, Verdict
 
 
@@ -20,8 +21,11 @@ def accept(verdict: Verdict, acceptance: Acceptance, up_to: Severity) -> Verdict
         up_to: Severest finding that the reason covers.
 
     Returns:
-        The verdict itself where it does not fail the gate, or is severer than what was accepted.
+        The verdict itself where it does not fail the gate, is severer than what was accepted, or is about a part of the
+        inputs alone.
     """
+    if any(check.id == PARTIAL for check in verdict.checks):
+        return verdict
     if verdict.exit_code != 1 or verdict.severity is None or verdict.severity.rank > up_to.rank:
         return verdict
     sentence = (

@@ -5,11 +5,14 @@ A check states its outcome in one sentence, with the numbers; one that failed al
 
 from __future__ import annotations
 
+from typing import Final
+
 from detectors.calibration.binomial import binomial_tail
 from scanner.base.text import printable
 from scanner.verdict.rules import Rules
 from scanner.verdict.terms import Check, CheckStatus, Confidence, Evidence, FailOn
 
+PARTIAL: Final = "LS209"
 _LONGEST = 300
 _MOST = 5
 """Characters and number of the profile's self-checks that are repeated."""
@@ -104,6 +107,27 @@ def coverage(evidence: Evidence, max_unreadable: float) -> Check:
         n=total,
         limitations="Inputs that cannot be read may be the ones that matter.",
     )
+
+
+def complete(evidence: Evidence) -> tuple[Check, ...]:
+    """Whether all parts of the scan are there; told only where one is missing, which somebody has to have allowed."""
+    missing, total = evidence.inputs_missing, evidence.inputs_total
+    if not missing:
+        return ()
+    check = Check(
+        id=PARTIAL,
+        name="all parts of the scan",
+        status=CheckStatus.FAILED,
+        message=f"{missing} of {total} inputs were not scanned: their parts of the scan are missing. Run these, and "
+        "merge again.",
+        statistic=missing,
+        units="inputs",
+        p_value=None,
+        threshold=0,
+        n=total,
+        limitations="The missing inputs may be the ones that matter.",
+    )
+    return (check,)
 
 
 def significance_level(evidence: Evidence) -> Check:

@@ -71,18 +71,21 @@ def decide(
         checks.significance_level(evidence),
         checks.power(evidence, fail_on, rules),
         checks.confidence(confidence, min_confidence),
+        *checks.complete(evidence),
     )
     is_usable = not _failed(usable)
     found = _findings(evidence, fail_on, rules, usable=is_usable)
     severity = max((severity for _, _, severity in found if severity), key=lambda one: one.rank, default=None)
     reached = severity is not None and severity.rank >= fail_on.gate.rank
-    conclusive = reached or (is_usable and not _failed(sufficient))
+    fails = reached and fail_on is not FailOn.NEVER
+    # Part of a scan never passes, not even where no finding would fail.
+    settled = fails if evidence.inputs_missing else reached
+    conclusive = settled or (is_usable and not _failed(sufficient))
     noted = (copies.repeated_inputs(evidence, rules),)
     sentences = _sentences(found, evidence, severity)
     missing = (*_failed(usable), *_failed(sufficient))
     # The decisive sentence first: what was found, unless something else made the scan inconclusive.
     ordered = (*sentences, *missing) if conclusive else (*missing, *sentences)
-    fails = reached and fail_on is not FailOn.NEVER
     exit_code: ExitCode = (1 if fails else 0) if conclusive else 3
     failed = _failed((*usable, *sufficient, *noted, *sound))
     return Verdict(

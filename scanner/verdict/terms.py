@@ -249,6 +249,7 @@ class Evidence:
         copies: How many different pictures the inputs are; None likewise.
         demonstration: What became of the attempt to show a trigger; None where the inputs are not suspicious.
         allow_drift: Why inputs that are unlike the reference are scanned all the same; None where nobody said so.
+        inputs_missing: Inputs whose part of the scan is missing; they count as unreadable, too.
     """
 
     inputs_total: int
@@ -277,6 +278,7 @@ class Evidence:
     copies: CopiesEvidence | None = None
     demonstration: DemonstrationEvidence | None = None
     allow_drift: str | None = None
+    inputs_missing: int = 0
 
     @property
     def inputs_compared(self) -> int:

@@ -40,7 +40,8 @@ class RunSection(Part):
         description="Duration in seconds; null when SOURCE_DATE_EPOCH is set."
     )
     inputs_per_s: Annotated[float, Field(ge=0)] | None = Field(
-        description="Scanned inputs per second; null when SOURCE_DATE_EPOCH is set."
+        description="Scanned inputs per second; null when SOURCE_DATE_EPOCH is set, or where inputs may have been "
+        "scored in other runs."
     )
     argv: tuple[Text, ...] = Field(description="Command line, one element per argument.")
     device: Text = Field(description="Device asked for: 'auto', 'cpu' or 'cuda'.")

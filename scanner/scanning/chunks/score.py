@@ -5,7 +5,7 @@ inputs -> pixels -> scores (one graph), looks -> p-values of the densities -> ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from detectors.drift.appearance import appearance, shape_statistics
 from scanner.base.errors import ProfileError
 from scanner.base.leftovers import remove_leftover_files
+from scanner.base.progress import Progress
 from scanner.inputs.items import Item
 from scanner.inputs.pipeline import Batch, run_pipeline
 from scanner.inputs.preprocess import PreprocessSpec
@@ -26,7 +27,7 @@ from scanner.scanning.stages import OpenedScan
 
 
 def score_chunks(
-    opened: OpenedScan, chunks: Chunks, wanted: Sequence[int], threads: int | None, progress: Callable[[int], None]
+    opened: OpenedScan, chunks: Chunks, wanted: Sequence[int], threads: int | None, progress: Progress
 ) -> None:
     """Score some chunks and write each of them.
 
@@ -35,7 +36,7 @@ def score_chunks(
         chunks: Where they are written.
         wanted: Their numbers, ascending.
         threads: Worker threads; None for one per core.
-        progress: Called with the number of inputs done.
+        progress: Told how many inputs are done.
 
     Raises:
         ProfileError: If the profile's graph and header do not agree.
@@ -43,6 +44,7 @@ def score_chunks(
     """
     remove_leftover_files(chunks.folder)
     items, number, parts = WantedItems(chunks, wanted), 0, list[Batch]()
+    told = progress.task("scan", len(items))
     for batch in run_batches(opened, items, threads):
         parts.append(batch)
         done = batch.start + len(batch.items)
@@ -50,7 +52,7 @@ def score_chunks(
             chunk = _reduced(joined(parts), opened, len(chunks.source.items))
             chunks.write(wanted[number], chunk, opened.scorer.provider)
             number, parts = number + 1, []
-        progress(done)
+        told(done)
 
 
 def run_batches(opened: OpenedScan, items: Sequence[Item], threads: int | None = None) -> Iterator[Batch]:

@@ -20,10 +20,12 @@ from detectors.drift import drift as drift_module
 from detectors.drift.appearance import STATISTICS
 from scanner.base.text import printable
 from scanner.graph.structure.analyse import Structure
+from scanner.verdict.accept import accept
 from scanner.verdict.decide import decide
 from scanner.verdict.rules import load_rules
 from scanner.verdict.terms import (
     FINDING_CHECKS,
+    Acceptance,
     CheckStatus,
     Confidence,
     CopiesEvidence,
@@ -562,3 +564,16 @@ def test_the_rules_are_versioned_and_hashed():
     assert set(rules.decision) == set(Severity)
     assert [rule.severity.rank for rule in rules.severity] == [4, 3, 2, 1]
     assert sorted(rule.max_batch_p for rule in rules.severity) == [rule.max_batch_p for rule in rules.severity]
+
+
+def test_a_part_of_a_scan_never_passes():
+    """Not by a lenient gate, not by an accepted finding; and what was found of it counts."""
+    part = {"inputs_total": 1100, "inputs_unreadable": 100, "inputs_missing": 100}
+    found = {"batch_p_value": 1e-9, "flagged": 200, "share_low": 0.1}
+    assert [verdict(**more).exit_code for more in ({}, part, found, part | found)] == [0, 3, 1, 1]
+    assert verdict(FailOn.NEVER, **found).exit_code == 0
+    assert verdict(FailOn.NEVER, **part, **found).exit_code == 3
+    assert verdict(**part).reasons[0].startswith("100 of 1100 inputs were not scanned")
+    reason = Acceptance("known", "2099-01-01", "ignore.toml")
+    assert accept(verdict(**found), reason, Severity.CRITICAL).exit_code == 0
+    assert accept(verdict(**part, **found), reason, Severity.CRITICAL).exit_code == 1

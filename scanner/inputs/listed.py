@@ -1,0 +1,90 @@
+"""A source whose inputs are those of a listing: nothing is listed again, and what changed since then is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanner.base.errors import SourceError
+from scanner.inputs.files import FolderReader
+from scanner.inputs.items import Item, UnreadableInput
+from scanner.inputs.listing import Listing
+from scanner.inputs.source import open_source
+
+FOLDERS: Final = ("folder", "class-folders")
+Read = Callable[[Item], bytes | NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a listing is of.
+
+    Attributes:
+        root: What the user pointed at.
+        kind: As :attr:`scanner.inputs.items.Source.kind`.
+        layout: Likewise.
+        ignored: Likewise.
+        follow_links: Whether links may lead anywhere.
+    """
+
+    root: Path
+    kind: str
+    layout: str
+    ignored: int
+    follow_links: bool
+
+
+@dataclass(frozen=True)
+class ListedSource:
+    """The inputs of a listing; see :class:`scanner.inputs.items.Source`."""
+
+    kind: str
+    root: Path
+    items: Listing
+    layout: str
+    ignored: int
+    fetch: Read
+
+    @property
+    def class_names(self) -> None:
+        """A scan counts labels and needs no list of them."""
+
+    def read(self, item: Item) -> bytes | NDArray[np.uint8]:
+        """As :meth:`scanner.inputs.items.Source.read`; a file of another size than when it was listed has changed."""
+        data = self.fetch(item)
+        size = self.items.entry(item.index).size
+        if size is not None and isinstance(data, bytes) and len(data) != size:
+            raise UnreadableInput("changed", f"{len(data)} bytes, and {size} when the scan was planned")
+        return data
+
+
+def open_listed(listed: Listed, items: Listing) -> ListedSource:
+    """Open what a listing is of.
+
+    Raises:
+        SourceError: It is missing, or a container with another number of images.
+    """
+    return ListedSource(listed.kind, listed.root, items, listed.layout, listed.ignored, _reader(listed, items))
+
+
+def _reader(listed: Listed, items: Listing) -> Read:
+    root = listed.root
+    if not root.exists():
+        raise SourceError("cannot be opened (No such file or directory)", where=str(root))
+    if listed.kind in FOLDERS or listed.kind == "manifest":
+        folder = FolderReader(root if listed.kind in FOLDERS else root.parent, follow_links=listed.follow_links)
+        return lambda item: folder.read(items.entry(item.index).path)
+    source: Any = open_source(root, labels=False, follow_links=listed.follow_links)
+    if source.kind != listed.kind or len(source.items) != len(items):
+        raise SourceError("is not what it was when the scan was planned", where=str(root), hint="Make another plan")
+
+    def read(item: Item) -> bytes | NDArray[np.uint8]:
+        data: bytes | NDArray[np.uint8] = source.read(source.items[item.index])
+        return data
+
+    return read
