@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from scanner.inputs.files import FolderReader, open_regular
 from scanner.inputs.formats import has_image_magic
 from scanner.inputs.items import LABELS_UNUSED, EncodedLabels, Item, NamedItems, UnreadableInput, printable
 from scanner.inputs.layout import find_layout
+from scanner.inputs.sorted_names import sort_names
 
 IMAGE_SUFFIXES: Final = frozenset(
     {
@@ -52,20 +53,23 @@ def open_folder(root: Path, *, labels: bool, follow_links: bool = False) -> Fold
         SourceError: If it cannot be listed, or with ``labels`` the layout does not tell what the classes
             are; see :func:`scanner.inputs.layout.find_layout`.
     """
-    paths: list[str] = []
     closed: set[str] = set()
     ignored = 0
-    try:
+
+    def found() -> Iterator[str]:
+        nonlocal ignored
         for path, wanted, is_folder in _walk(root, follow_links):
             if not wanted:
                 ignored += 1
                 continue
-            paths.append(path)
             if is_folder:
                 closed.add(path)
+            yield path
+
+    try:
+        paths = sort_names(found())
     except OSError as error:
         raise SourceError(f"cannot be listed ({error.strerror})", where=str(root)) from None
-    paths.sort(key=os.fsencode)
     if not follow_links:
         _refuse_only_links(root, paths, closed)
     reader = FolderReader(root, follow_links=follow_links)
@@ -74,7 +78,7 @@ def open_folder(root: Path, *, labels: bool, follow_links: bool = False) -> Fold
     layout = find_layout(paths, closed, root)
     if not layout.labelled:
         return FolderSource("folder", root, NamedItems(paths, None), None, ignored, reader, layout.described)
-    classes = EncodedLabels.of([printable(layout.class_of(path)) for path in paths])
+    classes = EncodedLabels.of_each(lambda: (printable(layout.class_of(path)) for path in paths), len(paths))
     return FolderSource(
         "class-folders", root, NamedItems(paths, classes), classes.names, ignored, reader, layout.described
     )
@@ -100,7 +104,7 @@ class _OneFile(NamedItems):
         return self._shown
 
 
-def _refuse_only_links(root: Path, paths: list[str], closed: set[str]) -> None:
+def _refuse_only_links(root: Path, paths: Sequence[str], closed: set[str]) -> None:
     """Say at once that nothing is there but folders behind links: class folders that point elsewhere."""
     links = [path for path in paths if path in closed and (root / path).is_symlink() and (root / path).is_dir()]
     if len(links) > 1 and len(links) == len(paths):

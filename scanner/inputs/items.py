@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, overload
@@ -129,9 +129,14 @@ class EncodedLabels:
     @classmethod
     def of(cls, labels: Sequence[str]) -> EncodedLabels:
         """Encode one label per item."""
-        names = natural_order(labels)
+        return cls.of_each(lambda: iter(labels), len(labels))
+
+    @classmethod
+    def of_each(cls, labels: Callable[[], Iterator[str]], count: int) -> EncodedLabels:
+        """The same of labels that are made anew each time: many of them are never held together."""
+        names = natural_order(labels())
         position = {name: code for code, name in enumerate(names)}
-        return cls(names, np.fromiter((position[label] for label in labels), np.int32, len(labels)))
+        return cls(names, np.fromiter((position[label] for label in labels()), np.int32, count))
 
     @property
     def tell_apart(self) -> bool:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import threading
+import weakref
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -96,11 +97,8 @@ class Listing(Sequence[Item]):
             self._descriptor = open_regular(path)
         except UnreadableInput as error:
             raise SourceError(f"cannot be read ({error.detail})", where=str(path)) from None
+        weakref.finalize(self, os.close, self._descriptor)
         self._starts, self._length, self.sha256 = _scan(self._descriptor)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
 
     def __len__(self) -> int:
         """Number of inputs."""
