@@ -52,7 +52,16 @@ def scan(
         Path | None, typer.Option(help="Folder of a plan: score a part of it for 'merge', and write no report.")
     ] = None,
     shard: Annotated[str | None, typer.Option(help="Which part: 2/3 is the second of three. [default: 1/1]")] = None,
-    chunks: Annotated[str | None, typer.Option(help="Which part, by chunks: 0-9,12 (from 0).")] = None,
+    chunks: Annotated[
+        str | None, typer.Option(help="Which part, by chunks: 0-9,12 (from 0); '-' asks for them on standard input.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Who does the part: local processes, or ray. [default: this process]")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Workers of the engine. [default: one per core]")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Address of a Ray cluster; 'auto' for the one at hand.")] = None,
     quiet: judging.Quiet = False,
     verbose: judging.Verbose = False,
 ) -> None:
@@ -64,7 +73,8 @@ def scan(
     from scanner.verdict.gate_policy import foreign_folders, resolve
 
     judging.require_one_of_quiet_and_verbose(quiet, verbose)
-    _require_whole_or_part(inputs, plan, shard, chunks)
+    _require_whole_or_part(inputs, plan, {"--shard": shard, "--chunks": chunks, "--engine": engine})
+    _require_engine(engine, {"--workers": workers, "--address": address})
     flags = {
         "profile": profile,
         "alpha": alpha,
@@ -80,6 +90,7 @@ def scan(
         "threads": threads,
     }
     if plan is not None:
+        from scanner.cli.part import Part
         from scanner.cli.scan_part import scan_part
 
         others = {"--report": report, "--rows": rows, "--clean": clean, "--model": model, "--resume": resume}
@@ -87,7 +98,8 @@ def scan(
         _refuse({**others, **given, "--follow-links": follow_links or None})
         policy = resolve(flags, config)
         options = ScanOptions(inputs or Path(), Path(profile or ""), plan=plan, **judging.judging(policy))
-        return scan_part(options, (shard, chunks), lockdown=lockdown, quiet=quiet)
+        part = Part(shard, chunks, engine, workers, address)
+        return scan_part(options, part, lockdown=lockdown, quiet=quiet)
     assert inputs is not None
     foreign = foreign_folders(inputs, model, profile or os.environ.get("LATENTSCAN_PROFILE"))
     policy = resolve(flags, config, foreign=foreign)
@@ -108,13 +120,20 @@ def scan(
     return judging.leave_with(finished, quiet, verbose)
 
 
-def _require_whole_or_part(inputs: Path | None, plan: Path | None, shard: str | None, chunks: str | None) -> None:
-    if plan is None and (shard is not None or chunks is not None):
-        raise UsageError("are parts of a plan", where="--shard and --chunks", hint="Name its folder with --plan")
+def _require_whole_or_part(inputs: Path | None, plan: Path | None, part: dict[str, str | None]) -> None:
+    for name, value in part.items():
+        if plan is None and value is not None:
+            raise UsageError("is about a part of a plan", where=name, hint="Name the plan's folder with --plan")
     if plan is None and inputs is None:
         raise UsageError("are missing", where="inputs", hint="Name a folder of images, or a plan with --plan")
-    if shard is not None and chunks is not None:
+    if part["--shard"] is not None and part["--chunks"] is not None:
         raise UsageError("contradict each other", where="--shard and --chunks", hint="Give one of them")
+
+
+def _require_engine(engine: str | None, of_engines: dict[str, object]) -> None:
+    for name, value in of_engines.items():
+        if engine is None and value is not None:
+            raise UsageError("is of an engine", where=name, hint="Name one with --engine")
 
 
 def _refuse(options: dict[str, object]) -> None:

@@ -58,19 +58,9 @@ class Chunks:
         Raises:
             UsageError: The folder cannot be listed, or holds a chunk that is none of these.
         """
-        found = []
-        try:
-            names = sorted(path.name for path in self.folder.iterdir())
-        except OSError as error:
-            raise UsageError(f"cannot be listed ({error.strerror})", where=printable(str(self.folder))) from None
-        for name in names:
-            match = _NAME.fullmatch(name)
-            if match is None and name.endswith(".chunk"):
-                raise _unfit(self.folder / name, "is no name of a chunk: one may be there twice")
-            if match is not None and int(match[1]) >= len(self):
-                raise _unfit(self.folder / name, "is beyond the last chunk of the plan")
-            if match is not None:
-                found.append(int(match[1]))
+        found = numbers_in(self.folder)
+        if found and found[-1] >= len(self):
+            raise _unfit(self._path(found[-1]), "is beyond the last chunk of the plan")
         return found
 
     def write(self, number: int, batch: Batch, provider: str) -> None:
@@ -140,6 +130,26 @@ class Chunks:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:07}.chunk"
+
+
+def numbers_in(folder: Path) -> list[int]:
+    """Numbers of the chunks in a folder, ascending.
+
+    Raises:
+        UsageError: It cannot be listed, or holds what is no name of a chunk and ends like one.
+    """
+    found = []
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"cannot be listed ({error.strerror})", where=printable(str(folder))) from None
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if match is not None:
+            found.append(int(match[1]))
+        elif name.endswith(".chunk"):
+            raise _unfit(folder / name, "is no name of a chunk: one may be there twice")
+    return found
 
 
 def _unfit(path: Path, what: str) -> UsageError:

@@ -67,6 +67,10 @@ class Plan(Part):
         """Number of chunks."""
         return -(-self.inputs.count // self.chunk_size)
 
+    def inputs_of(self, number: int) -> int:
+        """Inputs of a chunk."""
+        return min(self.chunk_size, self.inputs.count - number * self.chunk_size)
+
     @property
     def sha256(self) -> str:
         """Digest of its file, which every chunk names."""

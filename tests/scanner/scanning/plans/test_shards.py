@@ -334,7 +334,11 @@ def test_shards_and_ranges_of_chunks() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--shard", "1/2"), "Name its folder with --plan"),
+        (("--shard", "1/2"), "--shard: is about a part of a plan"),
+        (("--engine", "local"), "--engine: is about a part of a plan"),
+        (("--plan", "JOB", "--workers", "2"), "--workers: is of an engine"),
+        (("--plan", "JOB", "--engine", "slurm"), "'slurm' is no engine. There are local and ray"),
+        (("--plan", "JOB", "--engine", "local", "--address", "auto"), "--address: is of Ray alone"),
         ((), "Name a folder of images, or a plan"),
         (("--plan", "JOB", "--shard", "1/2", "--chunks", "1"), "contradict each other"),
         (("--plan", "JOB", "--report", "x.json"), "--report: has no meaning with --plan"),
