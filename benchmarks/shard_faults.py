@@ -1,0 +1,228 @@
+"""Scan many inputs in parts, undisturbed and with processes killed, and measure what being in parts costs.
+
+    modelscan demo
+    python benchmarks/shard_faults.py modelscan-demo --work /tmp/shards --out benchmarks/results/shards.json
+
+The inputs are small images, each under ten names. Both runs have to leave the same bytes. Efficiency beyond the cores
+of this machine is that of the scheduler alone, with workers that sleep.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import latentscan
+from scanner.base.versions import FIT_LIBRARIES, library_versions
+from scanner.cli.engines.schedule import run_chunks
+from scanner.inputs.threads import usable_cores
+
+WORKERS = 2
+NAP = 0.25
+SCAN = (sys.executable, "-m", "scanner")
+
+
+def write_inputs(demo: Path, folder: Path, distinct: int, names: int) -> None:
+    """Clean images with a little noise, each a file with so many names, in folders of a thousand."""
+    generator = np.random.default_rng(0)
+    clean = np.stack([np.asarray(Image.open(path).convert("L")) for path in sorted((demo / "ref").rglob("*.png"))])
+    for number in range(distinct):
+        image = clean[number % len(clean)].astype(int) + generator.integers(-3, 4, clean.shape[1:])
+        first = folder / "0" / f"{number // 1000:04}" / f"{number:06}.png"
+        first.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(first)
+        for name in range(1, names):
+            other = folder / str(name) / f"{number // 1000:04}" / f"{number:06}.png"
+            other.parent.mkdir(parents=True, exist_ok=True)
+            os.link(first, other)
+
+
+def timed(*arguments: str | Path) -> dict[str, Any]:
+    """Run a command and say what it took."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run([*SCAN, *map(str, arguments)], check=False, stderr=subprocess.PIPE, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "exit_code": done.returncode,
+        "wall_s": round(time.perf_counter() - started, 1),
+        "cpu_s": round(cpu, 1),
+        "said": done.stderr.strip().splitlines()[-1:],
+    }
+
+
+def children(process: int) -> Iterator[int]:
+    """Children of a process."""
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):
+            yield from map(int, (task / "children").read_text().split())
+
+
+def engine(job: Path, kills: int) -> dict[str, Any]:
+    """Do a plan by local processes, and kill some of them on the way."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [*SCAN, "scan", "--plan", job, "--engine", "local", "--workers", str(WORKERS)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    generator, killed, peak, total = random.Random(1), 0, 0, latentscan.read_plan(job).chunks
+    while process.poll() is None:
+        workers = list(children(process.pid))
+        for worker in workers:
+            with suppress(OSError, ValueError):
+                status = Path(f"/proc/{worker}/status").read_text()
+                peak = max(peak, int(status.partition("VmHWM:")[2].split()[0]))
+        done = sum(1 for path in (job / "chunks").iterdir() if path.suffix == ".chunk")
+        if workers and killed < kills and done >= (killed + 1) * total / (kills + 2):
+            with suppress(OSError):
+                os.kill(generator.choice(workers), signal.SIGKILL)
+                killed += 1
+        time.sleep(0.2)
+    assert process.stderr is not None
+    said = process.stderr.read().strip()
+    return {
+        "exit_code": process.returncode,
+        "kills": killed,
+        "wall_s": round(time.perf_counter() - started, 1),
+        "peak_worker_mib": round(peak / 1024, 1),
+        "said": said.splitlines()[-1:],
+    }
+
+
+def merged(job: Path, out: Path) -> dict[str, Any]:
+    """Merge, and how much memory that took."""
+    out.mkdir()
+    code = (
+        "import resource, sys\nfrom scanner.cli.main import run\n"
+        "code = run(sys.argv[1:])\n"
+        "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", code, "merge", job, "-q", "--report", out / "r.json", "--rows", out / "r.jsonl"]
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    code_, peak = done.stderr.split()[-2:]
+    report = json.loads((out / "r.json").read_bytes())
+    return {
+        "exit_code": int(code_),
+        "wall_s": round(time.perf_counter() - started, 1),
+        "cpu_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        "peak_mib": round(int(peak) / 1024, 1),
+        "total": report["inputs"]["total"],
+        "scanned": report["inputs"]["scanned"],
+        "repeated": report["copies"]["repeated"],
+        "digest": report["report_digest"],
+        "rows_sha256": report["rows"]["sha256"],
+    }
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files."""
+    names = sorted(path.name for path in one.iterdir())
+    if names != sorted(path.name for path in other.iterdir()):
+        return False
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+class Sleeper:
+    """A worker that sleeps."""
+
+    def score(self, number: int) -> None:
+        """Take as long as a chunk."""
+        time.sleep(NAP)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def efficiency(workers: int) -> float:
+    """Ideal time by that of the scheduler, with workers that sleep through eight chunks each."""
+    started = time.perf_counter()
+    run_chunks(range(8 * workers), Sleeper, workers, lambda number: None)
+    return round(8 * NAP / (time.perf_counter() - started), 4)
+
+
+def ray_overhead() -> float | None:
+    """Milliseconds that asking an actor for a chunk takes, by threads as the engine does; None without Ray."""
+    try:
+        import ray
+    except ImportError:
+        return None
+    from scanner.cli.engines.ray_actors import connect, disconnect
+
+    connect(None)
+    holder: Any = ray.remote(Sleeper).options(num_cpus=1)
+    actor = holder.remote()
+    ray.get(actor.close.remote())
+    times = []
+
+    def ask() -> None:
+        for _ in range(100):
+            started = time.perf_counter()
+            ray.get(actor.close.remote())
+            times.append(time.perf_counter() - started)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    disconnect()
+    return round(1000 * float(np.median(times)), 2)
+
+
+def main() -> None:
+    """Measure and write the result file."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("demo", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--distinct", type=int, default=100_000)
+    parser.add_argument("--names", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=12)
+    given = parser.parse_args()
+    shutil.rmtree(given.work, ignore_errors=True)
+    given.work.mkdir(parents=True)
+    inputs = given.work / "inputs"
+    write_inputs(given.demo, inputs, given.distinct, given.names)
+    jobs = {"undisturbed": 0, "disturbed": given.kills}
+    found: dict[str, Any] = {}
+    for name, kills in jobs.items():
+        job = given.work / name
+        planned = timed("plan", inputs, "--profile", given.demo / "modelscan.h5", "-o", job)
+        found[name] = {"plan": planned, "run": engine(job, kills), "merge": merged(job, given.work / f"{name}-out")}
+    plan = latentscan.read_plan(given.work / "undisturbed")
+    result = {
+        "machine": {"cores": usable_cores(), "processor": platform.processor() or platform.machine()},
+        "versions": library_versions(FIT_LIBRARIES),
+        "bytes_of_all_chunks": sum(path.stat().st_size for path in (given.work / "disturbed" / "chunks").iterdir()),
+        "inputs": {"distinct": given.distinct, "names": given.names, "chunks": plan.chunks, "chunk": plan.chunk_size},
+        "same_chunks": same(*(given.work / name / "chunks" for name in jobs)),
+        "same_report": found["undisturbed"]["merge"]["digest"] == found["disturbed"]["merge"]["digest"],
+        "same_rows": found["undisturbed"]["merge"]["rows_sha256"] == found["disturbed"]["merge"]["rows_sha256"],
+        **found,
+        "scheduler_efficiency": {str(count): efficiency(count) for count in (1, 2, 4, 8, 16, 32, 64)},
+        "ray_ms_a_chunk": ray_overhead(),
+        "load_average": os.getloadavg()[0],
+    }
+    given.out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
