@@ -16,6 +16,7 @@ from scanner.cli import gpu_trial
 from scanner.cli.kept_paths import inputs_of_fit, inputs_of_scan, outputs_of_fit, outputs_of_scan
 from scanner.fitting.options import FitOptions
 from scanner.inputs.threads import usable_cores
+from scanner.inputs.urls import url_of
 from scanner.isolation import gpu
 from scanner.isolation.lockdown import Layer, attempt
 from scanner.isolation.own_process import Kept, limit_memory, lock_down_self
@@ -44,6 +45,9 @@ def locked_scan(options: ScanOptions, *, wanted: bool) -> Iterator[tuple[Layer, 
     """
     if (absent := _absent("scan", wanted=wanted)) is not None:
         yield (absent,)
+        return
+    if url_of(options.inputs) is not None:
+        yield (Layer("lockdown", False, "the inputs come over the network"),)
         return
     memory = _memory(_size(options.profile), options.threads or usable_cores())
     with _own_folder() as own:

@@ -84,7 +84,8 @@ class Source(Protocol):
 
     @property
     def kind(self) -> str:
-        """``"class-folders"``, ``"folder"``, ``"manifest"``, ``"array"``, ``"archive"``, ``"table"`` or ``"file"``."""
+        """``"class-folders"``, ``"folder"``, ``"manifest"``, ``"array"``, ``"archive"``, ``"table"``,
+        ``"object-store"`` or ``"file"``."""
 
     @property
     def root(self) -> Path:

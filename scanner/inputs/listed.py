@@ -14,7 +14,9 @@ from scanner.base.errors import SourceError
 from scanner.inputs.files import FolderReader
 from scanner.inputs.items import Item, UnreadableInput
 from scanner.inputs.listing import Listing
+from scanner.inputs.remote import Store
 from scanner.inputs.source import open_source
+from scanner.inputs.urls import url_of
 
 FOLDERS: Final = ("folder", "class-folders")
 Read = Callable[[Item], bytes | NDArray[np.uint8]]
@@ -74,6 +76,9 @@ def open_listed(listed: Listed, items: Listing) -> ListedSource:
 
 def _reader(listed: Listed, items: Listing) -> Read:
     root = listed.root
+    if (url := url_of(root)) is not None:
+        store = Store(url)
+        return lambda item: store.read(items.entry(item.index).path)
     if not root.exists():
         raise SourceError("cannot be opened (No such file or directory)", where=str(root))
     if listed.kind in FOLDERS or listed.kind == "manifest":

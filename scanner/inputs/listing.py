@@ -1,7 +1,7 @@
 """The inputs of a plan in a file: a line for each, in canonical order. Read in blocks, so that it may be of any length.
 
-A line is a JSON object: ``id``, and where they are known ``size`` in bytes and ``label``; ``path`` where the name that
-it is read by is another than the one that is shown.
+A line is a JSON object: ``id``, and where they are known ``size`` in bytes, ``etag`` and ``label``; ``path`` where
+the name that it is read by is another than the one that is shown.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from scanner.inputs.files import open_regular
 from scanner.inputs.folder import FolderSource
 from scanner.inputs.items import Item, Source, UnreadableInput
 from scanner.inputs.manifest import ManifestSource
+from scanner.inputs.remote import RemoteSource
 
 BLOCK: Final = 1024
 _KEPT: Final = 16
@@ -33,18 +34,27 @@ _CHUNK: Final = 2**20
 
 def listing_lines(source: Source) -> Iterator[bytes]:
     """The lines of a source's listing."""
-    path_of, size_of = _paths(source), _sizes(source)
+    path_of, size_of, tag_of = _paths(source), _sizes(source), _tags(source)
     for item in source.items:
         path, size = path_of(item.index), size_of(item.index)
         line: dict[str, Any] = {"id": item.id}
+        line |= {} if (tag := tag_of(item.index)) is None else {"etag": tag}
         line |= {} if item.label is None else {"label": item.label}
         line |= {} if path in (None, item.id) else {"path": path}
         line |= {} if size is None else {"size": size}
         yield json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
 
 
+def _tags(source: Source) -> Callable[[int], str | None]:
+    """What an object store calls an object's content."""
+    if isinstance(source, RemoteSource):
+        tags = source.etags
+        return lambda index: tags[index]
+    return lambda index: None
+
+
 def _paths(source: Source) -> Callable[[int], str | None]:
-    if isinstance(source, FolderSource | ManifestSource):
+    if isinstance(source, FolderSource | ManifestSource | RemoteSource):
         paths = source.items.paths
         return lambda index: paths[index]
     return lambda index: None
@@ -59,6 +69,9 @@ def _sizes(source: Source) -> Callable[[int], int | None]:
         stated = {member.name: member.size for member in source.reader.members}
         names = source.items.paths
         return lambda index: stated[names[index]]
+    if isinstance(source, RemoteSource):
+        sizes = source.sizes
+        return lambda index: sizes[index]
     return lambda index: None
 
 

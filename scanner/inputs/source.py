@@ -15,8 +15,10 @@ from scanner.inputs.arrays import open_array
 from scanner.inputs.folder import IMAGE_SUFFIXES, FolderSource, looks_like_image, open_file, open_folder
 from scanner.inputs.items import Item, Source, UnreadableInput, natural_order
 from scanner.inputs.manifest import open_manifest
+from scanner.inputs.remote import open_remote
 from scanner.inputs.table import open_table
 from scanner.inputs.tar import TarReader
+from scanner.inputs.urls import url_of
 from scanner.inputs.zipped import ZipReader
 
 __all__ = [
@@ -44,13 +46,16 @@ def open_source(path: Path, *, labels: bool = True, follow_links: bool = False) 
 
     Args:
         path: Folder (of images, or of one folder per class), ``.csv``, ``.tsv`` or ``.jsonl`` manifest,
-            ``.npy`` or ``.npz`` array, ``.tar`` or ``.zip`` archive, Parquet or Arrow table, or a single image file.
+            ``.npy`` or ``.npz`` array, ``.tar`` or ``.zip`` archive, Parquet or Arrow table, a single image file, or
+            the URL of a folder in an object store.
         labels: Whether labels are wanted: class folders and label columns are ignored otherwise.
         follow_links: Whether links in a folder, and names in a manifest, may lead anywhere.
 
     Raises:
         SourceError: If the path is missing, damaged, or of no known kind.
     """
+    if (url := url_of(path)) is not None:
+        return open_remote(url, path, labels=labels)
     try:
         mode = path.stat().st_mode
     except OSError as error:

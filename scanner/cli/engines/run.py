@@ -11,6 +11,7 @@ from scanner.base.text import printable
 from scanner.cli.engines.process import ProcessWorker
 from scanner.cli.engines.schedule import Worker, run_chunks
 from scanner.inputs.threads import usable_cores
+from scanner.inputs.urls import url_of
 
 if TYPE_CHECKING:
     from scanner.cli.part import Part
@@ -76,7 +77,7 @@ def _arguments(options: ScanOptions, lockdown: bool) -> list[str]:
     """The command line of a worker. Paths are absolute: another machine's working directory is another."""
     assert options.plan is not None
     return [
-        *("scan", str(options.inputs.absolute()), "--plan", str(options.plan.absolute())),
+        *("scan", url_of(options.inputs) or str(options.inputs.absolute()), "--plan", str(options.plan.absolute())),
         *("--profile", str(options.profile.absolute()), "--chunks", "-", "--device", options.device),
         *("--threads", str(options.threads or 1), *(() if lockdown else ("--no-lockdown",))),
     ]

@@ -16,6 +16,7 @@ from scanner.base.text import printable
 from scanner.base.versions import library_versions
 from scanner.inputs.items import Source
 from scanner.inputs.listing import listing_lines
+from scanner.inputs.urls import url_of
 from scanner.profile.content import Profile
 from scanner.scanning.chunks.temporary import CHUNK_SIZE, whole_runs
 from scanner.scanning.labels import open_labelled
@@ -88,7 +89,7 @@ def _plan(options: ScanOptions, profile: Profile, source: Source, known: tuple[s
             layout=source.layout[:_DESCRIBED],
             ignored=source.ignored,
             count=len(source.items),
-            bytes=None if inputs.is_dir() else inputs.stat().st_size,
+            bytes=None if url_of(inputs) or inputs.is_dir() else inputs.stat().st_size,
             follow_links=options.follow_links,
             listing_sha256=listing_sha256,
         ),
@@ -104,7 +105,7 @@ def _plan(options: ScanOptions, profile: Profile, source: Source, known: tuple[s
 
 
 def _absolute(path: Path) -> str:
-    text = str(path.absolute())
+    text = url_of(path) or str(path.absolute())
     try:
         text.encode()
     except UnicodeEncodeError:
