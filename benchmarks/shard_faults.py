@@ -87,7 +87,7 @@ def engine(job: Path, kills: int) -> dict[str, Any]:
     while process.poll() is None:
         workers = list(children(process.pid))
         for worker in workers:
-            with suppress(OSError, ValueError):
+            with suppress(OSError, IndexError):  # one that was killed has none
                 status = Path(f"/proc/{worker}/status").read_text()
                 peak = max(peak, int(status.partition("VmHWM:")[2].split()[0]))
         done = sum(1 for path in (job / "chunks").iterdir() if path.suffix == ".chunk")
