@@ -30,6 +30,7 @@ import numpy as np
 from PIL import Image
 
 import latentscan
+from scanner.base.errors import LatentscanError
 from scanner.base.versions import FIT_LIBRARIES, library_versions
 from scanner.cli.engines.schedule import run_chunks
 from scanner.inputs.threads import usable_cores
@@ -161,14 +162,17 @@ def efficiency(workers: int) -> float:
 
 
 def ray_overhead() -> float | None:
-    """Milliseconds that asking an actor for a chunk takes, by threads as the engine does; None without Ray."""
+    """Milliseconds that asking an actor for a chunk takes, by a thread; None where Ray does not start."""
     try:
         import ray
     except ImportError:
         return None
     from scanner.cli.engines.ray_actors import connect, disconnect
 
-    connect(None)
+    try:
+        connect(None)
+    except LatentscanError:  # on a busy machine it gives up before it has begun
+        return None
     holder: Any = ray.remote(Sleeper).options(num_cpus=1)
     actor = holder.remote()
     ray.get(actor.close.remote())

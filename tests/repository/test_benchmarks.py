@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
         "reference/results/batch_test.json",
         "benchmarks/results/cpu.json",
         "benchmarks/results/bayesian_cpu.json",
+        "benchmarks/results/shards.json",
     ],
 )
 def test_results_name_machine_and_versions(name: str) -> None:
