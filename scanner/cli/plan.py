@@ -26,7 +26,7 @@ def plan(
     chunk_size: Annotated[
         int, typer.Option(min=1, max=2**20, help="Inputs of a chunk, about: what a killed worker loses at most.")
     ] = 1024,
-    model: Annotated[Path | None, typer.Option(help="Check that the profile was made for exactly this file.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Check that the profile was made for this very model.")] = None,
     config: judging.Config = None,
     lockdown: judging.Lockdown = True,
     follow_links: Annotated[
