@@ -11,15 +11,17 @@ clean images reach: one in which a twentieth of them lies far out must not outsh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAD_TO_SIGMA = 1.4826022185056018
 UPPER_QUANTILE = 0.95
-UPPER_TO_SIGMA = 1.0 / 1.6448536269514722
-"""Of the distance between that quantile and the median, for a Gaussian."""
-
+SCORES_ABOVE = 10
+"""Scores that must lie above the quantile that sets the scale. With fewer, it is the largest few that set it, and an
+image among them shrinks its own score, as a new one does not."""
+LEAST_QUANTILE = 0.75
 FLOOR = 1e-12
 CONSTANT = 1e-4
 """A score on the logarithmic scale that varies by less than this is rounding: an error of reconstruction, say, where
@@ -79,9 +81,10 @@ def fit_standardiser(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -
 
     .. math:: \\mathrm{scale} = (q_{0.95}(t(s)) - \\mathrm{med}\\,t(s)) / 1.6449
 
-    which equals the standard deviation for a Gaussian. Where so many scores are the same that this is zero, it is
-    1.4826 times the median absolute deviation; a score that is constant on the calibration set, up to rounding, gets
-    scale 1.
+    which equals the standard deviation for a Gaussian. With fewer than 200 images the quantile, and what it is
+    divided by, are those of ``1 - 10 / n``. With fewer than 40, or where so many scores are the same that this is
+    zero, it is 1.4826 times the median absolute deviation. A score that is constant on the calibration set, up to
+    rounding, gets scale 1.
 
     Raises:
         ValueError: If the shapes do not fit together, there is no score or no image, or a bound is infinite.
@@ -89,7 +92,7 @@ def fit_standardiser(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -
     Example:
         >>> fitted = fit_standardiser(np.array([[1.0], [2.0], [4.0]]), np.array([np.nan]))
         >>> float(fitted.locations[0]), round(float(fitted.scales[0]), 4)
-        (2.0, 1.0943)
+        (2.0, 1.4826)
 
     References:
         Rousseeuw and Croux (1993), Alternatives to the median absolute deviation, Journal of the American Statistical
@@ -101,7 +104,10 @@ def fit_standardiser(scores: NDArray[np.float64], bounds: NDArray[np.float64]) -
         raise ValueError(f"bounds must be finite or NaN, got {bounds}")
     transformed = _transform(scores, bounds)
     locations = np.median(transformed, axis=0)
-    upper = UPPER_TO_SIGMA * (np.quantile(transformed, UPPER_QUANTILE, axis=0) - locations)
+    upper = np.zeros(len(bounds))
+    quantile = min(UPPER_QUANTILE, 1.0 - SCORES_ABOVE / len(scores))
+    if quantile >= LEAST_QUANTILE:
+        upper = (np.quantile(transformed, quantile, axis=0) - locations) / NormalDist().inv_cdf(quantile)
     middle = MAD_TO_SIGMA * np.median(np.abs(transformed - locations), axis=0)
     least = np.where(np.isnan(bounds), FLOOR, CONSTANT)
     return Standardiser(bounds, locations, np.where(upper > least, upper, np.where(middle > least, middle, 1.0)))

@@ -153,12 +153,23 @@ class TestStandardise:
         one, other = (fit_standardiser(each, np.array([np.nan])) for each in (scores, stretched))
         assert other.scales[0] == pytest.approx(one.scales[0], rel=1e-9)
 
-    def test_where_most_scores_are_one_value_the_middle_sets_the_scale(self) -> None:
-        scores = np.array([1.0] * 7 + [2.0] * 13)[:, None]
-        assert fit_standardiser(scores, np.array([np.nan])).scales[0] == 1.0
-        spread = np.array([0.0] * 7 + [1.0] * 5 + [2.0] * 8)[:, None]
-        middle = stats.median_abs_deviation(np.minimum(spread, 1.0)[:, 0], scale="normal")
-        assert fit_standardiser(np.minimum(spread, 1.0), np.array([np.nan])).scales[0] == (middle or 1.0)
+    @pytest.mark.parametrize(("images", "quantile"), [(5000, 0.95), (200, 0.95), (100, 0.9), (40, 0.75)])
+    def test_ten_scores_lie_above_the_quantile_that_sets_the_scale(self, images: int, quantile: float) -> None:
+        scores = np.random.default_rng(1).normal(size=(images, 1))
+        upper = np.quantile(scores, quantile) - np.median(scores)
+        expected = upper / stats.norm.ppf(quantile)
+        assert fit_standardiser(scores, np.array([np.nan])).scales[0] == pytest.approx(expected)
+        louder = np.where(scores > np.quantile(scores, 1 - 9 / images), 1e6, scores)
+        assert fit_standardiser(louder, np.array([np.nan])).scales[0] == pytest.approx(expected)
+
+    def test_few_images_or_one_value_leave_the_scale_to_the_middle(self) -> None:
+        few = np.random.default_rng(2).normal(size=(39, 1))
+        middle = stats.median_abs_deviation(few[:, 0], scale="normal")
+        assert fit_standardiser(few, np.array([np.nan])).scales[0] == pytest.approx(middle)
+        same = np.sort(np.random.default_rng(3).normal(size=(400, 1)), axis=0)
+        same[199:] = same[199]
+        middle = stats.median_abs_deviation(same[:, 0], scale="normal")
+        assert fit_standardiser(same, np.array([np.nan])).scales[0] == (pytest.approx(middle) if middle else 1.0)
 
     def test_bounded_scores_are_logarithmic(self) -> None:
         scores = np.exp(np.random.default_rng(0).normal(size=(500, 1))) - 3.0

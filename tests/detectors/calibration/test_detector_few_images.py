@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from detectors.calibration.plan import plan_calibration
 from detectors.deep_features.density import FAMILIES, Family
@@ -136,7 +137,7 @@ def test_class_evidence_is_the_standardised_log_deviance() -> None:
         deviance = first.density.supremum - first.density.log_likelihood(first.projection.transform(read))
         own = fitted.clean_scores[:, [s.key for s in fitted.scores].index(f"{key}:likelihood")]
         location = np.median(np.log(own))
-        scale = (np.quantile(np.log(own), 0.95) - location) / 1.6448536269514722
+        scale = (np.quantile(np.log(own), 1 - 10 / 120) - location) / stats.norm.ppf(1 - 10 / 120)
         expected += (np.log(deviance) - location) / scale / 2
     np.testing.assert_allclose(fitted.class_evidence(features), expected, rtol=1e-9)
 
