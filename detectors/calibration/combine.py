@@ -26,7 +26,7 @@ def soft_maximum(z: NDArray[np.float64], sharpness: float = SHARPNESS) -> NDArra
 
     Example:
         >>> soft_maximum(np.array([[0.0, 3.0]])).round(4)
-        array([3.0012])
+        array([3.0074])
 
     References:
         Boyd and Vandenberghe (2004), Convex optimization, section 3.1.5: log-sum-exp lies between the maximum and the

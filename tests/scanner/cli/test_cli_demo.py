@@ -13,6 +13,7 @@ import pytest
 from conftest import DEMO_FOLDER, Cli, cli_environment
 
 from scanner.cli.demo import program
+from scanner.profile.reader import read_profile
 from scanner.report.read import read_report
 
 RESULTS = ("modelscan.h5", "out.json", "out.html", "rows.jsonl")
@@ -33,7 +34,11 @@ def test_the_commands_that_it_prints_work_when_they_are_copied(log: str, demo_fi
     ]
     assert codes == [0, 1]
     again = tmp_path / DEMO_FOLDER
-    assert (again / "modelscan.h5").read_bytes() == (demo_files / "modelscan.h5").read_bytes()
+    # A command gives up what a part of the demo cannot; nothing else may differ.
+    copied, shown = (read_profile(folder / "modelscan.h5") for folder in (again, demo_files))
+    assert copied.header.model_copy(update={"isolation": ()}) == shown.header.model_copy(update={"isolation": ()})
+    assert copied.graph == shown.graph
+    np.testing.assert_array_equal(copied.weights, shown.weights)
     assert (again / "rows.jsonl").read_bytes() == (demo_files / "rows.jsonl").read_bytes()
     assert (again / "out.html").stat().st_size
 
