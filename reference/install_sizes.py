@@ -7,8 +7,10 @@ which one is missing.
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,26 +30,26 @@ LARGEST: Final = 6
 
 
 def main() -> None:
-    """Install, measure and try everything, and write the results."""
-    found: dict[str, Any] = {}
+    """Install, measure and try what is asked for, and write the results beside those that are there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="Extras, 'plain' or 'scan only' to measure again; all without any.")
+    parser.add_argument("--work", type=Path, help="A folder that keeps samples from one run to the next.")
+    arguments = parser.parse_args()
+    wanted = arguments.names or [*extras(), PLAIN, SCAN]
+    found: dict[str, Any] = json.loads(RESULTS.read_text())["installed"] if arguments.names else {}
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
+        work = arguments.work or Path(name)
         run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", work / "wheels", ROOT])
         wheel = next((work / "wheels").glob("*.whl"))
-        for extra in extras():
-            found[extra] = installed(extra, wheel, work)
-        found = {PLAIN: installed(PLAIN, wheel, work, others=extras())} | found
-        found |= {SCAN: scan_only(work)}
+        for each in wanted:
+            found[each] = scan_only(work) if each == SCAN else installed(each, wheel, work)
     base = found[PLAIN]
-    for extra in extras():
+    for extra in set(extras()) & found.keys():
         found[extra] |= {
             "more_mib": round(found[extra]["mib"] - base["mib"], 1),
             "more_packages": sorted(set(found[extra]["packages"]) - set(base["packages"])),
         }
-    for each in found.values():
-        each["packages"] = len(each["packages"])
-    about = {"machine": describe_machine()}
-    RESULTS.write_text(json.dumps({"about": about, "installed": found}, indent=1) + "\n")
+    RESULTS.write_text(json.dumps({"about": {"machine": describe_machine()}, "installed": found}, indent=1) + "\n")
 
 
 def extras() -> list[str]:
@@ -56,14 +58,13 @@ def extras() -> list[str]:
     return [extra for extra in project["optional-dependencies"] if extra not in NOT_FOR_USERS]
 
 
-def installed(extra: str, wheel: Path, work: Path, others: Sequence[str] = ()) -> dict[str, Any]:
+def installed(extra: str, wheel: Path, work: Path) -> dict[str, Any]:
     """Make an environment, measure it, try it, and remove it.
 
     Args:
         extra: What to install besides, or ``plain``.
         wheel: This tool.
         work: Where samples are kept from one environment to the next.
-        others: Extras that are not installed, of which there are samples.
     """
     with tempfile.TemporaryDirectory(dir=work) as name:
         environment = Path(name)
@@ -73,9 +74,11 @@ def installed(extra: str, wheel: Path, work: Path, others: Sequence[str] = ()) -
         run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", what])
         found = measured(environment)
         samples = work / extra
+        shutil.rmtree(samples, ignore_errors=True)
         samples.mkdir()
         run([python, "-m", "reference.install_samples", extra, samples])
         found["fitted"] = fit(environment, samples) == ""
+        others = extras() if extra == PLAIN else []
         found["without_the_extra"] = {other: fit(environment, work / other) for other in others}
     return found
 

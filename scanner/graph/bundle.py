@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Final
 
 import numpy as np
@@ -78,6 +79,7 @@ class GraphBundle:
             proto = onnx.ModelProto()
             proto.CopyFrom(model)
         buffer = WeightsBuffer(weights)
+        moved = False
         for tensor in proto.graph.initializer:
             if is_external(tensor):
                 external_range(tensor, len(weights))
@@ -85,7 +87,8 @@ class GraphBundle:
             data = _inline_bytes(tensor)
             if data is not None and len(data) > _INLINE_BYTES:
                 refer(tensor, buffer.append(data), len(data))
-        return cls(proto, buffer.to_bytes())
+                moved = True
+        return cls(_compact(proto) if moved else proto, buffer.to_bytes())
 
     def copy_proto(self) -> onnx.ModelProto:
         """The graph as a message of its own, safe to edit."""
@@ -123,19 +126,26 @@ class WeightsBuffer:
 
     def __init__(self, initial: bytes = b"") -> None:
         self._initial = initial
-        self._added = bytearray()
+        self._added = BytesIO()
 
     def append(self, data: bytes | memoryview) -> int:
         """Add ``data`` and return its offset, a multiple of 64."""
-        end = len(self._initial) + len(self._added)
-        self._added.extend(b"\0" * (-end % _ALIGNMENT))
-        offset = len(self._initial) + len(self._added)
-        self._added.extend(data)
+        end = len(self._initial) + self._added.tell()
+        self._added.write(b"\0" * (-end % _ALIGNMENT))
+        offset = len(self._initial) + self._added.tell()
+        self._added.write(data)
         return offset
 
     def to_bytes(self) -> bytes:
-        """The whole buffer; the initial one itself when nothing was added."""
-        return self._initial + bytes(self._added) if self._added else self._initial
+        """The whole buffer; the initial one itself when nothing was added. Nothing is copied where it was empty."""
+        return self._initial + self._added.getvalue() if self._added.tell() else self._initial
+
+
+def _compact(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same message without the room of values that were taken out of it, which protobuf keeps."""
+    compact = onnx.ModelProto()
+    compact.ParseFromString(proto.SerializeToString())
+    return compact
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:

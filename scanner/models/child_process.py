@@ -69,7 +69,8 @@ def run_child(
         finally:
             _end(process)
         if code != 0:
-            raise ModelError(f"loading the model failed: {_how(code)}{tail.last_line()}", where=where)
+            last = "" if code == -signal.SIGKILL else tail.last_line()  # who is killed had no say in it
+            raise ModelError(f"loading the model failed: {_how(code)}{last}", where=where)
         return read_statement(statement)
     finally:
         os.close(statement)

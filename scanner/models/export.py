@@ -6,6 +6,7 @@ Runs in the child process.
 from __future__ import annotations
 
 import ast
+import gc
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -118,8 +119,10 @@ def _export(module: nn.Module, input_shape: tuple[int, int, int]) -> tuple[Graph
         if program is None:
             raise RuntimeError("the exporter returned nothing")
         proto = program.model_proto
+        del program
     except Exception as error:  # the exporter raises its own classes and those of every layer below it
         raise ModelError(f"the network cannot be exported to ONNX ({_reason(error)})") from error
+    gc.collect()  # what the exporter made refers to itself, and holds a copy of the weights
     scopes = _take_scopes(proto)
     proto.ir_version = min(proto.ir_version, IR_VERSION)
     return GraphBundle.from_model_proto(proto, in_place=True), scopes

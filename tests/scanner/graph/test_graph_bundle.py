@@ -35,8 +35,12 @@ def test_values_in_typed_fields_move_as_well() -> None:
 
 def test_in_place_takes_the_model_over() -> None:
     model = onnx_graphs.conv_net()
+    whole = model.ByteSize()
     bundle = GraphBundle.from_model_proto(model, in_place=True)
-    assert bundle.proto is model
+    assert bundle.proto == model
+    assert model.ByteSize() + len(bundle.weights) < whole + 2000
+    same = GraphBundle.from_model_proto(bundle.proto, bundle.weights, in_place=True)
+    assert same.proto is bundle.proto  # nothing is left to move
 
 
 def test_adding_to_a_bundle_keeps_its_weights_where_they_are() -> None:

@@ -186,7 +186,7 @@ def in_child(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     ("code", "words"),
     [
         ("import os; os.abort()", r"crashed \(SIGABRT\)"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "lack of memory"),
+        ("import os, signal; print('a', flush=True); os.kill(os.getpid(), signal.SIGKILL)", "lack of memory$"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)", "processor time"),
         ("raise SystemExit(7)", "code 7"),
         ("raise ValueError('some\\x1b[31m reason')", r"ValueError: some\[31m reason"),
