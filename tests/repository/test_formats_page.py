@@ -1,6 +1,7 @@
 """The table of docs/formats.md: every kind, what happens with it, and the test that tries it with a real file.
 
-The rows are in formats.tsv; the table is written by ``LATENTSCAN_UPDATE_GOLDEN=1 pytest`` on this file.
+The rows are in formats.tsv, the sizes of installations in a file of results. Both tables are written by
+``LATENTSCAN_UPDATE_GOLDEN=1 pytest`` on this file.
 """
 
 from __future__ import annotations
@@ -8,14 +9,16 @@ from __future__ import annotations
 import ast
 import json
 import os
+import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "formats.md"
-START, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 ROWS = Path(__file__).with_name("formats.tsv")
 
 
@@ -42,14 +45,67 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_the_table_is_that_of_the_page() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    head, _, rest = text.partition(START)
-    _, _, tail = rest.partition(END)
-    written = f"{head}{START}{table()}{END}{tail}"
+def results(name: str) -> Any:
+    return json.loads((ROOT / "reference" / "results" / f"{name}.json").read_text())
+
+
+FOR = {
+    "plain": "nothing: the tool itself",
+    "scan only": "`scan` alone, as in its [image](docker.md)",
+    "hf": "Hugging Face's folders",
+    "timm": "timm's networks",
+    "keras": "Keras archives",
+    "parquet": "Parquet and Arrow, and rows as Parquet",
+    "heif": "HEIC and AVIF",
+}
+
+
+def sizes() -> str:
+    """Each extra by what it adds, and the whole of the environments that others are added to."""
+    found = results("install_sizes")["installed"]
+    lines = ["| extra | for | MiB | packages | the largest of them |", "| --- | --- | --- | --- | --- |"]
+    for extra, use in FOR.items():
+        one = found[extra]
+        added = one.get("more_packages")
+        if added is None:
+            largest = ", ".join(f"{name} ({mib:,.0f})" for name, mib in list(one["largest_mib"].items())[:4])
+            lines.append(f"| {extra} | {use} | {one['mib']:,.0f} | {len(one['packages'])} | {largest} |")
+        else:
+            named = [name for name in added if name.split()[0].replace("_", "-").lower() in DIRECT[extra]]
+            lines.append(f"| `{extra}` | {use} | +{one['more_mib']:,.0f} | +{len(added)} | {', '.join(named)} |")
+    return "\n".join(lines) + "\n"
+
+
+DIRECT = {"hf": "transformers", "timm": "timm", "keras": "keras", "parquet": "pyarrow", "heif": "pillow-heif"}
+
+
+@pytest.mark.parametrize(("name", "made"), [("table", table), ("sizes", sizes)])
+def test_the_tables_are_those_of_the_page(name: str, made: Callable[[], str]) -> None:
+    start, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    head, _, rest = PAGE.read_text(encoding="utf-8").partition(start)
+    _, _, tail = rest.partition(end)
+    written = f"{head}{start}{made()}{end}{tail}"
     if os.environ.get("LATENTSCAN_UPDATE_GOLDEN"):
         PAGE.write_text(written, encoding="utf-8")
     assert written == PAGE.read_text(encoding="utf-8")
+
+
+def test_every_extra_was_enough_for_its_files_and_is_named_where_it_is_missing() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].keys() - {"test", "fuzz"}
+    found = results("install_sizes")["installed"]
+    assert found.keys() == extras | {"plain", "scan only"} == FOR.keys()
+    assert all(found[extra]["fitted"] for extra in extras | {"plain"})
+    assert found["scan only"]["scanned"]
+    refused = found["plain"]["without_the_extra"]
+    assert refused.keys() == extras
+    assert all(f"latentscan[{extra}]" in said and "exit code 2" in said for extra, said in refused.items())
+
+
+def test_what_is_converted_by_the_commands_gives_the_same_predictions() -> None:
+    found = results("conversions")
+    assert found.keys() == {"SavedModel", "TensorFlow Lite", "Keras 2", "Ultralytics"}
+    assert all(each["largest_difference"] < 1e-6 for each in found.values())
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.given)
@@ -60,8 +116,12 @@ def test_every_row_has_its_test(kind: Kind) -> None:
 
 
 def test_figures_of_torchvision_are_those_of_the_results() -> None:
-    summary = json.loads((ROOT / "reference" / "results" / "torchvision.json").read_text())["summary"]
-    assert summary["told"] == summary["equal"] == summary["networks"] == 80
+    found = results("torchvision")
+    summary, networks = found["summary"], found["networks"]
+    assert summary["told"] == summary["equal"] == summary["networks"] == summary["fits_tried"] == 80
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
     assert "All 80 are told, and give 40 images the logits that torchvision gives" in text
     assert f"{summary['fitted']} of {summary['fits_tried']} that were fitted" in text
+    others = {name for name, network in networks.items() if network["images"] != 40 or not network["fitted"]}
+    assert len(others) <= 2
+    assert all(f"`{name}`" in text for name in others)
