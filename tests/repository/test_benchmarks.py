@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,7 +89,9 @@ def test_the_tables_of_false_alarms_are_those_of_the_result_files() -> None:
     text = (ROOT / "docs/measurements.md").read_text()
     assert "\n".join(table(grid)) in text
     assert "\n".join(batch_table(batches)) in text
-    assert summary(grid)["combined"]["above"] == 0
+    # One in two hundred lies above its 99% interval by chance.
+    found = summary(grid)["combined"]
+    assert stats.binom.sf(found["above"] - 1, sum(found.values()), 0.005) > 0.05
 
 
 def test_the_table_of_real_networks_is_that_of_the_result_file() -> None:
