@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from reference.evaluate import describe_machine
+from reference.install_samples import SAMPLES
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "reference" / "results" / "install_sizes.json"
 PLAIN: Final = "plain"
 SCAN: Final = "scan only"
-NOT_FOR_USERS: Final = frozenset({"test", "fuzz"})
 LARGEST: Final = 6
 
 
@@ -53,9 +53,9 @@ def main() -> None:
 
 
 def extras() -> list[str]:
-    """The extras that are for users."""
+    """The extras that files are read by."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [extra for extra in project["optional-dependencies"] if extra not in NOT_FOR_USERS]
+    return [extra for extra in project["optional-dependencies"] if extra in SAMPLES]
 
 
 def installed(extra: str, wheel: Path, work: Path) -> dict[str, Any]:
