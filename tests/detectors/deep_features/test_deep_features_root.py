@@ -14,7 +14,7 @@ from scipy import stats
 from detectors.calibration.plan import plan_calibration
 from detectors.deep_features.detector import ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT, PAPER
-from detectors.deep_features.root import CHUNK_ROWS, is_rectified, signed_root
+from detectors.deep_features.root import is_rectified, signed_root
 
 CLASSES = np.arange(120) % 3
 
@@ -32,7 +32,7 @@ def test_a_root_squared_is_the_value(values: np.ndarray) -> None:
 
 
 def test_what_is_rectified(tmp_path) -> None:
-    values = np.zeros((CHUNK_ROWS + 3, 2), np.float32)
+    values = np.zeros((5000, 2), np.float32)
     assert is_rectified(values)
     values[-1, 1] = -1e-30
     path = tmp_path / "features.npy"
