@@ -12,8 +12,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
-# What is needed may lie in folders that others may not enter, such as root's home. In a mount namespace of its own,
-# each of those is covered by an empty one, in which only what is needed is put back.
+# What is needed may lie in folders that others may not enter, such as root's home, or be one, such as a temporary
+# folder that holds an environment. In a mount namespace of its own, each of those is covered by an empty one, in which
+# only what is needed is put back.
 _ARRANGE = """
 mount -t tmpfs -o mode=755 tmpfs /mnt
 {keep}
@@ -61,15 +62,26 @@ def can_become_ordinary() -> bool:
 
 def _script(needed: Sequence[Path]) -> str:
     kept: dict[Path, list[Path]] = {}
-    for path in dict.fromkeys(path.resolve() for path in needed):
+    for path in dict.fromkeys(open_part for path in needed for open_part in _open_parts(path.resolve())):
         if (closed := _outermost_closed(path)) is not None:
             kept.setdefault(closed, []).append(path)
     every = [path for paths in kept.values() for path in paths]
     held = {path: f"/mnt/{index}" for index, path in enumerate(every)}
-    keep = [f"mkdir {held[path]}; mount --bind {shlex.quote(str(path))} {held[path]}" for path in every]
+    keep = [f"{_empty(path, held[path])}; mount --bind {shlex.quote(str(path))} {held[path]}" for path in every]
     cover = [f"mount -t tmpfs -o mode=755 tmpfs {shlex.quote(str(closed))}" for closed in kept]
-    back = [f"mkdir -p {(at := shlex.quote(str(path)))}; mount --bind {held[path]} {at}" for path in every]
+    back = [f"{_empty(path, at := shlex.quote(str(path)))}; mount --bind {held[path]} {at}" for path in every]
     return _ARRANGE.format(keep="\n".join(keep), cover="\n".join(cover), put_back="\n".join(back), user=NOBODY)
+
+
+def _open_parts(path: Path) -> list[Path]:
+    """A folder, or what lies in it where that user may not enter it: put back as it is, it would be closed again."""
+    state = path.stat()
+    return [path] if state.st_mode & 0o001 or state.st_uid == NOBODY else sorted(path.iterdir())
+
+
+def _empty(path: Path, at: str) -> str:
+    """The command that makes an empty thing of a path's kind, on which that path can be mounted."""
+    return f"mkdir -p {at}" if path.is_dir() else f"mkdir -p $(dirname {at}); touch {at}"
 
 
 def _outermost_closed(path: Path) -> Path | None:
