@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.shared_units.exact import unit_p_values
-from detectors.shared_units.likelihood_ratio import log_likelihood_ratios, rank, top_of, weights
+from detectors.shared_units.likelihood_ratio import Ranking, join, log_likelihood_ratios, rank, top_of, weights
 from detectors.shared_units.permutation import permutation_p_value
 from detectors.shared_units.reference import UnitReference
 
@@ -108,10 +108,9 @@ def shared_units_test(
     rows = reference.balanced(strata)
     if not len(rows):
         return SharedUnitsTest(len(strata), 0, 0, 1.0, None, 1.0, ())
-    pool = np.concatenate([reference.table, reference.loud(values[rows])])
-    inputs = np.arange(len(pool)) >= reference.size
     every = np.concatenate([reference.strata, strata[rows]])
-    ranking = rank(pool, top_of(len(pool), reference.size, len(reference.values)))
+    inputs = np.arange(len(every)) >= reference.size
+    ranking = _ranking(reference, values[rows])
     by = weights(inputs, every)
     p, _ = unit_p_values(ranking, inputs, every)
     exact = min(1.0, float(p.min()) * reference.units)
@@ -127,3 +126,13 @@ def shared_units_test(
     units = tuple(SharedUnit(u, int(n), float(adjusted[u])) for u, n in zip(best, louder, strict=True))
     comparable = int(np.isin(strata, reference.strata).sum())
     return SharedUnitsTest(len(strata), comparable, len(rows), min(1.0, smallest), by_choices, exact, units)
+
+
+def _ranking(reference: UnitReference, values: NDArray[np.float32]) -> Ranking:
+    """Clean images, and after them inputs ``(M, U)``, ranked in every unit."""
+    top = top_of(reference.size + len(values), reference.size, len(reference.values))
+    rankings = []
+    for units in reference.blocks(len(values)):
+        part = reference.of_units(units)
+        rankings.append(rank(np.concatenate([part.table, part.loud(values[:, units])]), top))
+    return join(rankings)

@@ -69,10 +69,14 @@ class LearnedUnits:
         return result
 
     def score_one(self, values: NDArray[np.float32], part: int, fold: int) -> NDArray[np.float64]:
-        """Scores ``(N,)`` of images by the units of one part and one fold."""
+        """Scores ``(N,)`` of images, whose values are ``(N, U)``, by the units of one part and one fold."""
+        return self._score(values[:, self.units[part, fold]], part, fold)
+
+    def _score(self, values: NDArray[np.float32], part: int, fold: int) -> NDArray[np.float64]:
+        """Scores ``(N,)`` of images, whose values are ``(N, Q)``: of the units of that part and fold alone."""
         levels = self.levels[part, fold]
         nats = np.log((len(levels) + 1) / (1 + np.arange(len(levels) + 1)))
-        as_loud = (levels[:, :, None] >= values.T[self.units[part, fold]]).sum(0)
+        as_loud = (levels[:, :, None] >= values.T).sum(0)
         result = np.zeros(len(values))
         # One unit after the other: a sum over all at once rounds a row by how many rows there are.
         for weight, counts in zip(self.weights[part, fold], as_loud, strict=True):
@@ -89,7 +93,8 @@ class LearnedUnits:
         for fold in range(self.units.shape[1]):
             rows = reference.folds == fold
             for part in range(self.units.shape[0]):
-                result[rows, part] = self.score_one(reference.table[rows], part, fold)
+                chosen = reference.of_units(self.units[part, fold])
+                result[rows, part] = self._score(chosen.table[rows], part, fold)
         return result
 
 
@@ -128,39 +133,46 @@ def learn_units(
     if np.unique(parts).size < 2 or parts.min() < 0:
         raise ValueError(f"two parts or more, numbered from 0, are needed, got {np.unique(parts).tolist()}")
     rows = reference.balanced(strata)
-    loud, strata, among = reference.loud(values[rows]), strata[rows], parts[rows]
     number, folds = int(parts.max()) + 1, int(reference.folds.max()) + 1
+    ratios = _ratios(reference, values[rows], strata[rows], (parts[rows], number))
     chosen = min(CHOSEN, reference.units)
     units = np.zeros((number, folds, chosen), np.int64)
     weight = np.zeros((number, folds, chosen))
     levels = np.zeros((number, folds, LEVELS, chosen), np.float32)
     for fold in range(folds):
-        clean = np.flatnonzero(reference.folds != fold)
-        table = reference.table[clean]
         loudest = reference.levels(fold)
         for part in range(number):
-            others = np.flatnonzero(among != part)
-            ratios = _ratios(table, reference.strata[clean], loud[others], strata[others], len(reference.values))
-            best = np.argsort(-ratios, kind="stable")[:chosen]
-            mean = ratios[best].mean()
+            best = np.argsort(-ratios[part, fold], kind="stable")[:chosen]
+            mean = ratios[part, fold, best].mean()
             units[part, fold] = best
-            weight[part, fold] = ratios[best] / mean if mean > 0 else 0.0
+            weight[part, fold] = ratios[part, fold, best] / mean if mean > 0 else 0.0
             levels[part, fold] = loudest[:, best]
     return LearnedUnits(units, weight, levels)
 
 
 def _ratios(
-    clean: NDArray[np.float32],
-    clean_strata: NDArray[np.int64],
-    inputs: NDArray[np.float32],
-    input_strata: NDArray[np.int64],
-    kept: int,
+    reference: UnitReference,
+    values: NDArray[np.float32],
+    strata: NDArray[np.int64],
+    parts: tuple[NDArray[np.int64], int],
 ) -> NDArray[np.float64]:
-    """Log-likelihood ratio ``(U,)`` of every unit; 0 without a clean image to compare with."""
-    if not len(clean):
-        return np.zeros(clean.shape[1])
-    values = np.concatenate([clean, inputs])
-    labels = np.arange(len(values)) >= len(clean)
-    strata = np.concatenate([clean_strata, input_strata])
-    ranking = rank(values, top_of(len(values), len(clean), kept))
-    return log_likelihood_ratios(ranking, labels, weights(labels, strata))
+    """Log-likelihood ratios ``(P, K, U)``: of inputs not of the part against clean images not of the fold."""
+    among, number = parts
+    folds = int(reference.folds.max()) + 1
+    ratios = np.zeros((number, folds, reference.units))
+    for units in reference.blocks(len(values)):
+        block = reference.of_units(units)
+        loud = block.loud(values[:, units])
+        for fold in range(folds):
+            clean = np.flatnonzero(reference.folds != fold)
+            if not len(clean):
+                continue  # nothing to compare with
+            table = block.table[clean]
+            for part in range(number):
+                others = np.flatnonzero(among != part)
+                every = np.concatenate([reference.strata[clean], strata[others]])
+                labels = np.arange(len(every)) >= len(clean)
+                top = top_of(len(every), len(clean), len(reference.values))
+                ranking = rank(np.concatenate([table, loud[others]]), top)
+                ratios[part, fold, units] = log_likelihood_ratios(ranking, labels, weights(labels, every))
+    return ratios

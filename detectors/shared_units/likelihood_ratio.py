@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,29 @@ def rank(values: NDArray[np.float32], top: int) -> Ranking:
     ends = loudest[:-1] > loudest[1:]
     ends[last:] &= loudest[last:-1] == loudest[last - 1]
     return Ranking(order[:-1].astype(np.int64), ends)
+
+
+def join(rankings: Sequence[Ranking]) -> Ranking:
+    """Rankings of the same images in some units and in others, as one of all units.
+
+    Raises:
+        ValueError: If there is none.
+
+    Example:
+        >>> one, other = (rank(np.array(values, np.float32)[:, None], 3) for values in ([3, 2, 1], [1, 1, 1]))
+        >>> join([one, other]).ends.T.tolist()
+        [[True, True], [False, False]]
+
+    References:
+        docs/method.md, section Shared units.
+    """
+    longest = max(len(ranking.order) for ranking in rankings)
+    # Where one goes further than another, nothing of the other ends.
+    parts = [
+        [np.pad(part, ((0, longest - len(part)), (0, 0))) for part in (ranking.order, ranking.ends)]
+        for ranking in rankings
+    ]
+    return Ranking(*(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
 
 
 def _loudest(values: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +13,8 @@ KEPT_SHARE = 0.15
 KEPT_LEAST, KEPT_MOST = 24, 128
 INPUTS_PER_IMAGE = 4
 """Most inputs for each clean image of a stratum."""
+BLOCK = 2**21
+"""Values of images and units that are looked at together: what is kept of a unit is little, a table of it is not."""
 LEVELS = 4
 """An input speaks up in a unit if fewer than this many clean images are at least as loud."""
 
@@ -77,7 +80,10 @@ class UnitReference:
 
     @cached_property
     def table(self) -> NDArray[np.float32]:
-        """``(n, U)`` float32: each image's values above the cut, -inf elsewhere."""
+        """``(n, U)`` float32: each image's values above the cut, -inf elsewhere.
+
+        Large where there are many images: of a few :meth:`blocks` of units at a time it is not.
+        """
         table = np.full((self.size, self.units), -np.inf, np.float32)
         np.put_along_axis(table, self.images.astype(np.int64), self.values, 0)
         return table
@@ -89,6 +95,15 @@ class UnitReference:
         for fold in range(int(self.folds.max()) + 1):
             lowest = np.minimum(lowest, self.levels(fold)[-1])
         return lowest
+
+    def of_units(self, units: slice | NDArray[np.int64]) -> UnitReference:
+        """What is kept of some units alone."""
+        return replace(self, values=self.values[:, units], images=self.images[:, units], cut=self.cut[units])
+
+    def blocks(self, inputs: int) -> Iterator[slice]:
+        """Units in runs so short that their values of all clean images and of so many inputs are few."""
+        length = max(1, BLOCK // (self.size + inputs))
+        return (slice(start, start + length) for start in range(0, self.units, length))
 
     def levels(self, fold: int) -> NDArray[np.float32]:
         """``(LEVELS, U)`` float32: the loudest values of the images that are not of `fold`, the largest first.

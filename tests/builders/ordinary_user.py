@@ -62,7 +62,7 @@ def can_become_ordinary() -> bool:
 
 def _script(needed: Sequence[Path]) -> str:
     kept: dict[Path, list[Path]] = {}
-    for path in dict.fromkeys(open_part for path in needed for open_part in _open_parts(path.resolve())):
+    for path in dict.fromkeys(part for whole in needed for part in _open_parts(whole.resolve())):
         if (closed := _outermost_closed(path)) is not None:
             kept.setdefault(closed, []).append(path)
     every = [path for paths in kept.values() for path in paths]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from unit_samples import rectified
 
+from detectors.shared_units.batch import shared_units_test
 from detectors.shared_units.combine import joint_p_values
 from detectors.shared_units.learn import LearnedUnits, learn_units
 from detectors.shared_units.likelihood_ratio import log_likelihood_ratios, rank, top_of, weights
@@ -209,3 +210,18 @@ def test_bad_input_is_refused() -> None:
         learned.score(values, parts[:9])
     with pytest.raises(ValueError, match=r"\(24,\) and \(60,\)"):
         learned.score(values[0], parts)
+
+
+@pytest.mark.parametrize("levels", [0, 2])
+@pytest.mark.parametrize("block", [1, 500, 1000])
+def test_a_few_units_at_a_time_give_what_all_at_once_give(
+    monkeypatch: pytest.MonkeyPatch, block: int, levels: float
+) -> None:
+    reference, values, strata, parts = batch(5, levels=levels)
+    learned, test = learn_units(reference, values, strata, parts), shared_units_test(reference, values, strata)
+    monkeypatch.setattr("detectors.shared_units.reference.BLOCK", block)
+    assert len(list(reference.blocks(len(values)))) == {1: 24, 500: 8, 1000: 4}[block]
+    again = learn_units(reference, values, strata, parts)
+    assert all(same(learned, again, part) for part in range(5))
+    assert np.array_equal(learned.clean_scores(reference), again.clean_scores(reference))
+    assert shared_units_test(reference, values, strata) == test
