@@ -108,14 +108,14 @@ def measure(network: RealNetwork, setting: Setting, photographs: Sequence[Path],
     fit += ["--preprocess", folder / "preprocess.json", "--device", "cpu", "--no-gallery"]
     fit += ["--no-labels"] if setting.labels == "none" else []
     summary = asdict(setting) | {"inputs": len(list((images / "inputs").iterdir()))}
-    summary |= _run(fit, folder / "fit.log", "fit")
+    summary |= run_step(fit, folder / "fit.log", "fit")
     summary["score_parity"] = _score_parity((folder / "fit.log").read_text(encoding="utf-8"))
     if summary["fit_exit_code"] == 0:
         summary["profile_bytes"] = profile.stat().st_size
         scan: list[str | Path] = ["scan", images / "inputs", "--profile", profile, "--alpha", str(ALPHA)]
         scan += ["--report", folder / "report.json", "--rows", folder / "rows.jsonl"]
         scan += ["--device", "cpu", "--threads", "1"]
-        summary |= _run(scan, folder / "scan.log", "scan")
+        summary |= run_step(scan, folder / "scan.log", "scan")
         if (folder / "report.json").exists():
             summary |= outcome(folder / "report.json", folder / "rows.jsonl")
     write_json(result, summary)
@@ -124,7 +124,7 @@ def measure(network: RealNetwork, setting: Setting, photographs: Sequence[Path],
     return summary
 
 
-def _run(arguments: Sequence[str | Path], log: Path, step: str) -> dict[str, Any]:
+def run_step(arguments: Sequence[str | Path], log: Path, step: str) -> dict[str, Any]:
     """Run the command line: exit code, seconds, and the line of its error if it ended with one."""
     started, used = time.monotonic(), _children_cpu_seconds()
     with log.open("wb") as file:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
         "reference/results/bayesian.json",
         "reference/results/real_networks_before.json",
         "reference/results/real_networks.json",
+        "reference/results/one_kind.json",
         "reference/results/error_rate.json",
         "reference/results/batch_test.json",
         "benchmarks/results/cpu.json",
@@ -92,6 +93,13 @@ def test_the_tables_of_false_alarms_are_those_of_the_result_files() -> None:
     # One in two hundred lies above its 99% interval by chance.
     found = summary(grid)["combined"]
     assert stats.binom.sf(found["above"] - 1, sum(found.values()), 0.005) > 0.05
+
+
+def test_the_table_of_one_kind_is_that_of_the_result_file() -> None:
+    from reference.one_kind import table
+
+    result = json.loads((ROOT / "reference/results/one_kind.json").read_text())
+    assert "\n".join(table(result)) in (ROOT / "docs/measurements.md").read_text()
 
 
 def test_the_table_of_real_networks_is_that_of_the_result_file() -> None:
