@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latentscan._checks import checked_size, checked_timeout
 from scanner.base.errors import ModelError
 from scanner.base.text import printable
 from scanner.models.identify import ModelFile
+
+if TYPE_CHECKING:
+    from scanner.models.starter import ChildStarter
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class LayerOptions:
         timeout: Seconds that loading the model may take.
         key: Where in a checkpoint the weights are; None to find out.
         output_name: Which output of an ONNX graph the logits are; None to find out.
+        starter: Who starts the process that loads the model; None for this process.
     """
 
     architecture: str | None = None
@@ -33,6 +38,7 @@ class LayerOptions:
     timeout: float = 600.0
     key: str | None = None
     output_name: str | None = None
+    starter: ChildStarter | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,7 @@ def layers(file: ModelFile, options: LayerOptions = LayerOptions()) -> Layers:
     )
     from scanner.graph.taps import choose_taps
     from scanner.models.load import LoadOptions, load_model
+    from scanner.models.starter import StartHere
     from scanner.models.trust import absences
 
     model = load_model(
@@ -156,6 +163,7 @@ def layers(file: ModelFile, options: LayerOptions = LayerOptions()) -> Layers:
             timeout=options.timeout,
             key=options.key,
             output=options.output_name,
+            starter=options.starter or StartHere(),
         ),
     )
     tapped = {tap.name for tap in choose_taps(model.candidates)}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scanner.cli.fit import parse_size
+
+if TYPE_CHECKING:
+    from latentscan import LayerOptions
+    from scanner.models.identify import ModelFile
 
 
 def inspect(
@@ -22,6 +26,20 @@ def inspect(
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that loading the model may take.")] = 600.0,
 ) -> None:
     """Say what a file is, what loading it would execute, and which layers a model has."""
+    from scanner.cli.lock import locked_inspection
+
+    loads = timeout if layers or arch else None
+    with locked_inspection(file, loads) as starter:
+        found = _show_file(file, key)
+        if found is not None and loads is not None:
+            import latentscan
+
+            size = parse_size(input_size)
+            _show_layers(found, latentscan.LayerOptions(arch, size, timeout, key, output_name, starter))
+
+
+def _show_file(file: Path, key: str | None) -> ModelFile | None:
+    """Say what its bytes say, and return a model; None for a profile."""
     import latentscan
     from scanner.models.identify import FileKind
 
@@ -32,14 +50,18 @@ def inspect(
     show("sha256", found.sha256)
     if found.kind is FileKind.HDF5_PROFILE:
         _show_profile(file)
-        return
+        return None
     if found.imports:
         show("imports", f"{len(found.imports)} names that loading would import: {', '.join(found.imports[:20])}")
     for heading, line in latentscan.details(found, key):
         show(heading, line)
-    if not (layers or arch):
-        return
-    model = latentscan.layers(found, latentscan.LayerOptions(arch, parse_size(input_size), timeout, key, output_name))
+    return found
+
+
+def _show_layers(file: ModelFile, options: LayerOptions) -> None:
+    import latentscan
+
+    model = latentscan.layers(file, options)
     for note in model.notes:
         show("note", note)
     show("input", f"{'x'.join(map(str, model.input_shape))} (channels x height x width), {model.num_classes} classes")

@@ -51,6 +51,16 @@ def outputs_of_fit(options: FitOptions) -> list[str]:
     return [*_folders([options.output]), *_named([checkpoint])]
 
 
+def inputs_of_inspection(file: Path) -> list[str]:
+    """What a look at a file reads: the model with what lies beside it, or the profile."""
+    return _model(file)
+
+
+def outputs_of_rendering(output: str) -> list[str]:
+    """The folder that a report in another format is written into; none for standard output."""
+    return [] if output == _STREAM else _folders([Path(output)])
+
+
 def _images(*sources: Path | None, follow_links: bool) -> list[str]:
     """Images, and beside lists of them their folders."""
     found = _named(sources)

@@ -1,4 +1,4 @@
-"""Locking down the processes of ``scan`` and ``fit`` before they meet what others made: never a caller's."""
+"""Locking down the processes of commands before they meet what others made: never a caller's."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from scanner.base.leftovers import scratch_folder
 from scanner.cli import gpu_trial
-from scanner.cli.kept_paths import inputs_of_fit, inputs_of_scan, outputs_of_fit, outputs_of_scan
+from scanner.cli.kept_paths import (
+    inputs_of_fit,
+    inputs_of_inspection,
+    inputs_of_scan,
+    outputs_of_fit,
+    outputs_of_rendering,
+    outputs_of_scan,
+)
 from scanner.fitting.options import FitOptions
 from scanner.inputs.threads import usable_cores
 from scanner.inputs.urls import url_of
@@ -75,6 +82,40 @@ def locked_fit(options: FitOptions, *, wanted: bool) -> Iterator[tuple[Helper | 
         kept = _kept(own, inputs_of_fit(options), [str(helper.place), *outputs_of_fit(options)], memory)
         kept = replace(kept, emptied=(*kept.emptied, *above))
         yield helper, _lock_down(kept, options.device, with_torch=options.bayesian is not None)
+
+
+@contextmanager
+def locked_inspection(file: Path, loads: float | None) -> Iterator[Helper | None]:
+    """The same for a look at a file.
+
+    Args:
+        file: A model, its folder, or a profile.
+        loads: Seconds that a child may take to load it; None where none is started.
+
+    Yields:
+        What starts that child; None where there is none, or this process may start it.
+    """
+    if not single_command:
+        yield None
+        return
+    # Loaded, the network is here as well, beside the libraries that say which of its layers can be tapped.
+    memory = _memory(stored_bytes(file), 1) + (0 if loads is None else _OF_FIT)
+    with ExitStack() as stack:
+        helper = None if loads is None else stack.enter_context(start_helper(Allowed(False, None, loads)))
+        own = stack.enter_context(_own_folder())
+        lock_down_self(_kept(own, inputs_of_inspection(file), [] if helper is None else [str(helper.place)], memory))
+        yield helper
+
+
+@contextmanager
+def locked_rendering(report: Path, output: str) -> Iterator[None]:
+    """The same for writing a report in another format."""
+    if single_command:
+        with _own_folder() as own:
+            lock_down_self(_kept(own, [str(report)], outputs_of_rendering(output), _memory(_size(report), 1)))
+            yield
+    else:
+        yield
 
 
 def _absent(what: str, *, wanted: bool) -> Layer | None:

@@ -73,7 +73,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run the application and leave with the exit code that the outcome stands for."""
-    lock.single_command = sys.argv[1:2] in (["scan"], ["fit"], ["plan"], ["merge"])
+    lock.single_command = sys.argv[1:2] in (["scan"], ["fit"], ["plan"], ["merge"], ["inspect"], ["report"])
     sys.exit(run(sys.argv[1:]))
 
 

@@ -19,11 +19,13 @@ def report(
 ) -> None:
     """Render a JSON report in another format."""
     import latentscan
+    from scanner.cli.lock import locked_rendering
     from scanner.report.formats import STDOUT
 
-    if to in (None, "text") and output == STDOUT:
-        from scanner.report.terminal import print_summary
+    with locked_rendering(file, output):
+        if to in (None, "text") and output == STDOUT:
+            from scanner.report.terminal import print_summary
 
-        print_summary(latentscan.read_report(file), sys.stdout, detail="full")
-        return
-    latentscan.report(file, to, output)
+            print_summary(latentscan.read_report(file), sys.stdout, detail="full")
+        else:
+            latentscan.report(file, to, output)

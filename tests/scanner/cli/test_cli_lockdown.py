@@ -1,4 +1,4 @@
-"""The processes of ``scan`` and ``fit`` give up what they do not need, and that of a caller gives up nothing."""
+"""The processes of commands that read what strangers made give up what they do not need; a caller gives up nothing."""
 
 from __future__ import annotations
 
@@ -141,13 +141,18 @@ TRIES = """
     from scanner.fitting.options import FitOptions
     from scanner.scanning.options import ScanOptions
     place = Path(sys.argv[1])
-    lock.single_command = True
-    if sys.argv[2] == "scan":
-        lockdown = lock.locked_scan
-        options = ScanOptions(place / "in", place / "p.h5", reports=(str(place / "out" / "r.json"),))
-    else:
-        lockdown = lock.locked_fit
-        options = FitOptions(place / "vendor" / "model.pt", place / "in", place / "out" / "p.h5")
+    what, wanted = sys.argv[2], sys.argv[3] == "True"
+    # Looks and renderings have no switch: outside of a command of their own they give up nothing.
+    lock.single_command = wanted or what in ("scan", "fit")
+    model, written = place / "vendor" / "model.pt", place / "out" / "r.json"
+    scanned = ScanOptions(place / "in", place / "p.h5", reports=(str(written),))
+    lockdown = {
+        "scan": lambda: lock.locked_scan(scanned, wanted=wanted),
+        "fit": lambda: lock.locked_fit(FitOptions(model, place / "in", place / "out" / "p.h5"), wanted=wanted),
+        "inspect": lambda: lock.locked_inspection(model, None),
+        "inspect --layers": lambda: lock.locked_inspection(model, 60),
+        "report": lambda: lock.locked_rendering(place / "p.h5", str(written)),
+    }[what]
     other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     tries = {
         "socket": lambda: socket.socket(),
@@ -178,9 +183,10 @@ TRIES = """
         except OSError as error:
             return type(error).__name__
         return "done"
-    with lockdown(options, wanted=sys.argv[3] == "True") as locked:
-        if sys.argv[2] == "fit" and locked[0] is not None:
-            at = locked[0].place
+    with lockdown() as locked:
+        helper = locked[0] if what == "fit" else locked
+        if helper is not None and what in ("fit", "inspect --layers"):
+            at = helper.place
             tries["the child's folder"] = lambda: (at / "x").write_text("x")
             tries["put another in its place"] = lambda: (os.rename(at, at.with_name("y")), os.symlink("/", at))
         print({name: outcome(call) for name, call in tries.items()})
@@ -207,11 +213,17 @@ def tried(place: Path, what: str, *, wanted: bool, ordinary: bool = False) -> di
     return found
 
 
-@pytest.mark.parametrize("what", ["scan", "fit"])
+@pytest.mark.parametrize("what", ["scan", "fit", "inspect", "inspect --layers", "report"])
 def test_what_a_process_that_was_taken_over_can_do(place: Path, what: str, ordinary: bool) -> None:
     """The same tries outside of it all succeed, so that it is the lock that refuses."""
-    allowed = {"output", "input", "temporary"}
-    allowed |= {"profile"} if what == "scan" else {"model", "beside the model", "the child's folder"}
+    results, model = {"output", "temporary"}, {"model", "beside the model"}
+    allowed = {
+        "scan": {"input", "profile", *results},
+        "fit": {"input", *model, "the child's folder", *results},
+        "inspect": {*model, "temporary"},
+        "inspect --layers": {*model, "the child's folder", "temporary"},
+        "report": {"profile", *results},
+    }[what]
     found = tried(place, what, wanted=True, ordinary=ordinary)
     assert {name for name, outcome in found.items() if outcome == "done"} == allowed, found
     assert list((place / "tmp").iterdir()) == []
@@ -232,6 +244,20 @@ def test_a_fit_gives_up_the_same(place: Path, demo_files: Path, ordinary: bool) 
     header = read_profile(place / "out" / "new.h5").header
     assert {layer.name for layer in header.isolation if layer.active} == {"limits", "landlock", "privileges", "seccomp"}
     assert {layer.name for layer in header.model.isolation if layer.active} >= {"landlock", "seccomp"}
+    assert list((place / "tmp").iterdir()) == []
+
+
+def test_a_look_and_a_rendering_work_within_it(place: Path, demo_files: Path) -> None:
+    shutil.copytree(demo_files / "vendor", place / "vendor")
+    looked = command_line(place, "inspect", place / "vendor" / "model.pt", "--arch", "scnn")
+    assert looked.returncode == 0, looked.stderr
+    assert "* tapped by default" in looked.stdout
+    assert "Permission denied" not in looked.stdout + looked.stderr
+    assert scan(place, "--report", place / "out" / "r.json").returncode in (0, 1, 3)
+    for arguments in (("--output", place / "out" / "r.html"), ("--to", "md"), ()):
+        done = command_line(place, "report", place / "out" / "r.json", *arguments)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout or (place / "out" / "r.html").stat().st_size
     assert list((place / "tmp").iterdir()) == []
 
 
