@@ -110,9 +110,24 @@ def locked_inspection(file: Path, loads: float | None) -> Iterator[Helper | None
 @contextmanager
 def locked_rendering(report: Path, output: str) -> Iterator[None]:
     """The same for writing a report in another format."""
+    with _locked_reading([str(report)], outputs_of_rendering(output), _size(report)):
+        yield
+
+
+@contextmanager
+def locked_verification(models: Sequence[Path], reports: Sequence[Path]) -> Iterator[None]:
+    """The same for a comparison of models with reports."""
+    inputs = [path for model in models for path in inputs_of_inspection(model)]
+    largest = max([*map(stored_bytes, models), *map(_size, reports)])
+    with _locked_reading([*inputs, *map(str, reports)], [], largest):
+        yield
+
+
+@contextmanager
+def _locked_reading(inputs: Sequence[str], outputs: Sequence[str], largest: int) -> Iterator[None]:
     if single_command:
         with _own_folder() as own:
-            lock_down_self(_kept(own, [str(report)], outputs_of_rendering(output), _memory(_size(report), 1)))
+            lock_down_self(_kept(own, inputs, outputs, _memory(largest, 1)))
             yield
     else:
         yield

@@ -6,7 +6,7 @@ Only standard modules and Typer are imported here: commands import what they nee
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -71,9 +71,13 @@ def _options(
     del version
 
 
+LOCKED: Final = ("scan", "fit", "plan", "merge", "inspect", "report", "verify")
+"""Commands that read what strangers made, and lock their process down before."""
+
+
 def main() -> NoReturn:
     """Run the application and leave with the exit code that the outcome stands for."""
-    lock.single_command = sys.argv[1:2] in (["scan"], ["fit"], ["plan"], ["merge"], ["inspect"], ["report"])
+    lock.single_command = sys.argv[1:2] in [[command] for command in LOCKED]
     sys.exit(run(sys.argv[1:]))
 
 

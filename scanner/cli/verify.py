@@ -2,50 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scanner.base.errors import UsageError
-
 
 def verify(
-    models: Annotated[list[Path], typer.Argument(help="Model files.")],
+    models: Annotated[list[Path], typer.Argument(help="Model files or folders.")],
     report: Annotated[list[Path], typer.Option(help="Approved JSON report; repeatable.")],
 ) -> None:
-    """Check that model files are those of approved reports: same digest, and a verdict that passed the gate.
+    """Check that models are those of approved reports: same digest, and a verdict that passed the gate.
 
     Exits with 1 if one is not. It scans nothing. A report is as trustworthy as the place where it is kept.
     """
     from scanner.base.text import printable
+    from scanner.cli.lock import locked_verification
+    from scanner.models.identify import identify
     from scanner.report.read import read_report
 
-    approved: dict[str, tuple[str, bool]] = {}
-    for path in report:
-        finished, _ = read_report(path)
-        passed = finished.verdict.exit_code == 0
-        name = printable(path.name)
-        if finished.model.sha256 not in approved or not passed:
-            # One report that failed outweighs any that passed.
-            approved[finished.model.sha256] = name, passed
-    failed = False
-    for model in models:
-        digest = _sha256(model)
-        name, passed = approved.get(digest, ("", False))
-        failed |= not passed
-        outcome = f"approved by {name}" if passed else f"FAILED its scan, see {name}" if name else "NOT in any report"
-        typer.echo(f"{printable(str(model))}: {outcome} (sha256 {digest[:16]})")
-    raise typer.Exit(int(failed))
-
-
-def _sha256(path: Path) -> str:
-    from scanner.base.text import printable
-
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or "not a valid path").lower()
-        raise UsageError(f"cannot be read ({reason})", where=printable(str(path)), hint="Check the path") from None
+    with locked_verification(models, report):
+        approved: dict[str, tuple[str, bool]] = {}
+        for path in report:
+            finished, _ = read_report(path)
+            passed = finished.verdict.exit_code == 0
+            name = printable(path.name)
+            if finished.model.sha256 not in approved or not passed:
+                # One report that failed outweighs any that passed.
+                approved[finished.model.sha256] = name, passed
+        failed = False
+        for model in models:
+            digest = identify(model).sha256
+            name, passed = approved.get(digest, ("", False))
+            failed |= not passed
+            outcome = (
+                f"approved by {name}" if passed else f"FAILED its scan, see {name}" if name else "NOT in any report"
+            )
+            typer.echo(f"{printable(str(model))}: {outcome} (sha256 {digest[:16]})")
+        raise typer.Exit(int(failed))

@@ -9,6 +9,7 @@ folder that the model itself is in.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Sequence
@@ -23,16 +24,13 @@ MAX_EXTERNAL_BYTES: Final = 16 * 2**30
 _COPY_BYTES: Final = 4 * 2**20
 
 
-def copy_beside(model: Path, locations: Sequence[str], target: Path) -> int:
+def copy_beside(model: Path, locations: Sequence[str], target: Path) -> None:
     """Copy the files that a model refers to, under the names by which it does, so that nobody can change them.
 
     Args:
         model: The model, as it was named.
         locations: As the model states them.
         target: A new folder.
-
-    Returns:
-        Bytes copied.
 
     Raises:
         UnsafeModelError: A location outside the folder, or behind a link.
@@ -53,7 +51,25 @@ def copy_beside(model: Path, locations: Sequence[str], target: Path) -> int:
                     if copied > MAX_EXTERNAL_BYTES:
                         raise too_large(location)
                     file.write(block)
-    return copied
+
+
+def digest_beside(model: Path, locations: Sequence[str]) -> tuple[dict[str, str], int]:
+    """SHA-256 of the files that a model refers to, by the names by which it does, and their bytes together.
+
+    Raises:
+        UnsafeModelError: A location outside the folder, or behind a link.
+        ModelError: A file that is missing, or too much data.
+        OSError: One cannot be read.
+    """
+    digests: dict[str, str] = {}
+    size = 0
+    for location in dict.fromkeys(locations):
+        with open_named(model, location) as file:
+            size += os.fstat(file.fileno()).st_size
+            if size > MAX_EXTERNAL_BYTES:
+                raise too_large(location)
+            digests[location] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests, size
 
 
 def open_named(model: Path, location: str) -> BufferedReader:

@@ -11,7 +11,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -20,10 +20,12 @@ from typing import Final
 from scanner.base.errors import ModelError
 from scanner.base.files import open_regular
 from scanner.base.text import printable
-from scanner.models.beside import open_named
+from scanner.graph.onnx_outline import outline_file
+from scanner.models.beside import digest_beside, open_named
 from scanner.models.conversions import COREML, KERAS_2, OPENVINO, TFLITE, YOLO
 from scanner.models.folder import model_file
 from scanner.models.foreign import unusual_calls
+from scanner.models.onnx_recognition import is_onnx
 from scanner.models.pickles import (
     PROTOCOLS,
     UNREADABLE,
@@ -79,8 +81,8 @@ class ModelFile:
     Attributes:
         path: As given.
         kind: Told from the content.
-        sha256: Hexadecimal digest of the whole file; of weights in several, that of what ``sha256sum`` prints for the
-            index and them.
+        sha256: Hexadecimal digest of the whole file; where others beside it hold its weights, that of what
+            ``sha256sum`` prints for it and then for them.
         size: In bytes, of all of them.
         description: What the content is, for a sentence: "a PyTorch state dict".
         imports: What unpickling the file would import, as ``module.name``, what does more than rebuild
@@ -114,6 +116,8 @@ def identify(path: Path) -> ModelFile:
     path = model_file(path)
     with open_regular(path) as file:
         found = _identify(path, file)
+        if found.kind is FileKind.ONNX:
+            return _with_external(found, file)
         try:
             index = read_index(file) if found.kind is FileKind.UNKNOWN else None
         except ModelError as error:
@@ -135,6 +139,17 @@ def _identify(path: Path, file: BufferedReader) -> ModelFile:
     except OSError as error:
         raise ModelError(f"the file cannot be read ({error.strerror})", where=str(path)) from error
     return ModelFile(path, finding.kind, digest, size, finding.description, finding.imports)
+
+
+def _with_external(found: ModelFile, file: BufferedReader) -> ModelFile:
+    """With what an ONNX file refers to; as it is where that cannot be told or read, of which loading it says why."""
+    try:
+        file.seek(0)
+        digests, size = digest_beside(found.path, outline_file(file, found.size).external)
+    except (ModelError, OSError):
+        return found
+    digest = digest_of((found.path.name, found.sha256), digests) if digests else found.sha256
+    return replace(found, sha256=digest, size=found.size + size)
 
 
 def _with_shards(index_file: ModelFile, index: Index) -> ModelFile:
@@ -170,7 +185,7 @@ def _look(file: BufferedReader, size: int) -> _Finding:
             return recognise(file, size, head)
     if _is_safetensors(file, size, head):
         return _Finding(FileKind.SAFETENSORS, "a safetensors file: tensors only")
-    if _is_onnx(file, size):
+    if is_onnx(file, size):
         return _Finding(FileKind.ONNX, "an ONNX model")
     if (loose := _loose_pickle(file, size)) is not None:
         return _other(loose)
@@ -325,54 +340,6 @@ def _is_safetensors(file: BufferedReader, size: int, head: bytes) -> bool:
     return isinstance(header, dict) and all(
         key == "__metadata__" or (isinstance(value, dict) and "data_offsets" in value) for key, value in header.items()
     )
-
-
-_MODEL_PROTO_WIRE_TYPES: Final = {
-    1: 0,  # ir_version
-    2: 2,  # producer_name
-    3: 2,  # producer_version
-    4: 2,  # domain
-    5: 0,  # model_version
-    6: 2,  # doc_string
-    7: 2,  # graph
-    8: 2,  # opset_import
-    14: 2,  # metadata_props
-    20: 2,  # training_info
-    25: 2,  # functions
-    26: 2,  # configuration
-}
-_GRAPH_FIELD, _OPSET_FIELD = 7, 8
-
-
-def _is_onnx(file: BufferedReader, size: int) -> bool:
-    """Whether the top level of the file is a ``ModelProto``: known fields, up to exactly the end, with a graph."""
-    position = 0
-    seen: set[int] = set()
-    for _ in range(100_000):
-        if position == size:
-            return {_GRAPH_FIELD, _OPSET_FIELD} <= seen
-        file.seek(position)
-        buffer = file.read(20)
-        key, used = _varint(buffer)
-        value, length = _varint(buffer[used:])
-        field, wire = key >> 3, key & 7
-        if not used or not length or _MODEL_PROTO_WIRE_TYPES.get(field) != wire:
-            return False
-        position += used + length + (value if wire == 2 else 0)
-        if position > size:
-            return False
-        seen.add(field)
-    return False
-
-
-def _varint(buffer: bytes) -> tuple[int, int]:
-    """The value of a protobuf varint and its length in bytes; length 0 when there is none."""
-    value = 0
-    for index, byte in enumerate(buffer[:10]):
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return value, index + 1
-    return 0, 0
 
 
 def _resemblance(head: bytes) -> str:

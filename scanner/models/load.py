@@ -9,7 +9,7 @@ import hashlib
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -167,7 +167,7 @@ def load_model(
         raise UsageError("it names an output of an ONNX graph", where="--output-name", hint="Leave it out")
     config = config_beside(file.path) if only_weights else None
     with options.starter.folder() as work:
-        size = _copy(file, work)
+        _copy(file, work)
         if probe is not None:
             np.save(work / messages.PROBE_FILE, np.ascontiguousarray(probe, dtype=np.float32), allow_pickle=False)
         job = Job(
@@ -182,7 +182,7 @@ def load_model(
             input_size=options.input_size,
             num_classes=options.num_classes,
             has_probe=probe is not None,
-            memory=max(_MIN_MEMORY_OF_OURS if only_weights else _MIN_MEMORY, _MEMORY_PER_FILE_BYTE * size),
+            memory=max(_MIN_MEMORY_OF_OURS if only_weights else _MIN_MEMORY, _MEMORY_PER_FILE_BYTE * file.size),
             seconds=int(options.timeout * _MAX_THREADS) + 10,
             threads=min(_MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1),
         )
@@ -246,12 +246,8 @@ def _few(names: tuple[str, ...]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def _copy(file: ModelFile, work: Path) -> int:
-    """Copy what was identified, and what it refers to; from here on, nobody else can change it.
-
-    Returns:
-        Bytes copied.
-    """
+def _copy(file: ModelFile, work: Path) -> None:
+    """Copy what was identified, and what it refers to; from here on, nobody else can change it."""
     where = str(file.path)
     digest = hashlib.sha256()
     target = work / messages.MODEL_FILE
@@ -261,27 +257,26 @@ def _copy(file: ModelFile, work: Path) -> int:
                 digest.update(block)
                 copy.write(block)
         beside = work / messages.EXTERNAL_FOLDER
-        if file.shards:
-            copy_beside(file.path, file.shards, beside)
-        if _digest(file, digest.hexdigest(), beside) != file.sha256:
+        names: Sequence[str] = file.shards
+        if file.kind is FileKind.ONNX:
+            outline = outline_path(target)
+            refuse_unsafe(outline)
+            names = outline.external
+        copy_beside(file.path, names, beside)
+        if _digest(file, digest.hexdigest(), beside, names) != file.sha256:
             raise ModelError("the file changed while it was read", where=where)
-        if file.kind is not FileKind.ONNX:
-            return file.size
-        outline = outline_path(target)
-        refuse_unsafe(outline)
-        return file.size + copy_beside(file.path, outline.external, beside)
     except OSError as error:
         raise ModelError(f"the file cannot be copied ({error.strerror})", where=where) from error
     except ModelError as error:
         raise type(error)(error.what, where=where, hint=error.hint) from error
 
 
-def _digest(file: ModelFile, own: str, beside: Path) -> str:
+def _digest(file: ModelFile, own: str, beside: Path, names: Sequence[str]) -> str:
     """The digest of what was copied, as it was identified."""
-    if not file.shards:
+    if not names:
         return own
     digests = {}
-    for name in file.shards:
+    for name in names:
         with (beside / name).open("rb") as copy:
             digests[name] = hashlib.file_digest(copy, "sha256").hexdigest()
     return digest_of((file.path.name, own), digests)

@@ -115,10 +115,10 @@ def _disagreement(tensor: str, what: str) -> ModelError:
 
 
 def digest_of(index: tuple[str, str], files: Mapping[str, str]) -> str:
-    """SHA-256 of what ``sha256sum`` prints for the index and its files, in the order of their names.
+    """SHA-256 of what ``sha256sum`` prints for an index, or a graph, and then its files in the order of their names.
 
     Args:
-        index: Name and digest.
+        index: Its name and digest.
         files: Digests by name.
     """
     lines = [index, *sorted(files.items())]

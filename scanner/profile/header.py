@@ -105,7 +105,10 @@ class ModelInfo(Part):
     """The suspect model, as it was when the profile was fitted."""
 
     name: Name = Field(description="File name of the model, without its folder.")
-    sha256: Sha256 = Field(description="SHA-256 of the model file.")
+    sha256: Sha256 = Field(
+        description="SHA-256 of the model file; where others beside it hold its weights, of what sha256sum prints for "
+        "it and then for them."
+    )
     size: Count = Field(description="Size of the model file in bytes.")
     format: Name = Field(description="What the content of the file is, for example 'onnx' or 'state-dict'.")
     architecture: Name | None = Field(description="Architecture the weights were loaded into; null for ONNX graphs.")

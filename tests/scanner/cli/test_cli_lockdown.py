@@ -152,6 +152,7 @@ TRIES = """
         "inspect": lambda: lock.locked_inspection(model, None),
         "inspect --layers": lambda: lock.locked_inspection(model, 60),
         "report": lambda: lock.locked_rendering(place / "p.h5", str(written)),
+        "verify": lambda: lock.locked_verification([model], [place / "p.h5"]),
     }[what]
     other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     tries = {
@@ -213,7 +214,7 @@ def tried(place: Path, what: str, *, wanted: bool, ordinary: bool = False) -> di
     return found
 
 
-@pytest.mark.parametrize("what", ["scan", "fit", "inspect", "inspect --layers", "report"])
+@pytest.mark.parametrize("what", ["scan", "fit", "inspect", "inspect --layers", "report", "verify"])
 def test_what_a_process_that_was_taken_over_can_do(place: Path, what: str, ordinary: bool) -> None:
     """The same tries outside of it all succeed, so that it is the lock that refuses."""
     results, model = {"output", "temporary"}, {"model", "beside the model"}
@@ -223,6 +224,7 @@ def test_what_a_process_that_was_taken_over_can_do(place: Path, what: str, ordin
         "inspect": {*model, "temporary"},
         "inspect --layers": {*model, "the child's folder", "temporary"},
         "report": {"profile", *results},
+        "verify": {"profile", *model, "temporary"},
     }[what]
     found = tried(place, what, wanted=True, ordinary=ordinary)
     assert {name for name, outcome in found.items() if outcome == "done"} == allowed, found
@@ -258,6 +260,9 @@ def test_a_look_and_a_rendering_work_within_it(place: Path, demo_files: Path) ->
         done = command_line(place, "report", place / "out" / "r.json", *arguments)
         assert done.returncode == 0, done.stderr
         assert done.stdout or (place / "out" / "r.html").stat().st_size
+    compared = command_line(place, "verify", place / "vendor" / "model.pt", "--report", place / "out" / "r.json")
+    assert compared.returncode == 1
+    assert "FAILED its scan, see r.json" in compared.stdout
     assert list((place / "tmp").iterdir()) == []
 
 

@@ -477,3 +477,15 @@ def test_links_of_other_caches_are_refused(tmp_path: Path, leads: str) -> None:
         data.symlink_to("../../blobs/bbbb")
     with pytest.raises(ModelError):
         loaded(snapshot / "model.onnx")
+
+
+def test_a_model_is_another_where_its_external_data_is(tmp_path: Path) -> None:
+    snapshot = cached(tmp_path)
+    first = identify(snapshot)
+    assert first.size == sum((tmp_path / "blobs" / name).stat().st_size for name in ("aaaa", "bbbb"))
+    weights = bytearray((tmp_path / "blobs" / "bbbb").read_bytes())
+    weights[3] ^= 1
+    (tmp_path / "blobs" / "bbbb").write_bytes(weights)
+    assert identify(snapshot).sha256 != first.sha256
+    with pytest.raises(ModelError, match="changed while it was read"):
+        load_model(first, LoadOptions())

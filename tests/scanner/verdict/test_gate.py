@@ -8,10 +8,12 @@ import shutil
 from datetime import date
 from pathlib import Path
 
+import onnx
 import pytest
 from full_reports import finding, full_report
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx_graphs import conv_net
 from profile_samples import sample_header
 from report_samples import sample_report
 from verdict_samples import CLEAN, verdict
@@ -255,6 +257,25 @@ class TestCommands:
         assert run(["verify", str(model), *good]) == 0
         assert run(["verify", str(model), *good, *bad]) == 1
         assert run(["verify", str(model), *bad, *good]) == 1
+
+    def test_verify_looks_at_the_weights_beside_a_model(self, tmp_path, capsys):
+        model = tmp_path / "m.onnx"
+        onnx.save(conv_net(), model, save_as_external_data=True, location="weights", size_threshold=0)
+        lines = [
+            f"{hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}  {name}\n" for name in ("m.onnx", "weights")
+        ]
+        digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+        header = sample_header(model=sample_header().model.model_copy(update={"sha256": digest}))
+        (tmp_path / "r.json").write_bytes(report_bytes(sample_report(header=header, flagged=(2, 2, 1))))
+        verify = ["verify", str(model), "--report", str(tmp_path / "r.json")]
+        assert run(verify) == 0
+        weights = bytearray((tmp_path / "weights").read_bytes())
+        weights[7] ^= 1
+        (tmp_path / "weights").write_bytes(weights)
+        assert run(verify) == 1
+        (tmp_path / "weights").unlink()
+        assert run(verify) == 1
+        assert "NOT in any report" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
