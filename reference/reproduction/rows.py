@@ -37,8 +37,8 @@ from reference.reproduction.poisoned_bnn import train_on_poisoned
 from reference.training import TrainConfig
 from scanner.base.device import Device
 from scanner.base.progress import Progress
-from scanner.fitting.bayesian.fit_bayesian import TailReference, fit_bayesian
-from scanner.fitting.bayesian.fit_posterior import TailData
+from scanner.fitting.bayesian.fit_bayesian import fit_bayesian
+from scanner.fitting.bayesian.terms import TailData, TailReference
 from scanner.fitting.options import BayesianOptions
 from scanner.graph.session import GraphSession
 from scanner.graph.weights import choose_weights, cut_tail, expose

@@ -19,8 +19,7 @@ from detectors.shared_units.detector import SharedUnits
 from detectors.shared_units.similar_images import fit_shared_units
 from scanner.base.errors import ModelError
 from scanner.base.progress import Progress
-from scanner.fitting.bayesian.fit_bayesian import LOWER_BOUND, BayesianFit, TailReference, fit_bayesian
-from scanner.fitting.bayesian.fit_posterior import TailData
+from scanner.fitting.bayesian.terms import LOWER_BOUND, BayesianFit, TailData, TailReference
 from scanner.fitting.options import FitOptions
 from scanner.fitting.reference_features import tail_key
 from scanner.fitting.stages import Detectors, Reference, Subject, TappedNetwork
@@ -151,6 +150,9 @@ def _fit_posterior(
 ) -> BayesianFit | None:
     if network.tail is None or options.bayesian is None:
         return None
+    # Of all of a fit, this alone needs PyTorch, which takes seconds and hundreds of megabytes to import.
+    from scanner.fitting.bayesian.fit_bayesian import fit_bayesian
+
     features = reference.features
     inputs = {name: features.spooled[tail_key(name)] for name in reference.tail_shapes}
     data = TailData(inputs, reference.tail_shapes, reference.classes, _origin(subject, network, reference))

@@ -16,7 +16,7 @@ from detectors.class_order import Assignment
 from detectors.deep_features.detector import DeepFeatures
 from detectors.deep_features.recipe import Recipe
 from detectors.shared_units.detector import SharedUnits
-from scanner.fitting.bayesian.fit_bayesian import BayesianFit
+from scanner.fitting.bayesian.terms import BayesianFit
 from scanner.fitting.reference_features import ReferenceFeatures
 from scanner.fitting.reference_labels import Labels
 from scanner.graph.bundle import GraphBundle

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 
 from detectors.base import ScoreName
 from detectors.bayesian.draws import draws_digest
@@ -26,7 +25,8 @@ from detectors.calibration.plan import CalibrationPlan
 from scanner.base.device import Device
 from scanner.base.errors import UsageError
 from scanner.base.progress import Progress
-from scanner.fitting.bayesian.fit_posterior import TailData, bayesian_network, untrained_posterior
+from scanner.fitting.bayesian.fit_posterior import bayesian_network, untrained_posterior
+from scanner.fitting.bayesian.terms import BayesianFit, TailData, TailReference
 from scanner.fitting.bayesian.train_posteriors import Outcome, PosteriorFitting
 from scanner.fitting.options import BayesianOptions
 from scanner.graph.bundle import LOGITS
@@ -36,12 +36,10 @@ from scanner.graph.torch_network import GraphNetwork
 from scanner.graph.torch_ops.arguments import UnsupportedNodeError
 from scanner.graph.weights import Tail
 from scanner.profile.header import BayesianInfo, DeterministicNodes, GaussianWeights
-from scanner.profile.posterior import Posterior
 from scanner.scoring.draw_scorer import DrawScorer
 
 COMBINED_KIND = "bald"
 """The one score that enters the combined p-value: the paper's. The others get p-values of their own."""
-LOWER_BOUND = 0.0
 DELTAS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 TRIED_DRAWS = 10
 TRIED_IMAGES = 512
@@ -53,42 +51,6 @@ LOGITS_TOLERANCE = 0.01
 """Of the largest logit: far above what single precision costs, far below what another operator would."""
 REASON_LENGTH = 120
 _HAVE_WEIGHTS = WEIGHTY | {"BatchNormalization", "LayerNormalization", "InstanceNormalization", "GroupNormalization"}
-
-
-@dataclass(frozen=True, eq=False)
-class BayesianFit:
-    """What is fitted.
-
-    Attributes:
-        posterior: For scans.
-        info: For the profile's header.
-        scores: Names of the scores.
-        clean_scores: ``(M, 4)`` scores of the plan's unseen images, in its order.
-        enters: ``(4,)`` bool, which scores enter the combined p-value.
-    """
-
-    posterior: Posterior
-    info: BayesianInfo
-    scores: tuple[ScoreName, ...]
-    clean_scores: NDArray[np.float64]
-    enters: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class TailReference:
-    """A tail, and what it is fitted to.
-
-    Attributes:
-        tail: The network's tail.
-        data: The reference as the tail sees it, with the classes to train on.
-        predicted: ``(N,)`` class the network predicts.
-        plan: Roles of the images.
-    """
-
-    tail: Tail
-    data: TailData
-    predicted: NDArray[np.int64]
-    plan: CalibrationPlan
 
 
 def fit_bayesian(

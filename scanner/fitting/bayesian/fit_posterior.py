@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,31 +13,10 @@ from detectors.bayesian.convert import convert
 from detectors.bayesian.layers import flipout_layers
 from detectors.bayesian.moped import MopedSettings, moped
 from detectors.bayesian.train import Epoch, TrainSettings, TrainState, fine_tune
+from scanner.fitting.bayesian.terms import TailData
 from scanner.graph.torch_network import GraphNetwork
 from scanner.graph.weights import Tail, weight_values
 from scanner.profile.posterior import Posterior, WeightBlock
-
-
-@dataclass(frozen=True)
-class TailData:
-    """What a tail is trained on.
-
-    Attributes:
-        inputs: The tail's inputs by name, ``(N, prod(shape))`` float32.
-        shapes: Their shapes without the batch.
-        classes: ``(N,)``, class to train each image on.
-        origin: Digest of what ``inputs`` were computed from: images in order, trunk, preprocessing. Not of their
-            values, whose last digits depend on the device.
-    """
-
-    inputs: Mapping[str, NDArray[np.float32]]
-    shapes: Mapping[str, tuple[int, ...]]
-    classes: NDArray[np.int64]
-    origin: str
-
-    def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-        """Some rows in the shape that the tail takes."""
-        return {name: np.asarray(self.inputs[name][rows]).reshape(-1, *self.shapes[name]) for name in self.shapes}
 
 
 def untrained_posterior(tail: Tail, settings: MopedSettings, samples: int, seed: int) -> Posterior:

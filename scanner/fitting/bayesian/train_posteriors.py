@@ -20,12 +20,12 @@ from scanner.base.errors import UsageError
 from scanner.base.progress import Progress
 from scanner.fitting.bayesian.checkpoint import Checkpoints
 from scanner.fitting.bayesian.fit_posterior import (
-    TailData,
     Training,
     bayesian_network,
     trained_posterior,
     untrained_posterior,
 )
+from scanner.fitting.bayesian.terms import TailData
 from scanner.fitting.options import BayesianOptions
 from scanner.graph.weights import Tail
 from scanner.profile.posterior import Posterior

@@ -18,8 +18,8 @@ from detectors.calibration.plan import CalibrationPlan
 from scanner.base.errors import UsageError
 from scanner.fitting.bayesian import fit_bayesian as module
 from scanner.fitting.bayesian import train_posteriors
-from scanner.fitting.bayesian.fit_bayesian import BayesianFit, TailReference, fit_bayesian, widest_delta
-from scanner.fitting.bayesian.fit_posterior import TailData
+from scanner.fitting.bayesian.fit_bayesian import fit_bayesian, widest_delta
+from scanner.fitting.bayesian.terms import BayesianFit, TailData, TailReference
 from scanner.fitting.bayesian.train_posteriors import PosteriorFitting
 from scanner.fitting.options import BayesianOptions
 from scanner.graph.bundle import GraphBundle

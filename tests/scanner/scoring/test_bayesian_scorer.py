@@ -10,13 +10,13 @@ from detectors.bayesian.draws import draw_weights
 from detectors.bayesian.moped import MopedSettings
 from detectors.bayesian.uncertainty import BAYESIAN_KINDS, DrawStatistics
 from scanner.fitting.bayesian.fit_posterior import (
-    TailData,
     Training,
     bayesian_network,
     read_weights,
     trained_posterior,
     untrained_posterior,
 )
+from scanner.fitting.bayesian.terms import TailData
 from scanner.graph.torch_network import GraphNetwork
 from scanner.graph.weights import Tail, choose_weights, cut_tail, weight_values
 from scanner.models.architectures.resnet20 import ResNet20
