@@ -33,10 +33,10 @@ from scanner.graph.weights import choose_weights, cut_tail, expose
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.export import Exported, export_network
 from scanner.scoring.draw_scorer import DrawScorer
-from scanner.scoring.scorer import STREAMED_CHUNK
+from scanner.scoring.scorer import DRAWN_AT_ONCE, STREAMED_CHUNK
 
 DRAWS = 40
-AIMS = {"all": 0.6, "last-stage": 0.15}
+AIMS = {"all": 0.6, "last-stage": 0.2}
 LAYERS = ("all", "last-stage", "3", "1")
 
 
@@ -113,7 +113,7 @@ class _Draws:
     def __call__(self) -> object:
         parts = [self._trunk.run({IMAGE: batch}, self._names) | {IMAGE: batch} for batch in self._batches]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in self._scorer.inputs}
-        return self._scorer.score(joined, len(self._batches[0]))
+        return self._scorer.score(joined, max(len(self._batches[0]), DRAWN_AT_ONCE))
 
     def describe(self) -> dict[str, Any]:
         return {

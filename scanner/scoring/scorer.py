@@ -20,7 +20,10 @@ from scanner.scoring.draw_scorer import DrawScorer, are_resident
 OUTPUTS = ("logits", "scores", "class_evidence")
 UNITS = "units"
 """A further output of graphs of profiles that keep units."""
-STREAMED_CHUNK = 128
+STREAMED_CHUNK = 256
+"""Images for which a draw is loaded that is not kept: enough that loading it costs a tenth of running it."""
+DRAWN_AT_ONCE = 16
+"""Least number of images a run of a draw: small tails of large networks are slower on fewer."""
 _TIMED_DRAWS = 2
 
 
@@ -43,6 +46,7 @@ class Scorer:
     Attributes:
         provider: The execution provider that runs the graph.
         batch_size: Images a run: enough to keep a core busy on small images, little memory on large ones.
+        drawn_at_once: Images a run of a weight draw.
         image_shape: Height, width and channels of the pixels that it takes.
         chunk: `images_at_once`.
 
@@ -57,6 +61,7 @@ class Scorer:
         spec = PreprocessSpec.from_dict(profile.header.preprocess.spec)
         self.image_shape = (*spec.size, spec.channels)
         self.batch_size = images_per_run(spec.size)
+        self.drawn_at_once = max(self.batch_size, DRAWN_AT_ONCE)
         self._posterior, self._draws = profile.posterior, None
         self._kept: tuple[str, ...] = (*OUTPUTS, UNITS) if profile.unit_values.size else OUTPUTS
         if not set(self._kept) <= set(self._session.output_names):
@@ -89,7 +94,7 @@ class Scorer:
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
         if self._draws is None:
             return outputs
-        bayesian = self._draws.score(outputs, self.batch_size)
+        bayesian = self._draws.score(outputs, self.drawn_at_once)
         if outputs["scores"].ndim != 3:
             raise ProfileError("the graph's outputs do not have the shapes its header states", hint="Fit it again")
         # Weight draws know no folds: every fold's images are compared with the same number.
@@ -109,7 +114,7 @@ class Scorer:
         """Measured seconds of one thread for an image: the plain graph, and all weight draws; None without draws."""
         if self._draws is None or self._posterior is None:
             return None
-        pixels = np.zeros((self.batch_size, *self.image_shape), np.uint8)
+        pixels = np.zeros((self.drawn_at_once, *self.image_shape), np.uint8)
         self._session.run({"pixels": pixels}, self._outputs)  # the first run allocates
         started = time.perf_counter()
         outputs = self._session.run({"pixels": pixels}, self._outputs)
@@ -121,9 +126,9 @@ class Scorer:
         once = time.perf_counter() - started
         twice = {name: np.concatenate((output, output)) for name, output in outputs.items()}
         started = time.perf_counter()
-        self._draws.run(twice, self.batch_size, draws=few)
-        drawn = drawn_cost(once, time.perf_counter() - started, self.batch_size, self.chunk)
-        return plain / self.batch_size, drawn * self._posterior.samples / few
+        self._draws.run(twice, self.drawn_at_once, draws=few)
+        drawn = drawn_cost(once, time.perf_counter() - started, self.drawn_at_once, self.chunk)
+        return plain / self.drawn_at_once, drawn * self._posterior.samples / few
 
 
 def drawn_cost(once: float, twice: float, batch_size: int, chunk: int) -> float:
