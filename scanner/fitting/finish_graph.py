@@ -35,7 +35,8 @@ def _rescan(
     """A sample of the reference through the finished graph, from its files on."""
     features, source = reference.features, subject.source
     rows = sample_rows(len(features.rows))
-    session, size = open_session(graph, options), images_per_run(subject.spec.size)
+    session = open_session(graph, options)
+    size = images_per_run(subject.spec.size, session.provider)
     parts = []
     for start in range(0, len(rows), size):
         items = [source.items[row] for row in features.rows[rows[start : start + size]].tolist()]

@@ -125,7 +125,7 @@ def extract_features(
         ModelError: If the network's logits or features are not finite on an image.
     """
     finite, seen = _FiniteCheck(source, wanted.titles), _Seen()
-    names, size = wanted.outputs, images_per_run(spec.size)
+    names, size = wanted.outputs, images_per_run(spec.size, session.provider)
 
     def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         return {**session.run({"pixels": pixels}, names), APPEARANCE: appearance(pixels)}

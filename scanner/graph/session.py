@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 
 from scanner.base.device import Device
 from scanner.base.errors import DeviceError, LatentscanError, ProfileError
+from scanner.graph.fixed_batches import FixedBatches, OutOfMemory
 
 SMALL_PIXELS = 64 * 64
+CPU = "CPUExecutionProvider"
 _WEIGHTS = "weights"
-_CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
+_MEMORY = re.compile(r"out of memory|failed to allocate memory|_ALLOC_FAILED", re.IGNORECASE)
+"""In what CUDA, cuDNN, cuBLAS and ONNX Runtime's own allocator say when a device's memory is full."""
 _FATAL_ONLY = 4
 _WARNINGS = 2
 _CUDA_OPTIONS = {
@@ -33,9 +36,17 @@ _CUDA_OPTIONS = {
 }
 
 
-def images_per_run(size: tuple[int, int]) -> int:
-    """Images of a height and width to run at once: enough to keep a core busy on small ones, little memory on large."""
-    return 64 if size[0] * size[1] <= SMALL_PIXELS else 8
+def images_per_run(size: tuple[int, int], provider: str = CPU) -> int:
+    """Images to run at once: enough to keep a core, or a GPU, busy on small ones, and little memory on large ones.
+
+    Args:
+        size: Their height and width.
+        provider: What runs them.
+    """
+    small = size[0] * size[1] <= SMALL_PIXELS
+    if provider == CPU:
+        return 64 if small else 8
+    return 1024 if small else 128
 
 
 class GraphSession:
@@ -79,6 +90,7 @@ class GraphSession:
         except Exception as problem:  # ONNX Runtime raises plain RuntimeErrors and its own classes alike
             raise error(f"ONNX Runtime cannot load the graph ({_one_line(problem)})") from problem
         self.provider = self._session.get_providers()[0]
+        self._batches = None if self.provider == CPU else FixedBatches(self._compute)
         if device == "cuda" and self.provider != _CUDA:
             raise DeviceError(
                 "no usable CUDA device",
@@ -97,11 +109,17 @@ class GraphSession:
 
         Raises:
             ProfileError: (or the session's ``error``) The graph fails on these inputs.
+            DeviceError: A GPU's memory does not hold a single row of them.
         """
         names = list(self.output_names if outputs is None else outputs)
+        return self._compute(feeds, names) if self._batches is None else self._batches.run(feeds, names)
+
+    def _compute(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         try:
-            values = self._session.run(names, dict(feeds))
+            values = self._session.run(list(names), dict(feeds))
         except Exception as problem:
+            if self.provider != CPU and _MEMORY.search(str(problem)):
+                raise OutOfMemory from problem
             raise self._error(f"the graph cannot be run ({_one_line(problem)})") from problem
         return dict(zip(names, values, strict=True))
 
@@ -109,7 +127,7 @@ class GraphSession:
 def _providers(device: Device) -> list[str | tuple[str, dict[str, str]]]:
     available = ort.get_available_providers()  # what was built in, not what works here
     if device == "cpu":
-        return [_CPU]
+        return [CPU]
     if _CUDA not in available:
         if device == "cuda":
             raise DeviceError(
@@ -117,10 +135,10 @@ def _providers(device: Device) -> list[str | tuple[str, dict[str, str]]]:
                 where="--device cuda",
                 hint="Install onnxruntime-gpu, or use --device cpu",
             )
-        return [_CPU]
+        return [CPU]
     if device == "auto" and not _driver_present():
-        return [_CPU]
-    return [(_CUDA, dict(_CUDA_OPTIONS)), _CPU]
+        return [CPU]
+    return [(_CUDA, dict(_CUDA_OPTIONS)), CPU]
 
 
 def _driver_present() -> bool:
@@ -144,7 +162,7 @@ def _create(
     if weights.size:
         # The session copies or maps what it needs; the caller's buffer has to live until it exists.
         options.add_external_initializers_from_files_in_memory([_WEIGHTS], [weights], [weights.nbytes])
-    if providers[0] != _CPU and hasattr(ort, "preload_dlls"):
+    if providers[0] != CPU and hasattr(ort, "preload_dlls"):
         _preload_cuda()
     # A CUDA provider that fails to load complains through the default logger, whatever the options say.
     ort.set_default_logger_severity(_FATAL_ONLY)

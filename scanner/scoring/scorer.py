@@ -28,7 +28,7 @@ _TIMED_DRAWS = 2
 
 
 def images_at_once(profile: Profile) -> int:
-    """Images to hand over at once: more than one run where each weight draw has to be loaded anew."""
+    """Images to hand over at once on a CPU: more than one run where each weight draw has to be loaded anew."""
     posterior = None if profile.header.bayesian is None else profile.posterior
     if posterior is not None and not are_resident(posterior):
         return STREAMED_CHUNK
@@ -48,7 +48,7 @@ class Scorer:
         batch_size: Images a run: enough to keep a core busy on small images, little memory on large ones.
         drawn_at_once: Images a run of a weight draw.
         image_shape: Height, width and channels of the pixels that it takes.
-        chunk: `images_at_once`.
+        chunk: Images to hand over at once.
 
     Raises:
         DeviceError: ``cuda`` was asked for and is not there.
@@ -60,14 +60,14 @@ class Scorer:
         self.provider = self._session.provider
         spec = PreprocessSpec.from_dict(profile.header.preprocess.spec)
         self.image_shape = (*spec.size, spec.channels)
-        self.batch_size = images_per_run(spec.size)
+        self.batch_size = images_per_run(spec.size, self.provider)
         self.drawn_at_once = max(self.batch_size, DRAWN_AT_ONCE)
         self._posterior, self._draws = profile.posterior, None
         self._kept: tuple[str, ...] = (*OUTPUTS, UNITS) if profile.unit_values.size else OUTPUTS
         if not set(self._kept) <= set(self._session.output_names):
             raise ProfileError("its graph lacks an output", hint="Fit the profile again")
         self._outputs: tuple[str, ...] = self._kept
-        self.chunk = images_at_once(profile)
+        self.chunk = max(images_at_once(profile), self.batch_size)
         if profile.posterior is not None and profile.header.bayesian is not None:
             _check_draws(profile)
             unknown = set(profile.posterior.inputs) - set(self._session.output_names)

@@ -5,6 +5,7 @@ inputs -> pixels -> scores (one graph), looks -> p-values of the densities -> ch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, overload
@@ -45,7 +46,9 @@ def score_chunks(
     remove_leftover_files(chunks.folder)
     items, number, parts = WantedItems(chunks, wanted), 0, list[Batch]()
     told = progress.task("scan", len(items))
-    for batch in run_batches(opened, items, threads):
+    # Chunks are whole runs on a CPU; a GPU, which takes more at once, may have to take fewer.
+    size = math.gcd(chunks.size, opened.scorer.chunk)
+    for batch in run_batches(opened, items, threads, size):
         parts.append(batch)
         done = batch.start + len(batch.items)
         if done == items.end(number):
@@ -55,8 +58,17 @@ def score_chunks(
         told(done)
 
 
-def run_batches(opened: OpenedScan, items: Sequence[Item], threads: int | None = None) -> Iterator[Batch]:
-    """Scored and judged batches of inputs, in order, with all their units."""
+def run_batches(
+    opened: OpenedScan, items: Sequence[Item], threads: int | None = None, size: int | None = None
+) -> Iterator[Batch]:
+    """Scored and judged batches of inputs, in order, with all their units.
+
+    Args:
+        opened: The profile and the inputs.
+        items: Which of the inputs.
+        threads: Worker threads; None for one per core.
+        size: Inputs of a batch; None for as many as the scorer takes.
+    """
     fitted, header, calibration = opened.units, opened.header, opened.calibration
     spec = PreprocessSpec.from_dict(header.preprocess.spec)
 
@@ -70,7 +82,9 @@ def run_batches(opened: OpenedScan, items: Sequence[Item], threads: int | None =
             judged["usable"] = judged["finite"] & np.isfinite(judged[UNITS]).all(1)
         return judged
 
-    for batch in run_pipeline(opened.source, spec, run, batch_size=opened.scorer.chunk, threads=threads, items=items):
+    for batch in run_pipeline(
+        opened.source, spec, run, batch_size=size or opened.scorer.chunk, threads=threads, items=items
+    ):
         if len(batch.readable):
             batch.outputs["appearance"][:, -2:] = shape_statistics(batch.sizes)
         yield batch

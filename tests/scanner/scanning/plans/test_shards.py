@@ -111,6 +111,18 @@ def test_merged_shards_are_one_scan(
     assert_equal(merged, alone)
 
 
+def test_a_machine_that_takes_more_at_once_than_the_plan_has_in_whole_runs(
+    inputs: Path, demo_profile: Path, alone: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one with a GPU does, for chunks that are whole runs of a CPU."""
+    options = ScanOptions(inputs, demo_profile, plan=tmp_path / "job")
+    plan = latentscan.plan(options, chunk_size=3 * CHUNK)
+    monkeypatch.setattr("scanner.scoring.scorer.images_per_run", lambda *_: 2 * CHUNK)
+    latentscan.scan_shard(plan, options, range(plan.chunks))
+    merged = outcome(tmp_path / "out", lambda reports, rows: latentscan.merge(plan, with_files(options, reports, rows)))
+    assert_equal(merged, alone)
+
+
 def test_of_a_sample_that_is_spread_thin_the_rest_is_read_again(
     inputs: Path, demo_profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
