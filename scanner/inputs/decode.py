@@ -106,7 +106,8 @@ def decode_sized(data: bytes | NDArray[np.uint8], spec: PreprocessSpec) -> tuple
     try:
         image.load()
         image.info = {}  # convert() would carry a transparent colour over, which changes no pixel
-        image = image.convert("RGB" if spec.channels == 3 else "L")
+        mode = "RGB" if spec.channels == 3 else "L"
+        image = image if image.mode == mode else image.convert(mode)  # which would copy it all the same
         size = (image.height, image.width)
         return np.asarray(resize_and_crop(image, spec)).reshape(*spec.size, spec.channels), size
     except UnreadableInput:
