@@ -1,0 +1,79 @@
+"""Carry packages to a machine without a network, in pieces of at most 60 MiB.
+
+    pip download --dest wheels --python-version 3.12 --only-binary :all: --platform manylinux_2_28_x86_64 \\
+        --no-deps onnxruntime-gpu onnx onnxscript onnx-ir h5py pydantic ...
+    python benchmarks/gpu_pieces.py split wheels pieces     # here
+    python benchmarks/gpu_pieces.py join pieces wheels      # there, once all pieces have arrived
+    pip install --no-index --find-links wheels --target packages wheels/*.whl
+
+Needs nothing but Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+PIECE = 60 * 2**20
+MANIFEST = "pieces.json"
+
+
+def split(folder: Path, pieces: Path, size: int = PIECE) -> int:
+    """Write every file of a folder as numbered pieces, and a manifest with their digests; the number of pieces."""
+    pieces.mkdir(parents=True, exist_ok=True)
+    manifest: dict[str, list[dict[str, str]]] = {}
+    number = 0
+    for path in sorted(folder.iterdir()):
+        manifest[path.name] = []
+        with path.open("rb") as file:
+            while block := file.read(size):
+                name = f"{number:03}.piece"
+                (pieces / name).write_bytes(block)
+                manifest[path.name].append({"piece": name, "sha256": hashlib.sha256(block).hexdigest()})
+                number += 1
+    (pieces / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return number
+
+
+def join(pieces: Path, folder: Path) -> list[str]:
+    """Put the files together again; their names.
+
+    Raises:
+        ValueError: If a piece is missing or damaged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest: dict[str, list[dict[str, str]]] = json.loads((pieces / MANIFEST).read_text(encoding="utf-8"))
+    for name, parts in manifest.items():
+        with (folder / name).open("wb") as file:
+            for part in parts:
+                path = pieces / part["piece"]
+                block = path.read_bytes() if path.exists() else b""
+                if hashlib.sha256(block).hexdigest() != part["sha256"]:
+                    raise ValueError(f"{part['piece']} of {name} is missing or damaged")
+                file.write(block)
+    return list(manifest)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Carry files in pieces.")
+    parser.add_argument("what", choices=("split", "join"))
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    options = parser.parse_args()
+    if options.what == "split":
+        print(f"{split(options.source, options.target)} pieces")
+        return 0
+    try:
+        print(*join(options.source, options.target), sep="\n")
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
