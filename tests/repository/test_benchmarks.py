@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
         "benchmarks/results/cpu.json",
         "benchmarks/results/bayesian_cpu.json",
         "benchmarks/results/shards.json",
+        "benchmarks/results/decode.json",
     ],
 )
 def test_results_name_machine_and_versions(name: str) -> None:
