@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import cli_environment
 from PIL import Image
 
 from scanner.report.schema import Report
@@ -415,3 +416,18 @@ def test_environment_is_not_needed(cli, demo_files, demo_profile) -> None:
         env={"PATH": os.environ["PATH"]},
     )
     assert done.returncode == 1, done.stderr
+
+
+def test_the_command_line_keeps_linear_algebra_to_one_thread():
+    """And whoever sets the variable decides."""
+    code = (
+        "from scanner.cli.main import run; run(['--version']); import numpy, threadpoolctl; "
+        "print([each['num_threads'] for each in threadpoolctl.threadpool_info() if each['user_api'] == 'blas'])"
+    )
+    environment = cli_environment()
+    del environment["OMP_NUM_THREADS"]
+    for set_to, expected in ({}, "[1]"), ({"OPENBLAS_NUM_THREADS": "2"}, "[2]"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**environment, **set_to}, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == expected
