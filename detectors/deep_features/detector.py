@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from detectors.deep_features.root import is_rectified
 from detectors.deep_features.scores import DescriptorDensity, ScoreKind, lower_bound, score_by_folds
 from detectors.deep_features.settings import DensitySettings
 
+Fit = Callable[[str], FittedDescriptor | None]
 CONSTANT = 1e-6
 """Largest range of a descriptor's features, relative to their size, that is one value and rounding."""
 
@@ -135,7 +136,7 @@ def fit_deep_features(
     recipe: Recipe,
     plan: CalibrationPlan,
     seed: int,
-    progress: Callable[[str], None] = lambda _: None,
+    each: Callable[[Fit, Iterable[str]], Iterable[FittedDescriptor | None]] = map,
 ) -> DeepFeatures:
     """Fit densities to clean features and calibrate their scores.
 
@@ -145,7 +146,8 @@ def fit_deep_features(
         recipe: What to compute.
         plan: Which images calibrate.
         seed: Seeds the mixture family.
-        progress: Called with each descriptor's key before it is fitted.
+        each: Applies a function to every descriptor's key and gives the results in order, as ``map`` does; a pool of
+            threads does so several at a time. The result is the same.
 
     Raises:
         ValueError: If there is no descriptor that varies, or shapes or classes do not fit together.
@@ -172,12 +174,17 @@ def fit_deep_features(
     names: list[ScoreName] = []
     columns: list[NDArray[np.float64]] = []
     class_scales: dict[str, tuple[float, float]] = {}
-    for key, values in features.items():
-        progress(key)
+
+    def fit(key: str) -> FittedDescriptor | None:
+        values = features[key]
         if _is_constant(key, values):
-            continue
+            return None
         own = replace(settings, root=recipe.roots and is_rectified(values))
-        fitted = fit_descriptor(values, classes.fitted, classes.predicted, groups, plan, own)
+        return fit_descriptor(values, classes.fitted, classes.predicted, groups, plan, own)
+
+    for key, fitted in zip(features, each(fit, features), strict=True):
+        if fitted is None:
+            continue
         densities[key] = fitted.folds
         names += [ScoreName(key, kind) for kind in recipe.kinds]
         columns += [fitted.scores[kind] for kind in recipe.kinds]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Final
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from detectors.calibration.judge import Calibration
 from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan
-from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
+from detectors.deep_features.detector import DeepFeatures, Fit, ImageClasses, fit_deep_features
+from detectors.deep_features.fit import FittedDescriptor
 from detectors.deep_features.recipe import Recipe
 from detectors.shared_units.detector import SharedUnits
 from detectors.shared_units.similar_images import fit_shared_units
@@ -24,8 +26,11 @@ from scanner.fitting.options import FitOptions
 from scanner.fitting.reference_features import tail_key
 from scanner.fitting.stages import Detectors, Reference, Subject, TappedNetwork
 from scanner.graph.pool import Descriptor
+from scanner.inputs.threads import usable_cores
 from scanner.profile.unit_arrays import MAX_TABLE_BYTES
 
+FITTED_AT_ONCE: Final = 4
+"""Descriptors that are fitted at a time: each takes a few matrices of as many rows and columns as it has channels."""
 LIKENED_DEPTH: Final = 0.8
 """Depth, as a share of the weighted operators, of the layer by which pictures are likened."""
 
@@ -65,21 +70,26 @@ def _fit_densities(
 ) -> DeepFeatures:
     step = progress.task("densities", len(network.descriptors))
     names = [descriptor.key for descriptor in network.descriptors]
+
+    def each(fit: Fit, keys: Iterable[str]) -> Iterator[FittedDescriptor | None]:
+        with ThreadPoolExecutor(min(usable_cores(), FITTED_AT_ONCE)) as pool:
+            for done, fitted in enumerate(pool.map(fit, keys)):
+                step(done + 1)
+                yield fitted
+
     try:
-        detector = fit_deep_features(
+        return fit_deep_features(
             reference.features.spooled.only(names),
             ImageClasses(reference.classes, reference.features.predicted, subject.model.num_classes),
             recipe,
             reference.plan,
             options.seed,
-            lambda key: step(names.index(key)),
+            each,
         )
     except ValueError as error:
         raise ModelError(
             f"no density can be fitted: {error}", where=str(options.model), hint="Check the model and the images"
         ) from error
-    step(len(names))
-    return detector
 
 
 def _fit_units(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -56,3 +58,14 @@ def test_crossed_false_alarms_are_near_alpha(count: int, dims: tuple[int, ...]) 
     error = rates.std(ddof=1) / np.sqrt(len(rates))
     assert rates.mean() < 0.05 + 3 * error
     assert rates.mean() > 0.02, "so conservative that it would miss triggers"
+
+
+def test_descriptors_may_be_fitted_by_several_threads() -> None:
+    features, labels = draw(np.random.default_rng(0), 200, np.random.default_rng(1), (8, 300, 20, 4))
+    features["tap9:mean"] = np.ones((200, 3), np.float32)  # which has no density
+    classes, plan = ImageClasses(labels, labels, CLASSES), plan_calibration(labels, 0)
+    alone = fit_deep_features(features, classes, DEFAULT, plan, 0)
+    with ThreadPoolExecutor(4) as pool:
+        together = fit_deep_features(features, classes, DEFAULT, plan, 0, pool.map)
+    assert (together.scores, together.constant) == (alone.scores, ("tap9:mean",))
+    np.testing.assert_array_equal(together.clean_scores, alone.clean_scores)
