@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scanner.base.errors import SourceError
 from scanner.fitting.fit_detectors import late_descriptors
 from scanner.fitting.options import FitOptions
 from scanner.fitting.self_check import Rescan, sample_rows, self_checks
@@ -12,7 +13,8 @@ from scanner.fitting.stages import Detectors, Reference, ScoringGraph, Subject, 
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.head import merge_head
 from scanner.graph.session import images_per_run
-from scanner.inputs.decode import decode
+from scanner.inputs.items import why_unreadable
+from scanner.inputs.pipeline import run_pipeline
 
 
 def finish_graph(
@@ -22,6 +24,7 @@ def finish_graph(
 
     Raises:
         ModelError: If a self-check fails.
+        SourceError: If an image that was read before cannot be read any more.
     """
     units = late_descriptors(network.descriptors)
     graph = merge_head(network.graph, detectors.deep, network.descriptors, tuple(reference.tail_shapes), units)
@@ -37,10 +40,14 @@ def _rescan(
     rows = sample_rows(len(features.rows))
     session = open_session(graph, options)
     size = images_per_run(subject.spec.size, session.provider)
+    items = [source.items[row] for row in features.rows[rows].tolist()]
     parts = []
-    for start in range(0, len(rows), size):
-        items = [source.items[row] for row in features.rows[rows[start : start + size]].tolist()]
-        pixels = np.stack([decode(source.read(item), subject.spec) for item in items])
-        parts.append(session.run({"pixels": pixels}, ["scores"])["scores"])
+    for batch in run_pipeline(
+        source, subject.spec, lambda pixels: session.run({"pixels": pixels}, ["scores"]), batch_size=size, items=items
+    ):
+        if batch.unreadable:
+            why = why_unreadable(*batch.unreadable[0])
+            raise SourceError(f"an image cannot be read any more: {why}", where=str(source.root))
+        parts.append(batch.outputs["scores"])
     spooled = {key: features.spooled[key][rows] for key in detectors.deep.densities}
     return Rescan(rows, np.concatenate(parts), detectors.deep.score(spooled, features.predicted[rows]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from detectors.calibration.judge import calibrate
 from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT
-from scanner.base.errors import ModelError
+from scanner.base.errors import ModelError, SourceError
 from scanner.fitting.fit import fit
 from scanner.fitting.options import FitOptions
 from scanner.fitting.self_check import (
@@ -218,3 +219,19 @@ def test_fit_refuses_folds_that_were_mixed_up(options: FitOptions, monkeypatch: 
 
     monkeypatch.setattr(scanner.fitting.fit_detectors, "fit_deep_features", tampered)
     refused(options, f"({REPRODUCED}|{RESCANNED})")
+
+
+def test_an_image_that_is_gone_when_the_graph_is_tried_is_named(
+    options: FitOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = tmp_path / "clean"
+    shutil.copytree(options.clean, clean)
+
+    def and_remove(*arguments, **named) -> GraphBundle:
+        (clean / "7.png").unlink()
+        return merge_head(*arguments, **named)
+
+    monkeypatch.setattr(scanner.fitting.finish_graph, "merge_head", and_remove)
+    with pytest.raises(SourceError, match=r"an image cannot be read any more: 7.png \(missing"):
+        fit(replace(options, clean=clean), Silent())
+    assert not options.output.exists()
