@@ -3,8 +3,9 @@
     modelscan demo
     python benchmarks/shard_faults.py modelscan-demo --work /tmp/shards --out benchmarks/results/shards.json
 
-The inputs are small images, each under ten names. Both runs have to leave the same bytes. Efficiency beyond the cores
-of this machine is that of the scheduler alone, with workers that sleep.
+It goes on where it was when it is run again with the same ``--work``, by whole stages. The inputs are small images,
+each under ten names. Both runs have to leave the same bytes. Efficiency beyond the cores of this machine is that of the
+scheduler alone, with workers that sleep.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from scanner.cli.engines.schedule import run_chunks
 from scanner.inputs.threads import usable_cores
 
 WORKERS = 2
+SMALLER = 25
+"""How many times fewer inputs the job has that memory is compared with."""
 NAP = 0.25
 SCAN = (sys.executable, "-m", "scanner")
 
@@ -110,6 +113,7 @@ def engine(job: Path, kills: int) -> dict[str, Any]:
 
 def merged(job: Path, out: Path) -> dict[str, Any]:
     """Merge, and how much memory that took."""
+    shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     code = (
         "import resource, sys\nfrom scanner.cli.main import run\n"
@@ -154,41 +158,107 @@ class Sleeper:
         """Nothing to end."""
 
 
-def efficiency(workers: int) -> float:
-    """Ideal time by that of the scheduler, with workers that sleep through eight chunks each."""
-    started = time.perf_counter()
-    run_chunks(range(8 * workers), Sleeper, workers, lambda number: None)
-    return round(8 * NAP / (time.perf_counter() - started), 4)
+def efficiencies() -> dict[str, float]:
+    """Ideal time by that of the scheduler, by the number of workers, each of which sleeps through eight chunks."""
+    found = {}
+    for workers in (1, 2, 4, 8, 16, 32, 64):
+        started = time.perf_counter()
+        run_chunks(range(8 * workers), Sleeper, workers, lambda number: None)
+        found[str(workers)] = round(8 * NAP / (time.perf_counter() - started), 4)
+    return found
 
 
-def ray_overhead() -> float | None:
-    """Milliseconds that asking an actor for a chunk takes, by a thread; None where Ray does not start."""
+def ray_overhead() -> dict[str, Any]:
+    """Milliseconds between two chunks of one actor that the actor does not work; why not, where Ray does not start.
+
+    Measured by the worker of the engine, from a thread as there, around an actor that answers at once.
+    """
     try:
         import ray
     except ImportError:
-        return None
+        return {"missing": "Ray is not installed"}
     from scanner.cli.engines.ray_actors import connect, disconnect
 
     try:
-        connect(None)
-    except LatentscanError:  # on a busy machine it gives up before it has begun
-        return None
+        cores = connect(None)
+    except LatentscanError as error:  # on a busy machine it gives up before it has begun
+        return {"missing": str(error)}
     holder: Any = ray.remote(Sleeper).options(num_cpus=1)
     actor = holder.remote()
     ray.get(actor.close.remote())
     times = []
 
     def ask() -> None:
-        for _ in range(100):
+        for _ in range(300):
             started = time.perf_counter()
             ray.get(actor.close.remote())
-            times.append(time.perf_counter() - started)
+            times.append(1000 * (time.perf_counter() - started))
 
     thread = threading.Thread(target=ask)
     thread.start()
     thread.join()
     disconnect()
-    return round(1000 * float(np.median(times)), 2)
+    middle, most = np.quantile(times, (0.5, 0.95))
+    return {
+        "cores": cores,
+        "ms_a_chunk": round(float(middle), 2),
+        "ms_a_chunk_95_percent": round(float(most), 2),
+        "version": ray.__version__,
+    }
+
+
+class Stages:
+    """Results of what takes long, each in a file, so that a run that was cut short goes on where it was.
+
+    Args:
+        folder: Where the files are.
+        most: Stages that may be run before this process stops.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self._folder, self._left = folder, most
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def result(self, name: str, run: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever JSON holds
+        """What `run` gives, or gave before."""
+        path = self._folder / f"{name}.json"
+        if not path.exists():
+            if not self._left:
+                sys.exit(f"stopped before {name}: run it again")
+            self._left -= 1
+            found = json.dumps(run())
+            path.with_suffix(".part").write_text(found)
+            path.with_suffix(".part").rename(path)
+        return json.loads(path.read_text())
+
+
+def whole(stages: Stages, work: Path, name: str, inputs: Path, kills: int) -> dict[str, Any]:
+    """Plan, run and merge one job."""
+    job, profile = work / name, work / "modelscan.h5"
+
+    def run() -> dict[str, Any]:
+        # What a run that was cut short left would make this one seem faster than it is.
+        shutil.rmtree(job / "chunks", ignore_errors=True)
+        (job / "chunks").mkdir()
+        return engine(job, kills)
+
+    def plan() -> dict[str, Any]:
+        shutil.rmtree(job, ignore_errors=True)
+        return timed("plan", inputs, "--profile", profile, "-o", job)
+
+    return {
+        "plan": stages.result(f"{name}-plan", plan),
+        "run": stages.result(f"{name}-run", run),
+        "merge": stages.result(f"{name}-merge", lambda: merged(job, work / f"{name}-out")),
+    }
+
+
+def prepare(given: argparse.Namespace) -> None:
+    """Inputs of both sizes, made anew."""
+    for name, distinct in (("inputs", given.distinct), ("few", given.distinct // SMALLER)):
+        shutil.rmtree(given.work / name, ignore_errors=True)
+        write_inputs(given.demo, given.work / name, distinct, given.names)
+    shutil.copy(given.demo / "modelscan.h5", given.work)
 
 
 def main() -> None:
@@ -200,29 +270,28 @@ def main() -> None:
     parser.add_argument("--distinct", type=int, default=100_000)
     parser.add_argument("--names", type=int, default=10)
     parser.add_argument("--kills", type=int, default=12)
+    parser.add_argument("--stages", type=int, default=1000, help="stop after so many, to go on in another call")
     given = parser.parse_args()
-    shutil.rmtree(given.work, ignore_errors=True)
-    given.work.mkdir(parents=True)
-    inputs = given.work / "inputs"
-    write_inputs(given.demo, inputs, given.distinct, given.names)
-    jobs = {"undisturbed": 0, "disturbed": given.kills}
-    found: dict[str, Any] = {}
-    for name, kills in jobs.items():
-        job = given.work / name
-        planned = timed("plan", inputs, "--profile", given.demo / "modelscan.h5", "-o", job)
-        found[name] = {"plan": planned, "run": engine(job, kills), "merge": merged(job, given.work / f"{name}-out")}
-    plan = latentscan.read_plan(given.work / "undisturbed")
+    stages, work = Stages(given.work / "stages", given.stages), given.work
+    stages.result("inputs", lambda: prepare(given))
+    few = whole(stages, work, "few-job", work / "few", 0)
+    found = {
+        name: whole(stages, work, name, work / "inputs", kills)
+        for name, kills in (("undisturbed", 0), ("disturbed", given.kills))
+    }
+    plan = latentscan.read_plan(work / "undisturbed")
     result = {
         "machine": {"cores": usable_cores(), "processor": platform.processor() or platform.machine()},
         "versions": library_versions(FIT_LIBRARIES),
-        "bytes_of_all_chunks": sum(path.stat().st_size for path in (given.work / "disturbed" / "chunks").iterdir()),
+        "bytes_of_all_chunks": sum(path.stat().st_size for path in (work / "disturbed" / "chunks").iterdir()),
         "inputs": {"distinct": given.distinct, "names": given.names, "chunks": plan.chunks, "chunk": plan.chunk_size},
-        "same_chunks": same(*(given.work / name / "chunks" for name in jobs)),
+        "same_chunks": same(*(work / name / "chunks" for name in found)),
         "same_report": found["undisturbed"]["merge"]["digest"] == found["disturbed"]["merge"]["digest"],
         "same_rows": found["undisturbed"]["merge"]["rows_sha256"] == found["disturbed"]["merge"]["rows_sha256"],
+        "few": {**few, "distinct": given.distinct // SMALLER},
         **found,
-        "scheduler_efficiency": {str(count): efficiency(count) for count in (1, 2, 4, 8, 16, 32, 64)},
-        "ray_ms_a_chunk": ray_overhead(),
+        "scheduler_efficiency": stages.result("efficiency", efficiencies),
+        "ray": stages.result("ray", ray_overhead),
         "load_average": os.getloadavg()[0],
     }
     given.out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
