@@ -64,6 +64,8 @@ def run_command(application: Callable[..., object], arguments: list[str]) -> int
             "Set LATENTSCAN_DEBUG=1 for the traceback and report it"
         )
         return NO_VERDICT
+    if code == INTERRUPTED:  # by Typer, which says nothing of it
+        _complain("interrupted")
     return code if isinstance(code, int) else 0
 
 
