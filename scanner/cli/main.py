@@ -18,6 +18,7 @@ from scanner.cli.doctor import doctor
 from scanner.cli.explain import explain
 from scanner.cli.export import export
 from scanner.cli.fit import fit
+from scanner.cli.fleet import fleet
 from scanner.cli.inspect import inspect
 from scanner.cli.merge import merge
 from scanner.cli.plan import plan
@@ -41,6 +42,7 @@ for command in (
     scan,
     plan,
     merge,
+    fleet,
     report,
     verify,
     inspect,

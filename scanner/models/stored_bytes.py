@@ -1,9 +1,9 @@
-"""How large a model is on the disk, for bounds: its file, and the files beside it that hold its weights."""
+"""The files of a model on the disk, its own and those beside it that hold its weights, and how large they are."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
@@ -18,16 +18,26 @@ from scanner.models.shards import read_index
 def stored_bytes(path: Path) -> int:
     """Bytes of a model's file, or of the model in a folder, with what it refers to; 0 where that cannot be told."""
     try:
-        file = model_file(path)
-        with open_regular(file) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            names = _beside(stream, size)
-        for name in names:
-            with open_named(file, name) as part:
-                size += os.fstat(part.fileno()).st_size
+        return sum(os.fstat(stream.fileno()).st_size for stream in open_stored(path))
     except (ModelError, OSError):
         return 0  # loading it says why
-    return size
+
+
+def open_stored(path: Path) -> Iterator[BufferedReader]:
+    """A model's file, or the one of the model in a folder, and then what it refers to, each open until the next one.
+
+    Raises:
+        ModelError: One of them is missing, or outside of the model's folder.
+        OSError: One cannot be read.
+    """
+    file = model_file(path)
+    with open_regular(file) as stream:
+        names = _beside(stream, os.fstat(stream.fileno()).st_size)
+        stream.seek(0)
+        yield stream
+    for name in names:
+        with open_named(file, name) as part:
+            yield part
 
 
 def _beside(stream: BufferedReader, size: int) -> Sequence[str]:

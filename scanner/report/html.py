@@ -10,25 +10,20 @@ The page stays below 1 MB whatever was scanned: long lists are cut, and the page
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import jinja2
 from pydantic import JsonValue
 
-from scanner.base.text import printable
 from scanner.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, p_value_chart, score_chart
 from scanner.report.json_report import document, visible
 from scanner.report.page_trigger import shown_trigger
 from scanner.report.schema import Finding, GalleryItem, InputRow, LayerVoice, LoudestPlace, Report
+from scanner.report.templates import asset, environment, source_hash
 from scanner.verdict.catalogue import catalogue
-from scanner.verdict.terms import CheckStatus, Decision, Severity
+from scanner.verdict.terms import Decision, Severity
 
 UNLIKE, DEMONSTRATED = "LS207", "LS120"
 MAX_ROWS = 100
@@ -87,8 +82,8 @@ class Card:
 
 def html_bytes(report: Report) -> bytes:
     """The report as one HTML page."""
-    template = _environment().get_template("report.html.jinja")
-    style, script = _asset("report.css"), _asset("report.js")
+    template = environment().get_template("report.html.jinja")
+    style, script = asset("report.css"), asset("report.js")
     embedded, left_out = embedded_json(report)
     by_index = {finding.index: finding for finding in report.findings if finding.subject == "input"}
     targets = {finding.index: finding for finding in report.findings if finding.subject == "class"}
@@ -151,7 +146,7 @@ def content_security_policy(style: str, script: str) -> str:
     """Allow this style sheet and this script, pictures in the page, and nothing else."""
     return (
         "default-src 'none'; img-src data:; "
-        f"style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
+        f"style-src '{source_hash(style)}'; script-src '{source_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -266,36 +261,3 @@ def _classes(report: Report) -> list[Any]:
     order = {target.class_index: position for position, target in enumerate(report.batch.target_classes)}
     listed = report.batch.by_class or report.batch.flagged_by_class
     return sorted(listed, key=lambda c: (order.get(c.class_index, len(order)), -c.flagged, c.class_index))
-
-
-def _source_hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("scanner.report") / "page" / name).read_text("utf-8")
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["shown"] = _shown
-    environment.filters["short_p"] = lambda value: "" if value is None else f"{value:.2g}"
-    environment.filters["number"] = lambda value: "" if value is None else f"{value:.4g}"
-    environment.filters["whole"] = lambda share: f"{share:.0%}"
-    environment.filters["percent"] = lambda value: "" if value is None else f"{value:.2%}"
-    environment.tests["passed"] = lambda check: check.status is CheckStatus.PASSED
-    return environment
-
-
-def _shown(text: object, limit: int = 400) -> str:
-    """Text of unknown origin as the page may show it; the template escapes it."""
-    return printable(str(text), limit)

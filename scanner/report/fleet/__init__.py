@@ -1,0 +1,1 @@
+"""What the reports of many models say together: the document, and a writer for each of its formats."""
