@@ -10,7 +10,7 @@ import codecs
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
@@ -20,10 +20,13 @@ from scanner.inputs.columns import Columns, choose_columns, delimiter_of
 from scanner.inputs.files import FolderReader, open_regular
 from scanner.inputs.items import MAX_LABEL, EncodedLabels, Item, NamedItems, UnreadableInput
 from scanner.inputs.layout import describe_labels
+from scanner.inputs.sorted_names import sort_records
 
 MAX_MANIFEST_BYTES: Final = 2**30
 _MAX_LINE: Final = 2**20
 _MAX_NAME: Final = 4096
+_DIGITS: Final = 10
+"""Of a line's number as it is kept."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,7 @@ def open_manifest(path: Path, *, labels: bool, follow_links: bool = False) -> Ma
         SourceError: If it is not valid, names a file twice or outside its folder, or labels only some
             of its rows.
     """
-    rows: dict[str, tuple[int, str | None]] = {}
-    names = _Names(path, follow_links)
+    names, labelled = _Names(path, follow_links), _Labelled()
     try:
         descriptor = open_regular(path)
         encoding = _encoding(descriptor)
@@ -64,19 +66,19 @@ def open_manifest(path: Path, *, labels: bool, follow_links: bool = False) -> Ma
             if os.fstat(text.fileno()).st_size > MAX_MANIFEST_BYTES:
                 raise SourceError(f"is larger than {MAX_MANIFEST_BYTES >> 20} MiB", where=str(path))
             table = _jsonl_table(text, path) if path.suffix.lower() == ".jsonl" else _csv_table(text, path)
-            for line, name, label in table.rows:
-                clean = names.clean(name, line)
-                if clean in rows:
-                    raise _invalid(path, line, f"{name!r} was named on line {rows[clean][0]} already")
-                rows[clean] = line, _clean_label(label, path, line) if labels else None
+            # A line's number first, so that rows of one name are in the file's order.
+            paths, beside = sort_records(
+                (names.clean(name, line), f"{line:0{_DIGITS}}{labelled.note(label, path, line) if labels else ''}")
+                for line, name, label in table.rows
+            )
     except UnreadableInput as error:
         raise SourceError(f"cannot be read ({error.detail})", where=str(path)) from None
     except UnicodeError:
         raise SourceError("is not UTF-8 or UTF-16 text", where=str(path), hint="Save it as UTF-8") from None
     except OSError as error:
         raise SourceError(f"cannot be read ({error.strerror})", where=str(path)) from None
-    paths = sorted(rows, key=os.fsencode)
-    encoded = _labels([rows[name] for name in paths], path)
+    _require_once(paths, beside, path)
+    encoded = labelled.encoded(beside, path)
     layout = describe_labels("a manifest", encoded, used=labels)
     if labels:
         layout += table.columns.described
@@ -84,6 +86,52 @@ def open_manifest(path: Path, *, labels: bool, follow_links: bool = False) -> Ma
         encoded = None
     reader = FolderReader(path.parent, follow_links=follow_links)
     return ManifestSource(path, NamedItems(paths, encoded), encoded.names if encoded else None, reader, layout)
+
+
+def _require_once(paths: Sequence[str], beside: Sequence[str], path: Path) -> None:
+    """Refuse a file that is named twice, by the first line that does so."""
+    before, first, found = "", "", None
+    for name, text in zip(paths, beside, strict=True):
+        line = text[:_DIGITS]
+        if name != before:
+            before, first = name, line
+        elif found is None or line < found[0]:
+            found = line, first, name
+    if found is not None:
+        line, first, name = found
+        raise _invalid(path, int(line), f"{name!r} was named on line {int(first)} already")
+
+
+class _Labelled:
+    """Labels of rows as they are read: how many have one, and which line is the first without."""
+
+    def __init__(self) -> None:
+        self._with, self._without, self._line = 0, 0, 0
+
+    def note(self, label: object, path: Path, line: int) -> str:
+        """The label as it is kept: empty where there is none."""
+        clean = _clean_label(label, path, line)
+        if clean is not None:
+            self._with += 1
+            return clean
+        self._without, self._line = self._without + 1, self._line or line
+        return ""
+
+    def encoded(self, beside: Sequence[str], path: Path) -> EncodedLabels | None:
+        """Of all rows, in their order, by what stands beside the names; None without any.
+
+        Raises:
+            SourceError: Only some rows have one.
+        """
+        if not self._with:
+            return None
+        if self._without:
+            raise SourceError(
+                f"labels {self._with} of {self._with + self._without} rows, not line {self._line}",
+                where=str(path),
+                hint="Label every row or none",
+            )
+        return EncodedLabels.of_each(lambda: (text[_DIGITS:] for text in beside), len(beside))
 
 
 @dataclass(frozen=True)
@@ -100,20 +148,6 @@ def _encoding(descriptor: int) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not head.startswith(codecs.BOM_UTF32_LE):
         return "utf-16"
     return "utf-8-sig"
-
-
-def _labels(rows: list[tuple[int, str | None]], path: Path) -> EncodedLabels | None:
-    found = [label for _, label in rows if label is not None]
-    if not found:
-        return None
-    if len(found) < len(rows):
-        line = min(line for line, label in rows if label is None)
-        raise SourceError(
-            f"labels {len(found)} of {len(rows)} rows, not line {line}",
-            where=str(path),
-            hint="Label every row or none",
-        )
-    return EncodedLabels.of(found)
 
 
 def _csv_table(text: TextIO, path: Path) -> _Table:
@@ -233,8 +267,8 @@ def _clean_label(label: object, path: Path, line: int) -> str | None:
     if isinstance(label, bool) or not isinstance(label, str | int):
         raise _invalid(path, line, "'label' is neither text nor an integer")
     text = str(label).strip()
-    if not 0 < len(text) <= MAX_LABEL or not _is_utf8(text):
-        raise _invalid(path, line, f"'label' must have 1 to {MAX_LABEL} characters")
+    if not 0 < len(text) <= MAX_LABEL or "\0" in text or not _is_utf8(text):
+        raise _invalid(path, line, f"'label' must have 1 to {MAX_LABEL} characters, and no NUL")
     return text
 
 

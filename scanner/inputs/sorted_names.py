@@ -1,4 +1,8 @@
-"""Names in bytewise order, however many: beyond a bound they are sorted on the disk."""
+"""Names in bytewise order, however many, also with a text beside each: beyond a bound they are sorted on the disk.
+
+A name and its text are sorted as one record. A byte 1 in a name is followed by a 2 there, and two of them end the name,
+so that records are in the order of their names and can be taken apart again.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,9 @@ RUN: Final = 500_000
 _BLOCK: Final = 1024
 _KEPT: Final = 16
 _READ: Final = 2**16
+_ONE: Final = b"\1"
+_ONE_WITHIN: Final = b"\1\2"
+_END: Final = b"\1\1"
 
 
 def sort_names(names: Iterable[str]) -> Sequence[str]:
@@ -38,6 +45,31 @@ def sort_names(names: Iterable[str]) -> Sequence[str]:
         while rest := sorted(itertools.islice(source, RUN)):
             runs.append(_spilled(rest, files))
         return SortedNames(heapq.merge(*map(_read, runs)))
+
+
+def sort_records(records: Iterable[tuple[str, str]]) -> tuple[Sequence[str], Sequence[str]]:
+    """File names, each with a text, neither with NUL, in the order of the names' bytes, and of texts under one name.
+
+    Returns:
+        The names, and the texts in the same order.
+
+    Raises:
+        OSError: There is no room for them among temporary files.
+    """
+    joined = sort_names(os.fsdecode(_joined(name, text)) for name, text in records)
+    if isinstance(joined, SortedNames):
+        return _Part(joined, 0), _Part(joined, 1)
+    parted = [_parted(record) for record in joined]
+    return [name for name, _ in parted], [text for _, text in parted]
+
+
+def _joined(name: str, text: str) -> bytes:
+    return os.fsencode(name).replace(_ONE, _ONE_WITHIN) + _END + os.fsencode(text)
+
+
+def _parted(record: str) -> tuple[str, str]:
+    name, _, text = os.fsencode(record).partition(_END)
+    return os.fsdecode(name.replace(_ONE_WITHIN, _ONE)), os.fsdecode(text)
 
 
 def _spilled(names: list[bytes], files: ExitStack) -> BinaryIO:
@@ -106,3 +138,25 @@ class SortedNames(Sequence[str]):
         start, end = self._starts[block], self._starts[block + 1]
         data = os.pread(self._file.fileno(), end - start, start)
         return [os.fsdecode(name) for name in data.split(b"\0")[:-1]]
+
+
+class _Part(Sequence[str]):
+    """Names, or texts, of records on the disk."""
+
+    def __init__(self, records: SortedNames, which: int) -> None:
+        self._records, self._which = records, which
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[str]:
+        return (_parted(record)[self._which] for record in self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [_parted(record)[self._which] for record in self._records[index]]
+        return _parted(self._records[index])[self._which]

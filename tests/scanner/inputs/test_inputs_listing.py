@@ -14,7 +14,7 @@ from scanner.inputs import listing as listing_module
 from scanner.inputs import sorted_names
 from scanner.inputs.items import Item
 from scanner.inputs.listing import Listing, listing_lines
-from scanner.inputs.sorted_names import SortedNames, sort_names
+from scanner.inputs.sorted_names import SortedNames, sort_names, sort_records
 from scanner.inputs.source import open_source
 
 NAMES = st.lists(st.binary(min_size=1, max_size=6).filter(lambda name: b"\0" not in name), max_size=60)
@@ -35,6 +35,35 @@ def test_the_order_is_that_of_bytes_wherever_it_is_made(names: list[bytes]) -> N
         assert [found[position] for position in range(len(found))] == expected
         assert found[2:5] == expected[2:5]
         assert len(found) == len(expected)
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=5), st.text("\1\2a ,", max_size=3)), max_size=40))
+def test_records_are_in_the_order_of_names_and_can_be_taken_apart(records: list[tuple[bytes, str]]) -> None:
+    texts = [(os.fsdecode(name.replace(b"\0", b"\1")), text) for name, text in records]
+    expected = sorted(texts, key=lambda record: (os.fsencode(record[0]), record[1]))
+    for run in (7, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sorted_names, "RUN", run)
+            patch.setattr(sorted_names, "_BLOCK", 4)
+            names, beside = sort_records(iter(texts))
+            assert list(zip(names, beside, strict=True)) == expected
+            assert [(names[index], beside[index]) for index in range(len(names))] == expected
+            assert list(names[1:4]) == [name for name, _ in expected[1:4]]
+
+
+def test_a_manifest_beyond_memory_is_the_same_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "inputs.csv"
+    rows = [f"{number % 7}/é{number}.png,class {number % 3}" for number in range(40)]
+    path.write_text("file_name,label\n" + "\n".join(rows) + "\n")
+    expected = open_source(path)
+    monkeypatch.setattr(sorted_names, "RUN", 6)
+    found = open_source(path)
+    assert list(found.items) == list(expected.items)
+    assert (found.class_names, found.layout) == (expected.class_names, expected.layout)
+    assert list(listing_lines(found)) == list(listing_lines(expected))
+    path.write_text("file_name,label\n" + "\n".join([*rows, rows[30], rows[3], "z.png,"]) + "\n")
+    with pytest.raises(SourceError, match=r"line 42: '2/é30\.png' was named on line 32 already"):
+        open_source(path)
 
 
 @pytest.mark.parametrize("labels", [True, False])
