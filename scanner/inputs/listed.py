@@ -14,7 +14,7 @@ from scanner.base.errors import SourceError
 from scanner.inputs.files import FolderReader
 from scanner.inputs.items import Item, UnreadableInput
 from scanner.inputs.listing import Listing
-from scanner.inputs.remote import Store
+from scanner.inputs.remote import KIND, Store
 from scanner.inputs.source import open_source
 from scanner.inputs.urls import url_of
 
@@ -76,10 +76,11 @@ def open_listed(listed: Listed, items: Listing) -> ListedSource:
 
 def _reader(listed: Listed, items: Listing) -> Read:
     root = listed.root
-    if (url := url_of(root)) is not None:
+    url = url_of(root)
+    if url is not None and listed.kind == KIND:
         store = Store(url)
         return lambda item: store.read(items.entry(item.index).path)
-    if not root.exists():
+    if url is None and not root.exists():
         raise SourceError("cannot be opened (No such file or directory)", where=str(root))
     if listed.kind in FOLDERS or listed.kind == "manifest":
         folder = FolderReader(root if listed.kind in FOLDERS else root.parent, follow_links=listed.follow_links)

@@ -48,8 +48,7 @@ def listing_lines(source: Source) -> Iterator[bytes]:
 def _tags(source: Source) -> Callable[[int], str | None]:
     """What an object store calls an object's content."""
     if isinstance(source, RemoteSource):
-        tags = source.etags
-        return lambda index: tags[index]
+        return source.etag
     return lambda index: None
 
 
@@ -70,8 +69,7 @@ def _sizes(source: Source) -> Callable[[int], int | None]:
         names = source.items.paths
         return lambda index: stated[names[index]]
     if isinstance(source, RemoteSource):
-        sizes = source.sizes
-        return lambda index: sizes[index]
+        return source.size
     return lambda index: None
 
 

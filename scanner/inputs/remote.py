@@ -9,11 +9,11 @@ input: an expired credential or a broken connection says nothing about an image,
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import os
-from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +23,12 @@ from scanner.inputs.files import MAX_FILE_BYTES
 from scanner.inputs.folder import IMAGE_SUFFIXES
 from scanner.inputs.items import LABELS_UNUSED, EncodedLabels, Item, NamedItems, UnreadableInput, printable
 from scanner.inputs.layout import find_layout
+from scanner.inputs.sorted_names import sort_records
 
 _LIBRARIES: Final = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _PATIENCE: Final = {"connect_timeout": 10, "read_timeout": 30, "retries": {"mode": "standard", "max_attempts": 5}}
 KIND: Final = "object-store"
+_PAGE: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,21 @@ class RemoteSource:
     class_names: tuple[str, ...] | None
     ignored: int
     layout: str
-    sizes: array[int]
-    etags: Sequence[str | None]
+    stated: Sequence[str]
     store: Store
     kind: str = KIND
 
     def read(self, item: Item) -> bytes:
         """Bytes of the object; see :meth:`scanner.inputs.items.Source.read`."""
         return self.store.read(self.items.paths[item.index])
+
+    def size(self, index: int) -> int:
+        """Bytes of an object when it was listed."""
+        return int(self.stated[index].partition(" ")[0])
+
+    def etag(self, index: int) -> str | None:
+        """What the store calls its content, where it says so."""
+        return self.stated[index].partition(" ")[2] or None
 
 
 class Store:
@@ -67,24 +76,59 @@ class Store:
         self._system: Any = importlib.import_module("fsspec").filesystem(scheme, use_listings_cache=False, **options)
         self._folder = url.partition("://")[2]
 
-    def names(self) -> dict[str, tuple[int, str | None]]:
-        """Size and entity tag of every object, by its name below the URL.
+    def objects(self) -> Iterator[tuple[str, int, str]]:
+        """Name below the URL, size and entity tag, or nothing, of every object. Of ``s3``, a page of them at a time.
 
         Raises:
             SourceError: They cannot be listed.
         """
+        pages = self._pages() if hasattr(self._system, "call_s3") else self._all()
+        start = len(self._folder.partition("/")[2])
+        start += bool(start)
         try:
-            found = self._system.find(self._folder, detail=True)
+            for key, size, tag in pages:
+                if len(key) > start and not key.endswith("/"):
+                    yield key[start:], size, tag
         except FileNotFoundError:
-            found = {}
+            return
         except Exception as error:  # every library has its own
             raise self._failure("listed", error) from None
-        start = len(self._folder) + 1
-        return {
-            path[start:]: (int(entry.get("size") or 0), _tag(entry))
-            for path, entry in found.items()
-            if entry.get("type") == "file" and len(path) > start
-        }
+
+    def _pages(self) -> Iterator[tuple[str, int, str]]:
+        bucket, _, prefix = self._folder.partition("/")
+        given = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", "MaxKeys": _PAGE}
+        more: dict[str, str] = {}
+        while True:
+            page = self._system.call_s3("list_objects_v2", **given, **more)
+            for entry in page.get("Contents", ()):
+                yield entry["Key"], int(entry["Size"]), _tag(entry)
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _all(self) -> Iterator[tuple[str, int, str]]:
+        for path, entry in self._system.find(self._folder, detail=True).items():
+            if entry.get("type") == "file":
+                yield path.partition("/")[2], int(entry.get("size") or 0), _tag(entry)
+
+    def copy(self, target: Path) -> None:
+        """Copy the object that the URL itself names.
+
+        Raises:
+            SourceError: It is not there, or cannot be had as a whole.
+        """
+        try:
+            size = self._system.info(self._folder)["size"]
+            self._system.get_file(self._folder, str(target))
+        except FileNotFoundError:
+            raise SourceError("cannot be opened (No such object)", where=printable(self.url)) from None
+        except Exception as error:  # every library has its own
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                what = "finds no room for its copy among temporary files"
+                raise SourceError(what, where=printable(self.url), hint="Set TMPDIR to where there is some") from None
+            raise self._failure("read", error) from None
+        if target.stat().st_size != size:
+            raise self._failure("read", EOFError())
 
     def read(self, name: str) -> bytes:
         """The bytes of an object.
@@ -130,23 +174,34 @@ def open_remote(url: str, path: Path, *, labels: bool) -> RemoteSource:
     Raises:
         SourceError: It cannot be listed, or with ``labels`` the layout does not tell what the classes are.
     """
-    store = Store(url)
-    known = store.names()
-    names = sorted((name for name in known if _is_image(name)), key=os.fsencode)
-    ignored = len(known) - len(names)
-    stated = array("q", (known[name][0] for name in names)), [known[name][1] for name in names]
+    store, ignored = Store(url), 0
+
+    def images() -> Iterator[tuple[str, str]]:
+        nonlocal ignored
+        for name, size, tag in store.objects():
+            if "\0" in name:
+                raise SourceError("holds an object with a NUL in its name", where=printable(url))
+            if _is_image(name):
+                yield name, f"{size} {tag}"
+            else:
+                ignored += 1
+
+    try:
+        names, stated = sort_records(images())
+    except OSError as error:
+        raise SourceError(f"cannot be listed ({error.strerror})", where=printable(url)) from None
     if not labels:
-        return RemoteSource(path, NamedItems(names, None), None, ignored, LABELS_UNUSED, *stated, store)
+        return RemoteSource(path, NamedItems(names, None), None, ignored, LABELS_UNUSED, stated, store)
     layout = find_layout(names, frozenset(), Path(url))
     if not layout.labelled:
-        return RemoteSource(path, NamedItems(names, None), None, ignored, layout.described, *stated, store)
+        return RemoteSource(path, NamedItems(names, None), None, ignored, layout.described, stated, store)
     classes = EncodedLabels.of_each(lambda: (printable(layout.class_of(name)) for name in names), len(names))
-    return RemoteSource(path, NamedItems(names, classes), classes.names, ignored, layout.described, *stated, store)
+    return RemoteSource(path, NamedItems(names, classes), classes.names, ignored, layout.described, stated, store)
 
 
-def _tag(entry: dict[str, Any]) -> str | None:
-    tag = entry.get("ETag") or entry.get("etag")
-    return str(tag).strip('"')[:200] if tag else None
+def _tag(entry: dict[str, Any]) -> str:
+    tag = str(entry.get("ETag") or entry.get("etag") or "").strip('"')[:200]
+    return tag if tag.isascii() and tag.isprintable() else ""
 
 
 def _is_image(name: str) -> bool:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
+import weakref
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from scanner.base.errors import SourceError
+from scanner.base.leftovers import scratch_folder
 from scanner.base.text import printable
 from scanner.inputs.archive import open_archive
 from scanner.inputs.arrays import open_array
 from scanner.inputs.folder import IMAGE_SUFFIXES, FolderSource, looks_like_image, open_file, open_folder
 from scanner.inputs.items import Item, Source, UnreadableInput, natural_order
 from scanner.inputs.manifest import open_manifest
-from scanner.inputs.remote import open_remote
+from scanner.inputs.remote import Store, open_remote
 from scanner.inputs.table import open_table
 from scanner.inputs.tar import TarReader
 from scanner.inputs.urls import url_of
@@ -47,7 +50,7 @@ def open_source(path: Path, *, labels: bool = True, follow_links: bool = False) 
     Args:
         path: Folder (of images, or of one folder per class), ``.csv``, ``.tsv`` or ``.jsonl`` manifest,
             ``.npy`` or ``.npz`` array, ``.tar`` or ``.zip`` archive, Parquet or Arrow table, a single image file, or
-            the URL of a folder in an object store.
+            the URL of a folder, an array, an archive or a table in an object store.
         labels: Whether labels are wanted: class folders and label columns are ignored otherwise.
         follow_links: Whether links in a folder, and names in a manifest, may lead anywhere.
 
@@ -55,6 +58,8 @@ def open_source(path: Path, *, labels: bool = True, follow_links: bool = False) 
         SourceError: If the path is missing, damaged, or of no known kind.
     """
     if (url := url_of(path)) is not None:
+        if url.lower().endswith(_CONTAINERS):
+            return _open_copy(url, path, labels)
         return open_remote(url, path, labels=labels)
     try:
         mode = path.stat().st_mode
@@ -92,6 +97,23 @@ def _with_what_is_beside(folder: FolderSource) -> FolderSource:
         return replace(folder, layout=f"{folder.layout} ({shown} in it is not read; give that file to have its labels)")
     several = f"{len(found)} lists, archives or tables of images, such as {shown}, and none by themselves"
     raise SourceError(f"holds {several}", where=str(folder.root), hint="Give one of these files")
+
+
+def _open_copy(url: str, path: Path, labels: bool) -> Source:
+    """Open an array, an archive or a table in an object store: a copy of it, kept as long as the source is.
+
+    A connection that breaks is an error here, once and for all, and never an image that cannot be read.
+    """
+    with ExitStack() as stack:
+        copy = stack.enter_context(scratch_folder()) / url.rpartition("/")[2]
+        Store(url).copy(copy)
+        try:
+            opened: Any = _open_file(copy, labels, False)
+        except SourceError as error:
+            raise SourceError(error.what, where=printable(url), hint=error.hint) from None
+        source: Source = replace(opened, root=path)
+        weakref.finalize(source, stack.pop_all().close)
+    return source
 
 
 def _open_file(path: Path, labels: bool, follow_links: bool) -> Source:

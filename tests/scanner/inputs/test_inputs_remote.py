@@ -9,6 +9,7 @@ import logging
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -71,6 +72,8 @@ class Trouble(BaseHTTPRequestHandler):
         response = connection.getresponse()
         content = response.read()
         headers = {key: value for key, value in response.getheaders() if key.lower() in ("etag", "content-type")}
+        if self.command == "HEAD":
+            headers["Content-Length"] = response.getheader("Content-Length") or "0"
         self.answer(response.status, content, headers)
         connection.close()
 
@@ -78,9 +81,8 @@ class Trouble(BaseHTTPRequestHandler):
 
     def answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        for key, value in (headers or {}).items():
+        for key, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
             self.send_header(key, value)
-        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
@@ -228,6 +230,95 @@ def test_an_object_that_is_gone_or_another_is_one_row(
     reasons = {row["id"]: row["reason"] for row in report["inputs"]["unreadable_inputs"]}
     assert len(reasons) == 4
     assert reasons.items() > {"a.png": "missing", "b.png": "changed", "c.png": "empty"}.items()
+
+
+def put(store: dict[str, str], key: str, content: bytes) -> None:
+    import boto3
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=store["DIRECT"],
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        region_name="us-east-1",
+    )
+    client.put_object(Bucket="inputs", Key=key, Body=content)
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def packed(demo_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """130 of the demo's inputs in a tar archive and in a table."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path_factory.mktemp("packed")
+    images = sorted((demo_files / "inputs").iterdir())[:130]
+    with tarfile.open(folder / "images.tar", "w") as archive:
+        for path in images:
+            archive.add(path, path.name)
+    table = arrow.table({"image": [{"bytes": path.read_bytes(), "path": path.name} for path in images]})
+    parquet.write_table(table, folder / "images.parquet", row_group_size=50)
+    return {"tar": folder / "images.tar", "parquet": folder / "images.parquet"}
+
+
+@pytest.mark.slow
+@needs_server
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_a_container_behind_a_url_is_that_of_the_disk(
+    kind: str, store: dict[str, str], packed: dict[str, Path], demo_profile: Path, tmp_path: Path
+) -> None:
+    url, job = f"s3://inputs/packed/images.{kind}", tmp_path / "job"
+    put(store, f"packed/images.{kind}", packed[kind].read_bytes())
+    common = ("--profile", demo_profile)
+    made = modelscan(store, "plan", url, *common, "-o", job, "--chunk-size", "64")
+    assert made.returncode == 0, made.stderr
+    Trouble.refuse = True
+    refused = modelscan(store, "scan", "--plan", job)
+    assert refused.returncode == 2
+    assert f"{url}: cannot be read" in refused.stderr
+    assert list(job.glob("chunks/*")) == []
+    Trouble.refuse, Trouble.slow, Trouble.errors = False, 0.02, {f"images.{kind}": 2}
+    done = modelscan(store, "scan", "--plan", job, "--engine", "local", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    outs = [tmp_path / "merged", tmp_path / "alone"]
+    written = []
+    for out, command in zip(outs, (("merge", job), ("scan", packed[kind], *common)), strict=True):
+        out.mkdir()
+        written.append(modelscan(store, *command, "--report", out / "r.json", "--rows", out / "rows.jsonl"))
+    assert written[0].returncode == written[1].returncode != 2, written[0].stderr + written[1].stderr
+    assert (outs[0] / "rows.jsonl").read_bytes() == (outs[1] / "rows.jsonl").read_bytes()
+    reports = [json.loads((out / "r.json").read_bytes()) for out in outs]
+    # All but who ran it: even the digest is that of the file on the disk.
+    assert reports[0]["report_digest"] == reports[1]["report_digest"]
+    assert reports[0]["inputs"]["scanned"] == 130
+    everything = b"".join(path.read_bytes() for path in (*job.rglob("*"), *outs[0].iterdir()) if path.is_file())
+    assert KEY.encode() not in everything
+    assert SECRET.encode() not in everything
+    put(store, "packed/empty.tar", b"no archive" * 100)
+    for name, message in (("none.tar", "No such object"), ("empty.tar", "damaged tar archive")):
+        failed = modelscan(store, "plan", f"s3://inputs/packed/{name}", *common, "-o", tmp_path / "none")
+        assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+        assert f"s3://inputs/packed/{name}: " in failed.stderr
+        assert message in failed.stderr
+
+
+@pytest.mark.slow
+@needs_server
+def test_a_listing_comes_in_pages(store: dict[str, str]) -> None:
+    code = (
+        "import sys; from pathlib import Path; from scanner.inputs import remote, sorted_names\n"
+        "remote._PAGE, sorted_names.RUN = map(int, sys.argv[1:])\n"
+        "from scanner.inputs.source import open_source; from scanner.inputs.listing import listing_lines\n"
+        "source = open_source(Path('s3://inputs/batch'))\n"
+        "sys.stdout.buffer.write(b''.join(listing_lines(source)))"
+    )
+    listed = [
+        subprocess.run(
+            [sys.executable, "-c", code, page, run], env=cli_environment(**store), capture_output=True, check=True
+        ).stdout
+        for page, run in (("1000", "500000"), ("7", "20"))
+    ]
+    assert listed[0] == listed[1]
+    assert listed[0].count(b"\n") == 130
 
 
 def test_a_library_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

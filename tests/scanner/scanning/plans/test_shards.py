@@ -86,6 +86,14 @@ def alone(inputs: Path, demo_profile: Path, tmp_path_factory: pytest.TempPathFac
     return found
 
 
+@pytest.fixture(scope="module")
+def alone_table(inputs: Path, demo_profile: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The rows of one scan as a table."""
+    rows = tmp_path_factory.mktemp("alone-table") / "rows.parquet"
+    latentscan.scan(ScanOptions(inputs, demo_profile, rows=rows))
+    return rows.read_bytes()
+
+
 def with_files(options: ScanOptions, reports: tuple[str, ...], rows: Path) -> ScanOptions:
     return replace(options, reports=reports, rows=rows)
 
@@ -98,7 +106,7 @@ def assert_equal(found: Outcome, expected: Outcome) -> None:
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 7])
 def test_merged_shards_are_one_scan(
-    shards: int, inputs: Path, demo_profile: Path, alone: Outcome, tmp_path: Path
+    shards: int, inputs: Path, demo_profile: Path, alone: Outcome, alone_table: bytes, tmp_path: Path
 ) -> None:
     options = ScanOptions(inputs, demo_profile, plan=tmp_path / "job")
     plan = latentscan.plan(options, chunk_size=1 if shards == 7 else 3 * CHUNK)
@@ -109,6 +117,9 @@ def test_merged_shards_are_one_scan(
         latentscan.scan_shard(plan, options, Shard(number, shards).chunks(plan.chunks))
     merged = outcome(tmp_path / "out", lambda reports, rows: latentscan.merge(plan, with_files(options, reports, rows)))
     assert_equal(merged, alone)
+    # Rows as a table are those of one scan as well.
+    latentscan.merge(plan, replace(options, rows=tmp_path / "rows.parquet"))
+    assert (tmp_path / "rows.parquet").read_bytes() == alone_table
 
 
 def test_a_machine_that_takes_more_at_once_than_the_plan_has_in_whole_runs(
