@@ -32,8 +32,7 @@ def run_command(application: Callable[..., object], arguments: list[str]) -> int
 
     An unexpected exception must not look like a verdict: Python would exit with 1.
     """
-    for name, value in _THREADS.items():
-        os.environ.setdefault(name, value)
+    os.environ.update({**_THREADS, **os.environ})
     try:
         code = application(args=arguments, standalone_mode=False)
         sys.stdout.flush()
