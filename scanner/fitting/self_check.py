@@ -18,12 +18,10 @@ from detectors.calibration.plan import CalibrationPlan
 from detectors.deep_features.detector import DeepFeatures
 from scanner.base.errors import ModelError
 from scanner.profile.header import SelfCheck
+from scanner.scoring.agreement import LARGEST_DIFFERENCE, difference
 
 SAMPLE = 128
 """Images that are tried: a few seconds for the largest networks."""
-
-PARITY_LIMIT = 0.05
-"""Largest difference between the graph's scores and those that were calibrated, in robust standard deviations."""
 
 ALPHA = 0.01
 FALSE_ALARM = 1e-4
@@ -76,17 +74,15 @@ def self_checks(rescan: Rescan, detector: DeepFeatures, plan: CalibrationPlan) -
 
 
 def _scores_agree(rescan: Rescan, detector: DeepFeatures) -> SelfCheck:
-    standardise = detector.calibration.standardiser
-    difference = np.abs(standardise(rescan.scores) - standardise(rescan.exact))
-    difference = np.where(np.isfinite(difference), difference, np.inf).max((0, 1))
-    worst = int(difference.argmax())
-    largest = float(min(difference[worst], np.finfo(np.float64).max))
+    apart = difference(rescan.scores, rescan.exact, detector.calibration.standardiser)
+    worst = int(apart.argmax())
+    largest = float(min(apart[worst], np.finfo(np.float64).max))
     return SelfCheck(
         name=SCORES_AGREE,
         message=f"the graph's scores differ from those of the densities by up to {largest:.2g} robust standard "
         f"deviations ({detector.scores[worst].key})",
         statistic=largest,
-        threshold=PARITY_LIMIT,
+        threshold=LARGEST_DIFFERENCE,
         n=len(rescan.rows),
     )
 
@@ -130,7 +126,7 @@ def _reproduced(rescan: Rescan, detector: DeepFeatures, plan: CalibrationPlan) -
     different = 0
     for fold, clean in enumerate(calibration.combined_by_fold):
         mine = folds == fold
-        low, high = (_reached(clean, stored[mine] + shift) for shift in (PARITY_LIMIT, -PARITY_LIMIT))
+        low, high = (_reached(clean, stored[mine] + shift) for shift in (LARGEST_DIFFERENCE, -LARGEST_DIFFERENCE))
         reached = _reached(clean, again[mine])
         different += int(((reached < low) | (reached > high)).sum())
     return SelfCheck(

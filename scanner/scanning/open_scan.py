@@ -19,6 +19,7 @@ from scanner.profile.unit_arrays import units_from_profile
 from scanner.report.formats import check_reports
 from scanner.report.rows import row_format
 from scanner.scanning.options import ScanOptions
+from scanner.scanning.same_scores import require_same_scores
 from scanner.scanning.stages import OpenedProfile, OpenedScan
 from scanner.scoring.scorer import Scorer
 
@@ -55,9 +56,10 @@ def open_scan(read: OpenedProfile, source: Source, options: ScanOptions, progres
 
     Raises:
         ProfileError: A graph cannot be loaded.
-        DeviceError: The device that was asked for is not there.
+        DeviceError: The device that was asked for is not there, or gives other scores than the processor.
     """
     scorer = _scorer(read.profile, options, len(source.items), progress)
+    require_same_scores(read, scorer)
     return OpenedScan(read.profile, scorer, read.calibration, read.units, read.looks, source)
 
 

@@ -25,7 +25,6 @@ from scanner.base.errors import ModelError, SourceError
 from scanner.fitting.fit import fit
 from scanner.fitting.options import FitOptions
 from scanner.fitting.self_check import (
-    PARITY_LIMIT,
     REPRODUCED,
     RESCANNED,
     SAMPLE,
@@ -38,6 +37,7 @@ from scanner.fitting.self_check import (
 from scanner.graph.bundle import GraphBundle
 from scanner.graph.head import merge_head
 from scanner.profile.reader import read_profile
+from scanner.scoring.agreement import LARGEST_DIFFERENCE
 
 CLASSES = 3
 
@@ -185,7 +185,7 @@ def test_fit_writes_what_it_tried(options: FitOptions, tmp_path: Path) -> None:
     fit(replace(options, output=output), Silent())
     tried = read_profile(output).header.self_checks
     assert [(check.name, check.n) for check in tried] == [(name, 60) for name in (SCORES_AGREE, RESCANNED, REPRODUCED)]
-    assert tried[0].statistic < PARITY_LIMIT / 10
+    assert tried[0].statistic < LARGEST_DIFFERENCE / 10
 
 
 def test_fit_refuses_a_graph_whose_weights_were_changed(options: FitOptions, monkeypatch: pytest.MonkeyPatch) -> None:
