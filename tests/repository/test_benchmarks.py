@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[2]
         "benchmarks/results/bayesian_cpu.json",
         "benchmarks/results/shards.json",
         "benchmarks/results/decode.json",
+        "benchmarks/results/fit.json",
     ],
 )
 def test_results_name_machine_and_versions(name: str) -> None:
@@ -113,3 +115,25 @@ def test_the_table_of_real_networks_is_that_of_the_result_file() -> None:
     assert set(TRAINED) <= set(result["networks"])
     first = lines.index(rows[0])
     assert lines[first : first + len(rows)] == rows
+
+
+def fit_table() -> str:
+    """The costs of whole fits, before and now."""
+    rows = []
+    for name, found in json.loads((ROOT / "benchmarks/results/fit.json").read_text())["cases"].items():
+        plain, before, now = (found[which] for which in ("plain", "before", "fit"))
+        ratio = found["cpu_seconds_against_plain"]["fit"]["median"]
+        seconds = " | ".join(f"{each['cpu_seconds']:,.1f}" for each in (plain, before, now))
+        rows.append(f"| {name} | {seconds} | {ratio:.2f} | {before['peak_mib']:.0f} | {now['peak_mib']:.0f} |\n")
+    return "".join(rows)
+
+
+def test_the_table_of_fits_is_that_of_the_result_file() -> None:
+    page = ROOT / "docs/performance.md"
+    head, start, rest = page.read_text().partition("<!-- fit: begin -->\n")
+    table, end, tail = rest.partition("<!-- fit: end -->\n")
+    titles = "".join(table.splitlines(keepends=True)[:2])
+    written = head + start + titles + fit_table() + end + tail
+    if os.environ.get("LATENTSCAN_UPDATE_GOLDEN"):
+        page.write_text(written)
+    assert page.read_text() == written
