@@ -34,7 +34,7 @@ def patch_of_noise(image_size: int, side: int, row: int, column: int, seed: int)
 
     def apply(images: torch.Tensor) -> torch.Tensor:
         out = images.clone()
-        out[:, :, row : row + side, column : column + side] = pixels
+        out[:, :, row : row + side, column : column + side] = pixels[: images.shape[1]]
         return out
 
     return Trigger(f"noise-{side}", f"{side}x{side} random pixels (seed {seed}) at row {row}, column {column}", apply)

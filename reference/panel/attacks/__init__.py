@@ -1,0 +1,1 @@
+"""The panel's attacks, a module for each kind."""
