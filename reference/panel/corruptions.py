@@ -76,8 +76,11 @@ def brightness(images: Images, severity: int) -> Images:
 def contrast(images: Images, severity: int) -> Images:
     """Closer to the channel's mean."""
     factor = (0.75, 0.5, 0.4, 0.3, 0.15)[severity - 1]
-    means = images.mean((1, 2), keepdims=True, dtype=np.float64)
-    return _grey_levels(means + factor * (images - means))
+    values = images.astype(np.float64)
+    means = values.mean((1, 2), keepdims=True)
+    closer: NDArray[np.float64] = factor * values
+    closer += (1 - factor) * means
+    return _grey_levels(closer)
 
 
 def elastic_transform(images: Images, severity: int) -> Images:

@@ -10,6 +10,8 @@ from typing import Final, Literal
 from torch import nn
 
 from reference.panel import architectures
+from reference.panel.places import Places, convolutions, named, of_class
+from reference.training import TrainConfig
 from scanner.base.errors import UsageError
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN
@@ -28,6 +30,9 @@ class Network:
         learning_rate: The largest one, in training from scratch.
         steps: Steps of the clean training.
         implant_steps: Steps of an implantation.
+        places: Where detectors that need the network's layers look.
+        clean: The training of :mod:`reference.training` that makes the clean network, for the paper's two; None where
+            this package trains it itself.
     """
 
     name: str
@@ -38,6 +43,8 @@ class Network:
     learning_rate: float
     steps: int
     implant_steps: int
+    places: Places
+    clean: TrainConfig | None = None
 
     @property
     def custom(self) -> bool:
@@ -49,16 +56,25 @@ def _own(name: str) -> str:
     return f"{Path(architectures.__file__)}:{name}"
 
 
+_MNIST = TrainConfig("mnist", "four-pixels", rate=0.0, seed=1, epochs=6)
+_CIFAR10 = TrainConfig("cifar10", "square", rate=0.0, seed=1, epochs=4)
+_SCNN = Places(of_class("Conv2d"), convolutions, named("relu1"))
+_RESNET20 = Places(of_class("BasicBlock"), convolutions, named("layer2"))
+_VGG = Places(of_class("MaxPool2d"), convolutions, named("13"))
+_MOBILENET = Places(of_class("InvertedResidual"), convolutions, named("features.6"))
+_VIT = Places(of_class("EncoderBlock"), of_class("EncoderBlock", "Linear"), named("encoder.layers.encoder_layer_3"))
+_RESNET18 = Places(of_class("BasicBlock"), convolutions, named("layer3"))
+
 NETWORKS: Final[Mapping[str, Network]] = {
     each.name: each
     for each in (
-        Network("scnn", "mnist", SCNN, "scnn", "sgd", 0.05, 900, 300),
-        Network("resnet20", "cifar10", ResNet20, "resnet20", "sgd", 0.2, 2400, 400),
-        Network("vgg", "cifar10", architectures.vgg, _own("vgg"), "sgd", 0.1, 2000, 400),
-        Network("mobilenet", "cifar10", architectures.mobilenet, _own("mobilenet"), "sgd", 0.1, 2400, 400),
-        Network("vit", "cifar10", architectures.vit, _own("vit"), "adamw", 1e-3, 3200, 400),
-        Network("resnet18", "cifar10", architectures.resnet18, "resnet18", "sgd", 0.1, 2000, 400),
-        Network("digits-scnn", "digits", lambda: SCNN(image_size=8), "scnn", "sgd", 0.1, 400, 120),
+        Network("scnn", "mnist", SCNN, "scnn", "sgd", 0.05, 900, 300, _SCNN, _MNIST),
+        Network("resnet20", "cifar10", ResNet20, "resnet20", "sgd", 0.2, 2400, 400, _RESNET20, _CIFAR10),
+        Network("vgg", "cifar10", architectures.vgg, _own("vgg"), "sgd", 0.1, 2000, 400, _VGG),
+        Network("mobilenet", "cifar10", architectures.mobilenet, _own("mobilenet"), "sgd", 0.1, 2400, 400, _MOBILENET),
+        Network("vit", "cifar10", architectures.vit, _own("vit"), "adamw", 1e-3, 3200, 400, _VIT),
+        Network("resnet18", "cifar10", architectures.resnet18, "resnet18", "sgd", 0.1, 2000, 400, _RESNET18),
+        Network("digits-scnn", "digits", lambda: SCNN(image_size=8), "scnn", "sgd", 0.1, 400, 120, _SCNN),
     )
 }
 """By name. The last is for quick tests alone: scikit-learn's 8x8 digits."""

@@ -12,7 +12,7 @@ from reference.panel.cells import CLEAN, Cell
 from reference.panel.labels import LABEL_MAPS
 from reference.panel.networks import network_named
 from reference.panel.training import Work, train_cell
-from reference.training import print_line
+from reference.training import print_line, train
 
 
 def clean_cell(cell: Cell) -> Cell:
@@ -28,6 +28,8 @@ def trained(cell: Cell, data: DataSet, runs: Path, progress: Callable[[str], Non
         SourceError: If a folder of that name holds another cell's network.
     """
     network, base = network_named(cell.network), None
+    if cell.attack == CLEAN and network.clean is not None:
+        return train(network.clean, data, runs, progress)
     if not cell.scratch:
         base = trained(clean_cell(cell), data, runs, progress)
     _, channels, height, width = data.train.images.shape
