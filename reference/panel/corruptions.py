@@ -70,7 +70,7 @@ def defocus_blur(images: Images, severity: int) -> Images:
 
 def brightness(images: Images, severity: int) -> Images:
     """Brighter by a constant."""
-    return _grey_levels(images + 255 * (0.05, 0.1, 0.15, 0.2, 0.3)[severity - 1])
+    return _grey_levels(images.astype(np.float64) + 255 * (0.05, 0.1, 0.15, 0.2, 0.3)[severity - 1])
 
 
 def contrast(images: Images, severity: int) -> Images:

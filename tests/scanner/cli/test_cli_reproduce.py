@@ -67,6 +67,11 @@ def test_a_rerun_does_only_what_is_missing(finished, cli):
         (["--quick", "--rates", "5,500"], "--rates"),
         (["svhn"], "svhn"),
         (["--quick", "--device", "cuda"], "cuda"),
+        (["panel"], "--data"),
+        (["panel", "--data", "nowhere"], "nowhere"),
+        (["panel", "--data", ".", "--networks", "alexnet"], "alexnet"),
+        (["panel", "--quick", "--rates", "10"], "--rates"),
+        (["mnist", "--data", ".", "--networks", "scnn"], "--networks"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(arguments, says, cli, tmp_path):
@@ -98,3 +103,14 @@ def test_a_download_without_a_network_is_one_line(cli, tmp_path):
     assert done.returncode == 2
     assert "cannot be fetched" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_panel_on_digits(cli, tmp_path):
+    done = cli("reproduce", "panel", "--quick", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "1 cells left, about" in done.stderr
+    assert done.stdout == (tmp_path / "out" / "panel.md").read_text()
+    assert "2 of 2 cells are measured" in done.stdout
+    assert "STRIP" in done.stdout
+    assert (tmp_path / "out" / "panel.svg").read_text().startswith("<svg")

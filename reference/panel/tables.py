@@ -1,0 +1,151 @@
+"""The panel's tables in Markdown, from finished cells alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any, Final
+
+from reference.panel.measure import DEFAULT_NAME
+from reference.panel.pictures import SIZES
+
+Result = Mapping[str, Any]
+DETECTORS: Final[Mapping[str, str]] = {
+    DEFAULT_NAME: "latentscan",
+    "confidence": "confidence",
+    "strip": "STRIP",
+    "scale-up": "SCALE-UP",
+    "ibd-psc": "IBD-PSC",
+    "teco": "TeCo",
+    "beatrix": "Beatrix",
+    "ted": "TED",
+    "psbd": "PSBD",
+    "mahalanobis": "Mahalanobis",
+}
+"""Titles by name, in the order of the columns."""
+DETECTION: Final = "detection_at_0.01"
+
+
+def counted(results: Iterable[Result]) -> list[Result]:
+    """Cells whose attack succeeds often enough to count."""
+    return [result for result in results if result["counts"]]
+
+
+def values(results: Iterable[Result], detector: str, size: int, figure: str) -> list[float]:
+    """One figure of one detector in every cell that has it."""
+    found = (result["backdoored"]["detectors"][detector] for result in results)
+    numbers = (None if one is None else one[str(size)][figure] for one in found)
+    return [number for number in numbers if number is not None]
+
+
+def tables_markdown(results: Sequence[Result], planned: int) -> str:
+    """All tables.
+
+    Args:
+        results: Finished cells, in the order of the rows.
+        planned: How many cells the panel has.
+    """
+    good = counted(results)
+    networks = sorted({result["cell"]["network"] for result in results})
+    parts = [
+        f"{len(results)} of {planned} cells are measured, of {len(networks)} networks ({', '.join(networks)}); "
+        f"the attack counts in {len(good)} of them.",
+    ]
+    if good:
+        parts += [
+            "**Detectors**, means over the cells that count, 400 clean images a class.",
+            _detectors(good),
+            "**Detection at 1% false alarms** in every cell that counts, 400 clean images a class.",
+            _cells(good),
+            "**Clean images a class**: latentscan, means over the cells that count, and the worst cell.",
+            _sizes(good),
+            "**Clean networks with the trigger**: share of the same triggered inputs flagged at 1%.",
+            _controls(results),
+        ]
+    failed = [result for result in results if not result["counts"]]
+    if failed:
+        parts += ["**Attacks that do not count**: success below 85%.", _failed(failed)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _detectors(good: Sequence[Result]) -> str:
+    head = ["", "cells", "detection at 1%", "at 5%", "worst cell at 1%", "AUROC", "AUPR", "where it succeeds, at 1%",
+            "false alarms at 1%", "at 5%", "passes", "ms an image"]  # fmt: skip
+    rows = []
+    for name, title in DETECTORS.items():
+        numbers = values(good, name, 400, DETECTION)
+        if not numbers:
+            continue
+        shown = [
+            values(good, name, 400, figure)
+            for figure in ("detection_at_0.05", "auroc", "aupr", "succeeds_detection_at_0.01", "false_alarms_at_0.01",
+                           "false_alarms_at_0.05")
+        ]  # fmt: skip
+        five, auroc, aupr, succeeding, alarms, alarms_five = (_share(fmean(one)) for one in shown)
+        costs = [result["backdoored"]["detectors"][name] for result in good]
+        passes = fmean(cost["passes"] for cost in costs if cost)
+        milliseconds = fmean(cost["milliseconds"] for cost in costs if cost)
+        rows.append([title, str(len(numbers)), _share(fmean(numbers)), five, _share(min(numbers)), auroc, aupr,
+                     succeeding, alarms, alarms_five, f"{passes:.0f}", f"{milliseconds:.1f}"])  # fmt: skip
+    return _table(head, rows)
+
+
+def _cells(good: Sequence[Result]) -> str:
+    head = ["network", "attack", "labels", "rate", "seed", "success", *DETECTORS.values()]
+    rows = []
+    for result in good:
+        found = result["backdoored"]["detectors"]
+        shown = ["-" if found[name] is None else _share(found[name]["400"][DETECTION]) for name in DETECTORS]
+        rows.append([*_names(result), *shown])
+    return _table(head, rows)
+
+
+def _sizes(good: Sequence[Result]) -> str:
+    head = ["clean images a class", "detection at 1%", "worst cell", "at 5%", "AUROC", "false alarms at 1%", "at 5%"]
+    rows = []
+    for size in SIZES:
+
+        def mean(figure: str, size: int = size) -> str:
+            return _share(fmean(values(good, DEFAULT_NAME, size, figure)))
+
+        worst = min(values(good, DEFAULT_NAME, size, DETECTION))
+        rows.append([str(size), mean(DETECTION), _share(worst), mean("detection_at_0.05"), mean("auroc"),
+                     mean("false_alarms_at_0.01"), mean("false_alarms_at_0.05")])  # fmt: skip
+    return _table(head, rows)
+
+
+def _controls(results: Sequence[Result]) -> str:
+    names = list(results[0]["clean_network"]["detectors"])
+    head = ["network", "attack", "labels", "seed", *(DETECTORS[name] for name in names)]
+    rows = []
+    for result in results:
+        cell, found = result["cell"], result["clean_network"]["detectors"]
+        rows.append([cell["network"], cell["attack"], cell["labels"], str(cell["seed"]),
+                     *(_share(found[name]["400"][DETECTION]) for name in names)])  # fmt: skip
+    return _table(head, rows)
+
+
+def _failed(failed: Sequence[Result]) -> str:
+    head = ["network", "attack", "labels", "rate", "seed", "success", "clean accuracy", "latentscan where it succeeds"]
+    rows = []
+    for result in failed:
+        found = result["backdoored"]
+        caught = found["detectors"][DEFAULT_NAME]["400"]["succeeds_detection_at_0.01"]
+        rows.append([*_names(result), _share(found["clean_accuracy"]), "-" if caught is None else _share(caught)])
+    return _table(head, rows)
+
+
+def _names(result: Result) -> list[str]:
+    cell = result["cell"]
+    network = cell["network"] + (" from scratch" if cell["scratch"] else "")
+    success = _share(result["backdoored"]["attack_success_rate"])
+    return [network, cell["attack"], cell["labels"], f"{100 * cell['rate']:g}%", str(cell["seed"]), success]
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
