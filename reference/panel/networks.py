@@ -68,7 +68,7 @@ _RESNET18 = Places(of_class("BasicBlock"), convolutions, named("layer3"))
 NETWORKS: Final[Mapping[str, Network]] = {
     each.name: each
     for each in (
-        Network("scnn", "mnist", SCNN, "scnn", "sgd", 0.05, 900, 300, _SCNN, _MNIST),
+        Network("scnn", "mnist", SCNN, "scnn", "sgd", 0.05, 900, 400, _SCNN, _MNIST),
         Network("resnet20", "cifar10", ResNet20, "resnet20", "sgd", 0.2, 2400, 400, _RESNET20, _CIFAR10),
         Network("vgg", "cifar10", architectures.vgg, _own("vgg"), "sgd", 0.1, 2000, 400, _VGG),
         Network("mobilenet", "cifar10", architectures.mobilenet, _own("mobilenet"), "sgd", 0.1, 2400, 400, _MOBILENET),

@@ -35,7 +35,7 @@ from reference.training import (
 )
 
 CHECKPOINT_EVERY = 100
-FINE_TUNING = 0.2
+FINE_TUNING = 0.5
 """Largest learning rate of an implantation, relative to that of training from scratch."""
 
 
