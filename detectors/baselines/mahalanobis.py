@@ -32,8 +32,11 @@ class Mahalanobis:
 
     def score(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Squared distance ``(N,)`` of features ``(N, D)`` to the nearest class; higher is more suspicious."""
-        residual = features[:, None] - self.means[None]
-        return np.asarray(np.nanmin(np.einsum("ncd,de,nce->nc", residual, self.precision, residual), 1), np.float64)
+        distances = []
+        for mean in self.means[~np.isnan(self.means).any(1)]:
+            residual = features - mean
+            distances.append(((residual @ self.precision) * residual).sum(1))
+        return np.asarray(np.min(distances, axis=0), np.float64)
 
 
 def fit_mahalanobis(features: NDArray[np.float64], labels: NDArray[np.int64], num_classes: int) -> Mahalanobis:

@@ -22,14 +22,19 @@ DEFAULT_NAME = "latentscan"
 
 
 def measure(
-    bench: Bench, peers: Sequence[Peer], seed: int, said: Callable[[str], None] = lambda _: None
+    bench: Bench,
+    peers: Sequence[Peer],
+    seed: int,
+    sizes: Sequence[int] = SIZES,
+    said: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Figures of the product's default and of peers, for every size of reference.
+    """Figures of the product's default and of peers.
 
     Args:
         bench: Network and pictures.
         peers: Other detectors.
         seed: Of the default's calibration plan.
+        sizes: Clean images a class.
         said: Called with the name of each detector when it begins.
 
     Returns:
@@ -38,11 +43,11 @@ def measure(
     """
     pictures = bench.pictures
     said(DEFAULT_NAME)
-    default, succeeds, accuracy = _default(bench, seed)
+    default, succeeds, accuracy = _default(bench, sizes, seed)
     detectors: dict[str, Any] = {DEFAULT_NAME: default}
     for peer in peers:
         said(peer.name)
-        detectors[peer.name] = _peer(bench, peer, succeeds)
+        detectors[peer.name] = _peer(bench, peer, sizes, succeeds)
     return {
         "clean_accuracy": round(accuracy, 5),
         "attack_success_rate": round(float(succeeds.mean()), 5),
@@ -51,7 +56,7 @@ def measure(
     }
 
 
-def _default(bench: Bench, seed: int) -> tuple[dict[str, Any], NDArray[np.bool_], float]:
+def _default(bench: Bench, sizes: Sequence[int], seed: int) -> tuple[dict[str, Any], NDArray[np.bool_], float]:
     """The product's own, as ``fit`` and ``scan`` do it; where the attack succeeds; and clean accuracy."""
     pictures = bench.pictures
     fit, held_out = (bench.features(one.images, one.labels) for one in (pictures.fit, pictures.held_out))
@@ -62,7 +67,7 @@ def _default(bench: Bench, seed: int) -> tuple[dict[str, Any], NDArray[np.bool_]
     succeeds = np.asarray(triggered.predicted == pictures.aim.numpy())
     found: dict[str, Any] = {}
     cost: dict[str, float] = {}
-    for size in SIZES:
+    for size in sizes:
         rows = np.arange(pictures.rows(size))
         detector = _fitted(_joined(fit.take(rows), held_out.take(rows)), pictures.classes, seed)
         with bench.paid():
@@ -97,13 +102,13 @@ def _judged(detector: DeepFeatures, features: Features) -> tuple[NDArray[np.floa
     return judged.combined, judged.p_values
 
 
-def _peer(bench: Bench, peer: Peer, succeeds: NDArray[np.bool_]) -> dict[str, Any] | None:
+def _peer(bench: Bench, peer: Peer, sizes: Sequence[int], succeeds: NDArray[np.bool_]) -> dict[str, Any] | None:
     pictures = bench.pictures
     parts = [_first(one, peer.most) for one in (pictures.held_out, pictures.clean, pictures.triggered)]
     found: dict[str, Any] = {}
     scores: list[NDArray[np.float64]] = []
     cost: dict[str, float] = {}
-    for size in SIZES:
+    for size in sizes:
         if peer.fits or not scores:
             score = peer.prepare(bench, pictures.rows(size))
             if score is None:

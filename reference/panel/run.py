@@ -18,7 +18,7 @@ from reference.panel.labels import LABEL_MAPS
 from reference.panel.measure import measure
 from reference.panel.networks import network_named
 from reference.panel.peers import CONTROLS, PEERS
-from reference.panel.pictures import choose_pictures
+from reference.panel.pictures import SIZES, choose_pictures
 from reference.panel.store import load_result, load_results, save_result
 from reference.panel.train_cells import clean_cell, trained
 from reference.training import read_record
@@ -101,8 +101,8 @@ def _finish(cell: Cell, hands: _Hands, progress: Progress) -> dict[str, Any]:
     attack, aim = panel_attack(cell.attack, (channels, height, width), cell.seed), LABEL_MAPS[cell.labels]
     pictures = choose_pictures(data, attack.trigger, aim, cell.seed)
     bench = Bench(open_network(network, run, data), data, pictures)
-    found = measure(bench, PEERS, cell.seed, lambda name: progress.say(f"{cell.name}: {name}"))
-    control = measure(Bench(hands.open_clean(cell, data), data, pictures), CONTROLS, cell.seed)
+    found = measure(bench, PEERS, cell.seed, said=lambda name: progress.say(f"{cell.name}: {name}"))
+    control = measure(Bench(hands.open_clean(cell, data), data, pictures), CONTROLS, cell.seed, SIZES[:1])
     return {
         "trigger": attack.trigger.description,
         "source": attack.source,

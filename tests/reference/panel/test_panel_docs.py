@@ -1,0 +1,43 @@
+"""The documented tables and picture are those of the committed cells, and every attack names its source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import reference.panel.attacks
+from reference.panel.plan import reported
+from reference.panel.plot import detection_svg
+from reference.panel.store import load_results
+from reference.panel.tables import tables_markdown
+
+ROOT = Path(__file__).parents[3]
+CELLS = ROOT / "reference" / "results" / "panel"
+MODULES = sorted(Path(reference.panel.attacks.__path__[0]).glob("*.py"))
+
+
+def test_the_documented_tables_are_those_of_the_committed_cells() -> None:
+    results = load_results(CELLS, reported())
+    assert len(results) == len(list(CELLS.glob("*.json")))
+    page = (ROOT / "docs" / "panel.md").read_text()
+    block = page.partition("<!-- tables: begin -->\n")[2].partition("<!-- tables: end -->")[0]
+    assert block.strip() == tables_markdown(results, len(reported())).strip()
+    assert (ROOT / "docs" / "pictures" / "panel.svg").read_text() == detection_svg(results)
+
+
+def test_committed_cells_say_where_they_come_from() -> None:
+    for path in CELLS.glob("*.json"):
+        result = json.loads(path.read_text())
+        assert result["counts"] == (result["backdoored"]["attack_success_rate"] >= 0.85), path.name
+        assert result["machine"]["versions"]["torch"]
+        assert result["training"]["config"] == result["cell"]
+        assert "/" not in json.dumps(result["machine"]["versions"])
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.stem not in ("__init__", "attack", "roster")])
+def test_every_attack_names_its_source(path: Path) -> None:
+    text = path.read_text()
+    assert "Source: " in text
+    assert "https://" in text
