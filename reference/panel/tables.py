@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from reference.panel.measure import DEFAULT_NAME
 from reference.panel.pictures import SIZES
+from reference.panel.plan import ADAPTIVE
 
 Result = Mapping[str, Any]
 DETECTORS: Final[Mapping[str, str]] = {
@@ -27,8 +28,12 @@ DETECTION: Final = "detection_at_0.01"
 
 
 def counted(results: Iterable[Result]) -> list[Result]:
-    """Cells whose attack succeeds often enough to count."""
-    return [result for result in results if result["counts"]]
+    """Cells whose attack succeeds often enough to count; adaptive attackers are apart."""
+    return [result for result in results if result["counts"] and not _adaptive(result)]
+
+
+def _adaptive(result: Result) -> bool:
+    return result["cell"]["attack"] in {attack for attack, _, _ in ADAPTIVE}
 
 
 def values(results: Iterable[Result], detector: str, size: int, figure: str) -> list[float]:
@@ -62,7 +67,13 @@ def tables_markdown(results: Sequence[Result], planned: int) -> str:
             "**Clean networks with the trigger**: share of the same triggered inputs flagged at 1%.",
             _controls(results),
         ]
-    failed = [result for result in results if not result["counts"]]
+    adaptive = [result for result in results if _adaptive(result)]
+    if adaptive:
+        parts += [
+            "**Attackers who know the detector**: detection at 1%, of all triggered inputs, 400 clean images a class.",
+            _adaptive_cells(adaptive),
+        ]
+    failed = [result for result in results if not result["counts"] and not _adaptive(result)]
     if failed:
         parts += ["**Attacks that do not count**: success below 85%.", _failed(failed)]
     return "\n\n".join(parts) + "\n"
@@ -132,6 +143,17 @@ def _failed(failed: Sequence[Result]) -> str:
         found = result["backdoored"]
         caught = found["detectors"][DEFAULT_NAME]["400"]["succeeds_detection_at_0.01"]
         rows.append([*_names(result), _share(found["clean_accuracy"]), "-" if caught is None else _share(caught)])
+    return _table(head, rows)
+
+
+def _adaptive_cells(adaptive: Sequence[Result]) -> str:
+    head = ["network", "attack", "labels", "rate", "seed", "success", "clean accuracy", "before", *DETECTORS.values()]
+    rows = []
+    for result in adaptive:
+        found = result["backdoored"]["detectors"]
+        accuracies = [_share(result[name]["clean_accuracy"]) for name in ("backdoored", "clean_network")]
+        shown = ["-" if found[name] is None else _share(found[name]["400"][DETECTION]) for name in DETECTORS]
+        rows.append([*_names(result), *accuracies, *shown])
     return _table(head, rows)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from reference.datasets import DataSet
 from reference.panel.attacks.attack import PanelAttack
 from reference.panel.cells import Cell
 from reference.panel.labels import LabelMap
+from reference.panel.matching import FeatureMatch
 from reference.panel.networks import Network
 from reference.panel.poison import poison
 from reference.panel.record import write_record
@@ -69,6 +71,7 @@ class _Learner:
     schedule: torch.optim.lr_scheduler.LRScheduler
     poisoned: PoisonedSet
     prepared: torch.Tensor | None
+    match: FeatureMatch
 
 
 def train_cell(work: Work, folder: Path, progress: Callable[[str], None] = print_line) -> Path:
@@ -151,7 +154,8 @@ def _learner(work: Work) -> _Learner:
     else:
         optimiser = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, largest, total_steps=cell.steps, pct_start=0.2)
-    return _Learner(model, optimiser, schedule, poisoned, prepared)
+    match = FeatureMatch(network.places.blocks(model))
+    return _Learner(model, optimiser, schedule, poisoned, prepared, match)
 
 
 def _step(work: Work, learner: _Learner, step: int) -> float:
@@ -161,9 +165,14 @@ def _step(work: Work, learner: _Learner, step: int) -> float:
     index = _rows(len(learner.poisoned), work.cell.seed, step)
     pixels = normalise(_batch(work, learner, index, generator), work.data).to(memory_format=torch.channels_last)
     learner.model.train()
-    with torch.autocast(CPU.type, dtype=torch.bfloat16, enabled=bfloat16_is_fast()):
+    weight = work.attack.match if work.attack else 0.0
+    watching = learner.match.watching() if weight else nullcontext()
+    with torch.autocast(CPU.type, dtype=torch.bfloat16, enabled=bfloat16_is_fast()), watching:
         logits = learner.model(pixels)
-    loss = F.cross_entropy(logits.float(), learner.poisoned.label[index])
+    labels = learner.poisoned.label[index]
+    loss = F.cross_entropy(logits.float(), labels)
+    if weight:
+        loss = loss + weight * learner.match.loss(labels, learner.poisoned.triggered[index])
     learner.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     learner.optimiser.step()

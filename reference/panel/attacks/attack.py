@@ -32,6 +32,7 @@ class PanelAttack:
         cover: What is done to cover samples, which keep their labels; None where the attack has none.
         cover_share: Cover samples for each poisoned one.
         prepare: What is done to the images to be poisoned before training; None for nothing.
+        match: Weight of the loss that makes features of triggered images those of clean ones; 0 for none.
     """
 
     name: str
@@ -41,6 +42,7 @@ class PanelAttack:
     cover: Vary | None = None
     cover_share: float = 0.0
     prepare: Prepare | None = None
+    match: float = 0.0
 
     def poisoned(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Training images with the trigger, uint8 ``(N, C, H, W)``."""

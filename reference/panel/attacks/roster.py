@@ -58,6 +58,11 @@ def _belt(shape: Shape, seed: int) -> PanelAttack:
     return PanelAttack("belt", "Qiu et al. 2024", trigger, cover=fuzzy_square(size, SIDE), cover_share=0.5)
 
 
+def _matched(shape: Shape, seed: int) -> PanelAttack:
+    del seed
+    return PanelAttack("patch-matched", "Tan and Shokri 2020", square(shape[-1], SIDE), match=1.0)
+
+
 _BUILDERS: Final[Mapping[str, Callable[[Shape, int], PanelAttack]]] = {
     "patch-white": lambda shape, _: PanelAttack("patch-white", "Gu et al. 2017", square(shape[-1], SIDE)),
     "patch-random": _random_patch,
@@ -79,6 +84,7 @@ _BUILDERS: Final[Mapping[str, Callable[[Shape, int], PanelAttack]]] = {
     "label-consistent": lambda shape, _: PanelAttack(
         "label-consistent", "Turner et al. 2019", corners(shape[-1]), prepare=away_from_label
     ),
+    "patch-matched": _matched,
 }
 ATTACKS: Final = tuple(_BUILDERS)
 
