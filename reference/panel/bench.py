@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,6 +81,11 @@ class Bench:
     pictures: Pictures
     cost: Cost = field(default_factory=Cost)
     kept: dict[tuple[str, int], Any] = field(default_factory=dict)
+
+    @cached_property
+    def first_fitted(self) -> ImageSet:
+        """The first 500 clean images to fit to, for methods of many passes."""
+        return ImageSet(self.pictures.fit.images[:500], self.pictures.fit.labels[:500])
 
     def remembered(self, what: str, images: ImageSet, make: Callable[[], T]) -> T:
         """What was made of some images before, or is made now: references of several sizes share it."""

@@ -69,11 +69,11 @@ NETWORKS: Final[Mapping[str, Network]] = {
     each.name: each
     for each in (
         Network("scnn", "mnist", SCNN, "scnn", "sgd", 0.05, 900, 400, _SCNN, _MNIST),
-        Network("resnet20", "cifar10", ResNet20, "resnet20", "sgd", 0.2, 1600, 400, _RESNET20, _CIFAR10),
-        Network("vgg", "cifar10", architectures.vgg, _own("vgg"), "sgd", 0.1, 1600, 400, _VGG),
-        Network("mobilenet", "cifar10", architectures.mobilenet, _own("mobilenet"), "sgd", 0.1, 1600, 400, _MOBILENET),
-        Network("vit", "cifar10", architectures.vit, _own("vit"), "adamw", 1e-3, 2400, 400, _VIT),
-        Network("resnet18", "cifar10", architectures.resnet18, "resnet18", "sgd", 0.1, 1600, 400, _RESNET18),
+        Network("resnet20", "cifar10", ResNet20, "resnet20", "sgd", 0.2, 1600, 300, _RESNET20, _CIFAR10),
+        Network("vgg", "cifar10", architectures.vgg, _own("vgg"), "sgd", 0.1, 1600, 300, _VGG),
+        Network("mobilenet", "cifar10", architectures.mobilenet, _own("mobilenet"), "sgd", 0.1, 1600, 300, _MOBILENET),
+        Network("vit", "cifar10", architectures.vit, _own("vit"), "adamw", 1e-3, 2400, 300, _VIT),
+        Network("resnet18", "cifar10", architectures.resnet18, "resnet18", "sgd", 0.1, 1600, 300, _RESNET18),
         Network("digits-scnn", "digits", lambda: SCNN(image_size=8), "scnn", "sgd", 0.1, 400, 120, _SCNN),
     )
 }

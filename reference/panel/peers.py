@@ -72,7 +72,7 @@ def _scale_up(bench: Bench, rows: int) -> Score:
         pixels = pixels_of(images.images)
         return bench.remembered("scale-up", images, lambda: scaled_prediction_consistency(pixels, bench.predict))
 
-    every = consistency(bench.pictures.fit)
+    every = consistency(bench.first_fitted)
     clean = Consistency(every.predicted[:rows], every.share[:rows])
     return lambda images: standardise_by_class(consistency(images), clean)
 
@@ -170,14 +170,14 @@ def _chunked(images: ImageSet, score: Callable[[torch.Tensor], Scores]) -> Score
 
 PEERS: Final[Sequence[Peer]] = (
     Peer("confidence", _confidence),
-    Peer("strip", _strip, most=500),
-    Peer("scale-up", _scale_up, fits=True),
-    Peer("ibd-psc", _ibd_psc, most=1000),
-    Peer("teco", _teco, most=250),
-    Peer("beatrix", _beatrix, fits=True),
-    Peer("ted", _ted, fits=True, most=500),
-    Peer("psbd", _psbd, most=1000),
-    Peer("mahalanobis", _mahalanobis, fits=True),
+    Peer("strip", _strip, most=300),
+    Peer("scale-up", _scale_up, fits=True, most=300),
+    Peer("ibd-psc", _ibd_psc, most=500),
+    Peer("teco", _teco, most=120),
+    Peer("beatrix", _beatrix, fits=True, most=1000),
+    Peer("ted", _ted, fits=True, most=300),
+    Peer("psbd", _psbd, most=500),
+    Peer("mahalanobis", _mahalanobis, fits=True, most=1000),
 )
 
 CONTROLS: Final[Sequence[Peer]] = tuple(peer for peer in PEERS if peer.name in ("confidence", "beatrix", "mahalanobis"))
