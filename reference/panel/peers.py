@@ -131,7 +131,7 @@ def _grams(bench: Bench, images: ImageSet) -> tuple[NDArray[np.float32], NDArray
     return np.concatenate(grams), np.concatenate(predicted)
 
 
-def _ted(bench: Bench, rows: int) -> Score:
+def _ted(bench: Bench, rows: int, neighbours: float | None = None) -> Score:
     few = BANK_PER_CLASS * bench.pictures.classes
     rows = min(rows, 2 * few)
     fit = ImageSet(bench.pictures.fit.images[:rows], bench.pictures.fit.labels[:rows])
@@ -139,7 +139,7 @@ def _ted(bench: Bench, rows: int) -> Score:
     layers = [np.concatenate(column) for column in zip(*(part for part, _ in parts), strict=True)]
     predicted = np.concatenate([one for _, one in parts])
     right = np.flatnonzero(predicted == fit.labels.numpy())[:few]
-    fitted = fit_ted([layer[right] for layer in layers], predicted[right])
+    fitted = fit_ted([layer[right] for layer in layers], predicted[right], neighbours)
     return lambda images: np.concatenate([fitted.score(*part) for part in _layers(bench, images)])
 
 
@@ -176,6 +176,7 @@ PEERS: Final[Sequence[Peer]] = (
     Peer("teco", _teco, most=120),
     Peer("beatrix", _beatrix, fits=True, most=1000),
     Peer("ted", _ted, fits=True, most=300),
+    Peer("ted++", lambda bench, rows: _ted(bench, rows, neighbours=0.5), fits=True, most=300),
     Peer("psbd", _psbd, most=500),
     Peer("mahalanobis", _mahalanobis, fits=True, most=1000),
 )

@@ -20,6 +20,7 @@ DETECTORS: Final[Mapping[str, str]] = {
     "teco": "TeCo",
     "beatrix": "Beatrix",
     "ted": "TED",
+    "ted++": "TED++",
     "psbd": "PSBD",
     "mahalanobis": "Mahalanobis",
 }

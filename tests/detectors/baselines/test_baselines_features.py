@@ -87,6 +87,24 @@ def test_ted_scores_by_all_principal_components() -> None:
         fit_ted([], LABELS)
 
 
+def test_ted_plus_plus_ranks_last_what_lies_outside_the_tube() -> None:
+    bank = [GENERATOR.normal(size=(36, 5)).astype(np.float32)]
+    rows = [np.concatenate([GENERATOR.normal(size=(40, 5)), bank[0] + 1e-3]).astype(np.float32)]
+    predicted = np.concatenate([GENERATOR.integers(0, 3, 40), LABELS])
+    plain, tube = fit_ted(bank, LABELS), fit_ted(bank, LABELS, neighbours=0.5)
+    expected = []
+    for row, label, rank in zip(rows[0], predicted, plain.ranks(rows, predicted)[:, 0], strict=True):
+        own = bank[0][label == LABELS]
+        distances = cdist(row[None], own)[0]
+        nearest = own[distances.argmin()]
+        reach = np.sort(cdist(nearest[None], own)[0])[6]  # the sixth of twelve, after itself
+        expected.append(rank if distances.min() <= reach else 35)
+    found = tube.ranks(rows, predicted)[:, 0]
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < (found == 35).sum() < 40
+    assert (found[40:] == 0).all()
+
+
 def test_mahalanobis_is_the_distance_to_the_nearest_class() -> None:
     features = GENERATOR.normal(size=(36, 4)) + 3 * LABELS[:, None]
     inputs = GENERATOR.normal(2, 4, (9, 4))

@@ -55,7 +55,8 @@ def test_a_cell_is_measured_by_every_detector(out: Path) -> None:
             assert 0 <= one[size]["detection_at_0.01"] <= one[size]["detection_at_0.05"] <= 1
     passes = {name: one["passes"] for name, one in found["detectors"].items() if one is not None}
     assert passes == {
-        "latentscan": 1, "confidence": 1, "strip": 16, "scale-up": 6, "teco": 56, "beatrix": 1, "ted": 1, "psbd": 4,
+        "latentscan": 1, "confidence": 1, "strip": 16, "scale-up": 6, "teco": 56, "beatrix": 1, "ted": 1, "ted++": 1,
+        "psbd": 4,
         "mahalanobis": 1,
     }  # fmt: skip
     assert found["detectors"]["latentscan"]["50"]["auroc"] > 0.99
