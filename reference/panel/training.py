@@ -35,6 +35,7 @@ from reference.training import (
     read_record,
     save_state,
 )
+from scanner.base.errors import SourceError
 
 CHECKPOINT_EVERY = 100
 FINE_TUNING = 0.5
@@ -94,13 +95,15 @@ def train_cell(work: Work, folder: Path, progress: Callable[[str], None] = print
         return folder
     torch.manual_seed(work.cell.seed)
     learner = _learner(work)
-    first, seconds = _resume(folder / "checkpoint.pt", learner)
+    first, seconds = _resume(folder / "checkpoint.pt", learner, config)
     for step in range(first, work.cell.steps):
         started = time.monotonic()
         loss = _step(work, learner, step)
         seconds += time.monotonic() - started
         if (step + 1) % CHECKPOINT_EVERY == 0:
-            save_state(folder / "checkpoint.pt", {**_state(learner), "step": step + 1, "seconds": seconds})
+            save_state(
+                folder / "checkpoint.pt", {**_state(learner), "config": config, "step": step + 1, "seconds": seconds}
+            )
             progress(f"{work.cell.name} step {step + 1}/{work.cell.steps} loss {loss:.4f} {seconds:.0f}s")
     save_state(folder / "model.pt", {k: v.contiguous() for k, v in learner.model.state_dict().items()})
     write_record(folder, work.cell, learner.model, work.data, seconds)
@@ -212,11 +215,13 @@ def _state(learner: _Learner) -> dict[str, object]:
     }
 
 
-def _resume(path: Path, learner: _Learner) -> tuple[int, float]:
+def _resume(path: Path, learner: _Learner, config: dict[str, object]) -> tuple[int, float]:
     """Steps done and seconds taken so far."""
     if not path.exists():
         return 0, 0.0
     state = torch.load(path, weights_only=True)
+    if state["config"] != config:
+        raise SourceError("was started with other settings", where=str(path), hint="Remove it, or train elsewhere")
     learner.model.load_state_dict(state["model"])
     learner.optimiser.load_state_dict(state["optimiser"])
     learner.schedule.load_state_dict(state["schedule"])

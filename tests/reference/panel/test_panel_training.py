@@ -59,6 +59,10 @@ def test_an_interrupted_run_ends_as_one_that_was_not(runs: Path, tmp_path: Path)
     with pytest.raises(Stopped):
         trained(CELL, DATA, tmp_path, stop)
     assert not (tmp_path / CELL.name / "run.json").exists()
+    longer = replace(CELL, steps=900)
+    assert longer.name == CELL.name
+    with pytest.raises(SourceError, match="was started with other settings"):
+        trained(longer, DATA, tmp_path, lambda _: None)
     trained(CELL, DATA, tmp_path, lambda _: None)
     whole, resumed = (torch.load(root / CELL.name / "model.pt", weights_only=True) for root in (runs, tmp_path))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
