@@ -20,9 +20,9 @@ INTRODUCTION: Final = """\
 
 <!-- Written by docs/write_api.py from the docstrings. Change those, and run it again. -->
 
-`import latentscan` gives what the command line does as functions: the commands `fit`, `scan`, `inspect` and `report`
-are thin callers of what is listed here. It is typed. Importing it loads neither PyTorch nor ONNX Runtime; `fit` loads
-both, `scan` only the second.
+`import latentscan` gives what the command line does as functions: the commands `fit`, `scan`, `audit`, `inspect` and
+`report` are thin callers of what is listed here. It is typed. Importing it loads neither PyTorch nor ONNX Runtime;
+`fit` loads both, `scan` only the second.
 
 An option class holds the settings of each function, with the command line's defaults, so that a set of options is one
 value that can be stored, compared and changed by `dataclasses.replace`. Where it takes a path, text does as well;
@@ -32,8 +32,8 @@ what is out of range is an error before anything is read. Everything that the ca
 In a notebook a `Report` shows itself: the verdict, its reasons and the most suspicious inputs.
 `latentscan.report(report, "html")` is the whole page.
 
-Reading a file (`inspect`, `details`, `read_profile`, `read_report`), loading a model apart (`layers`, `fit`) and
-scoring (`scan`) are different functions, and no switch of one function, because they differ in what a hostile file
+Reading a file (`inspect`, `details`, `read_profile`, `read_report`), loading a model apart (`layers`, `fit`, `audit`)
+and scoring (`scan`) are different functions, and no switch of one function, because they differ in what a hostile file
 could reach ([security](security.md)).
 
 ## What a version promises
@@ -58,13 +58,24 @@ colours), `ref/` (240 clean images in class folders) and `inputs/` (60 images), 
     import latentscan
 """
 FUNCTIONS: Final = (
-    *("fit", "scan", "plan", "read_plan", "scan_shard", "merge"),
+    *("fit", "scan", "audit", "plan", "read_plan", "scan_shard", "merge"),
     *("report", "read_report", "read_profile", "inspect", "details", "layers"),
 )
-OPTIONS: Final = ("FitOptions", "BayesianOptions", "ScanOptions", "LayerOptions")
-RESULTS: Final = ("FitResult", "Profile", "Report", "Plan", "ScannedPart", "ModelFile", "Layers", "Layer")
-WORDS: Final = ("Severity", "Decision", "Confidence", "FailOn")
+OPTIONS: Final = ("FitOptions", "BayesianOptions", "ScanOptions", "AuditOptions", "LayerOptions")
+RESULTS: Final = (
+    "FitResult",
+    "Profile",
+    "Report",
+    "AuditReport",
+    "Plan",
+    "ScannedPart",
+    "ModelFile",
+    "Layers",
+    "Layer",
+)
+WORDS: Final = ("Severity", "AuditOutcome", "Decision", "Confidence", "FailOn")
 FORMATS: Final = {
+    "AuditReport": "Its fields are those of its JSON file, described in its [schema](audit-1.schema.json).",
     "Report": "Its fields are those of the JSON file, described [one by one](report-format.md).",
     "Plan": "Its fields are those of [plan.json](shards.md#the-folder-of-a-plan): among them `inputs.path` and "
     "`profile.path`, `alpha` and `chunk_size`; `chunks` is their number.",

@@ -9,6 +9,7 @@ What is listed in ``__all__`` is public and documented in docs/api.md, which als
 Importing this loads neither PyTorch nor ONNX Runtime; `fit` and `layers` load the first, `scan` only the second.
 """
 
+from latentscan._audit import audit
 from latentscan._files import read_profile, read_report
 from latentscan._fit import fit
 from latentscan._inspect import Layer, LayerOptions, Layers, details, inspect, layers
@@ -16,6 +17,7 @@ from latentscan._plan import merge, plan, read_plan, scan_shard
 from latentscan._report import report
 from latentscan._scan import scan
 from scanner import __version__
+from scanner.auditing.options import AuditOptions
 from scanner.base.errors import (
     DeviceError,
     InconclusiveError,
@@ -33,13 +35,18 @@ from scanner.fitting.options import BayesianOptions, FitOptions
 from scanner.fitting.result import FitResult
 from scanner.models.identify import ModelFile
 from scanner.profile.content import Profile
+from scanner.report.audit.schema import AuditReport
 from scanner.report.schema import Report
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.plans.document import Plan
 from scanner.scanning.plans.shard import ScannedPart
+from scanner.verdict.audit_terms import AuditOutcome
 from scanner.verdict.terms import Confidence, Decision, FailOn, Severity
 
 __all__ = [
+    "AuditOptions",
+    "AuditOutcome",
+    "AuditReport",
     "BayesianOptions",
     "Confidence",
     "Decision",
@@ -68,6 +75,7 @@ __all__ = [
     "UnsafeModelError",
     "UsageError",
     "__version__",
+    "audit",
     "details",
     "fit",
     "inspect",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
+from scanner.auditing.options import AuditOptions
 from scanner.base.errors import UsageError
 from scanner.base.text import printable
 from scanner.fitting.options import BayesianOptions, FitOptions
@@ -45,6 +46,32 @@ def checked_fit(options: FitOptions) -> FitOptions:
         scores=None if options.scores is None else _names(options.scores, f"{name}.scores"),
         timeout=checked_timeout(options.timeout, f"{name}.timeout"),
         bayesian=None if options.bayesian is None else _checked_bayesian(options.bayesian),
+    )
+
+
+def checked_audit(options: AuditOptions) -> AuditOptions:
+    """The options, with paths and words that were given as text made what they stand for.
+
+    Raises:
+        UsageError: A value is out of range or of another type.
+    """
+    name = "AuditOptions"
+    if options.budget is not None and not (_is_number(options.budget) and options.budget > 0):
+        raise UsageError(f"{_shown(options.budget)} is not a number of seconds", where=f"{name}.budget")
+    if options.passes is not None:
+        _require_whole(options.passes, 0, None, f"{name}.passes")
+    if not (_is_number(options.alpha) and 0.0 < options.alpha <= 0.5):
+        raise UsageError(f"{_shown(options.alpha)} is not between 0 and 0.5", where=f"{name}.alpha")
+    try:
+        fail_on = FailOn(options.fail_on)
+    except ValueError:
+        raise UsageError(f"{_shown(options.fail_on)} is no severity to fail on", where=f"{name}.fail_on") from None
+    return replace(
+        options,
+        opening=checked_fit(options.opening),
+        reports=_destinations(options.reports, name),
+        null=_path_or_none(options.null, f"{name}.null"),
+        fail_on=fail_on,
     )
 
 
@@ -128,10 +155,10 @@ def _names(value: object, where: str) -> tuple[str, ...]:
     raise UsageError(f"{_shown(value)} is not a tuple of names", where=where)
 
 
-def _destinations(value: object) -> tuple[str, ...]:
+def _destinations(value: object, name: str = "ScanOptions") -> tuple[str, ...]:
     if isinstance(value, tuple | list) and all(isinstance(name, str | os.PathLike) for name in value):
         return tuple(os.fspath(name) for name in value)
-    raise UsageError(f"{_shown(value)} is not a tuple of files", where="ScanOptions.reports")
+    raise UsageError(f"{_shown(value)} is not a tuple of files", where=f"{name}.reports")
 
 
 def _require_whole(value: object, low: int, high: int | None, where: str) -> None:

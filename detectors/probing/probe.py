@@ -48,7 +48,7 @@ class Shape:
 
     def side(self, share: float) -> int:
         """A share of the shorter side, in whole pixels, at least 2."""
-        return max(2, round(share * self.shorter))
+        return max(2, int(share * self.shorter + 0.5))
 
 
 @runtime_checkable

@@ -33,6 +33,7 @@ class Verified:
         others: Images that the rule is not about.
         others_flipped: Those of them that change their class.
         by_class: Changes by the class without the pattern.
+        after: ``(N,)`` classes with it; -1 where there is none.
 
     Example:
         See :func:`verify`.
@@ -55,6 +56,7 @@ class Verified:
     others: int
     others_flipped: int
     by_class: tuple[ClassFlips, ...]
+    after: NDArray[np.int64]
 
     @property
     def rate(self) -> float:
@@ -120,4 +122,5 @@ def verify(
             ClassFlips(int(label), int((classes == label).sum()), int((changed & (classes == label)).sum()))
             for label in np.unique(classes)
         ),
+        after=after,
     )

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from scanner.auditing.options import AuditOptions
 from scanner.fitting.options import FitOptions
 from scanner.isolation.paths import holds_more
 from scanner.models.folder import model_file
@@ -59,6 +60,16 @@ def inputs_of_inspection(file: Path) -> list[str]:
 def outputs_of_rendering(output: str) -> list[str]:
     """The folder that a report in another format is written into; none for standard output."""
     return [] if output == _STREAM else _folders([Path(output)])
+
+
+def inputs_of_audit(options: AuditOptions) -> list[str]:
+    """What an audit reads: what a fit does, and reports of accepted models."""
+    return [*inputs_of_fit(options.opening), *_named([options.null])]
+
+
+def outputs_of_audit(options: AuditOptions) -> list[str]:
+    """Folders that an audit writes into."""
+    return _folders(Path(report) for report in options.reports if report != _STREAM)
 
 
 def _images(*sources: Path | None, follow_links: bool) -> list[str]:

@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from scanner.auditing.options import AuditOptions
 from scanner.base.leftovers import scratch_folder
 from scanner.cli import gpu_trial
 from scanner.cli.kept_paths import (
+    inputs_of_audit,
     inputs_of_fit,
     inputs_of_inspection,
     inputs_of_scan,
+    outputs_of_audit,
     outputs_of_fit,
     outputs_of_rendering,
     outputs_of_scan,
@@ -131,6 +134,26 @@ def _locked_reading(inputs: Sequence[str], outputs: Sequence[str], largest: int)
             yield
     else:
         yield
+
+
+@contextmanager
+def locked_audit(options: AuditOptions, *, wanted: bool) -> Iterator[tuple[Helper | None, tuple[Layer, ...]]]:
+    """The same for an audit, which reads a model as a fit does.
+
+    Yields:
+        What starts the child, or None where this process may; and the layers.
+    """
+    opening = options.opening
+    memory = _OF_FIT + _memory(stored_bytes(opening.model), usable_cores())
+    if (absent := _absent("audit", wanted=wanted)) is not None:
+        if single_command and not gpu.present():
+            attempt("limits", lambda: limit_memory(memory))
+        yield None, (absent,)
+        return
+    code = whole_path(opening.architecture) if opening.trust_code and opening.architecture is not None else None
+    with start_helper(Allowed(opening.trust, code, opening.timeout)) as helper, _own_folder() as own:
+        kept = _kept(own, inputs_of_audit(options), [str(helper.place), *outputs_of_audit(options)], memory)
+        yield helper, _lock_down(kept, opening.device, with_torch=False)
 
 
 def _absent(what: str, *, wanted: bool) -> Layer | None:

@@ -12,6 +12,7 @@ import typer
 
 from scanner import __version__
 from scanner.cli import lock
+from scanner.cli.audit import audit
 from scanner.cli.config import config
 from scanner.cli.demo import demo
 from scanner.cli.doctor import doctor
@@ -40,6 +41,7 @@ app = typer.Typer(
 for command in (
     fit,
     scan,
+    audit,
     plan,
     merge,
     fleet,
@@ -73,7 +75,7 @@ def _options(
     del version
 
 
-LOCKED: Final = ("scan", "fit", "plan", "merge", "inspect", "report", "verify")
+LOCKED: Final = ("scan", "fit", "audit", "plan", "merge", "inspect", "report", "verify")
 """Commands that read what strangers made, and lock their process down before."""
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 import numpy as np
 from pydantic import JsonValue, ValidationError
@@ -14,11 +13,10 @@ from detectors.calibration.conformal import smallest_alpha
 from scanner.base.errors import ProfileError
 from scanner.base.versions import FIT_LIBRARIES, library_versions
 from scanner.fitting.fit_warnings import fit_warnings
+from scanner.fitting.model_info import layers_info, model_info, preprocess_info
 from scanner.fitting.options import FitOptions
 from scanner.fitting.reference_summary import ReferenceSummary, class_names, summarise
-from scanner.fitting.stages import ChosenPreprocess, Detectors, Reference, ScoringGraph, Subject, TappedNetwork
-from scanner.isolation.lockdown import Layer
-from scanner.models.load import LoadedModel
+from scanner.fitting.stages import Detectors, Reference, ScoringGraph, Subject, TappedNetwork
 from scanner.models.trust import trust_warnings
 from scanner.profile.calibration_arrays import calibration_to_arrays
 from scanner.profile.content import Profile
@@ -27,15 +25,10 @@ from scanner.profile.header import (
     ClassOrder,
     DescriptorInfo,
     DetectorInfo,
-    IsolationLayer,
-    ModelInfo,
     ParityInfo,
-    PreprocessCandidate,
-    PreprocessInfo,
     ProfileHeader,
     ReferenceInfo,
     ScoreInfo,
-    StructureInfo,
     TapInfo,
     ToolInfo,
 )
@@ -62,8 +55,8 @@ def build_profile(
         header = ProfileHeader(
             tool=ToolInfo(name="latentscan", version=scanner.__version__),
             created_with=library_versions(FIT_LIBRARIES),
-            model=_model(model, options),
-            preprocess=_preprocess(subject.preprocess),
+            model=model_info(model, options),
+            preprocess=preprocess_info(subject.preprocess),
             class_names=class_names(
                 model.num_classes,
                 summary.labels,
@@ -89,7 +82,7 @@ def build_profile(
             parity=ParityInfo(relative=model.parity, provider=reference.provider),
             self_checks=scoring.self_checks,
             seed=options.seed,
-            isolation=_layers(options.isolation),
+            isolation=layers_info(options.isolation),
             warnings=_warnings(subject, summary, detectors),
         )
     proto, weights = scoring.graph.serialise()
@@ -107,34 +100,6 @@ def build_profile(
 
 def _looks(reference: Reference) -> ReferenceLooks:
     return ReferenceLooks.of(reference.features.appearance, reference.features.digests)
-
-
-def _model(model: LoadedModel, options: FitOptions) -> ModelInfo:
-    return ModelInfo(
-        name=model.file.path.name,
-        sha256=model.file.sha256,
-        size=model.file.size,
-        format=model.file.kind.value,
-        architecture=model.architecture,
-        description=model.file.description,
-        notes=model.notes,
-        trusted_code=options.trust_code,
-        trusted_file=model.ran_file,
-        isolation=_layers(model.isolation),
-        structure=StructureInfo(**asdict(model.structure)),
-    )
-
-
-def _layers(isolation: Sequence[Layer]) -> tuple[IsolationLayer, ...]:
-    return tuple(IsolationLayer(**asdict(layer)) for layer in isolation)
-
-
-def _preprocess(preprocess: ChosenPreprocess) -> PreprocessInfo:
-    return PreprocessInfo(
-        spec=preprocess.spec.to_dict(),
-        source=preprocess.source,
-        candidates=tuple(PreprocessCandidate(name=name, accuracy=acc) for name, acc in preprocess.tried),
-    )
 
 
 def _taps(network: TappedNetwork) -> tuple[TapInfo, ...]:

@@ -164,7 +164,7 @@ def build_report(
         model=header.model,
         profile=_profile_section(used),
         reference=header.reference,
-        preprocess=_preprocess_section(header.preprocess),
+        preprocess=preprocess_section(header.preprocess),
         detector=_detector_section(header),
         calibration=calibration_section(header.calibration, used.alpha),
         inputs=scanned.inputs,
@@ -202,7 +202,8 @@ def _profile_section(used: UsedProfile) -> ProfileSection:
     )
 
 
-def _preprocess_section(preprocess: PreprocessInfo) -> PreprocessSection:
+def preprocess_section(preprocess: PreprocessInfo) -> PreprocessSection:
+    """The preprocessing with its digest."""
     return PreprocessSection(
         spec=preprocess.spec,
         sha256=hashlib.sha256(canonical(preprocess.spec)).hexdigest(),

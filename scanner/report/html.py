@@ -142,11 +142,12 @@ def tone(report: Report) -> str:
     return "bad" if verdict.severity.rank >= Severity.HIGH.rank else "warn"
 
 
-def content_security_policy(style: str, script: str) -> str:
+def content_security_policy(style: str, script: str | None) -> str:
     """Allow this style sheet and this script, pictures in the page, and nothing else."""
+    scripts = "" if script is None else f"script-src '{source_hash(script)}'; "
     return (
         "default-src 'none'; img-src data:; "
-        f"style-src '{source_hash(style)}'; script-src '{source_hash(script)}'; "
+        f"style-src '{source_hash(style)}'; {scripts}"
         "base-uri 'none'; form-action 'none'"
     )
 

@@ -18,11 +18,11 @@ import json
 import re
 from collections.abc import Mapping
 
+import pydantic
 from pydantic import JsonValue
 
 from scanner.base.canonical import canonical, rounded
 from scanner.base.text import is_invisible
-from scanner.report.schema import Report
 
 NOT_DIGESTED = ("run", "pictures", "report_digest")
 """What the digest leaves out. Pictures are bound by their keys, which are digests of them and occur in `gallery`."""
@@ -30,7 +30,7 @@ NOT_DIGESTED = ("run", "pictures", "report_digest")
 _BEYOND_ASCII = re.compile("[^\n -~]")
 
 
-def document(report: Report) -> dict[str, JsonValue]:
+def document(report: pydantic.BaseModel) -> dict[str, JsonValue]:
     """The report as it is written: plain JSON values, floats rounded."""
     return {key: rounded(value) for key, value in report.model_dump(mode="json").items()}
 
@@ -56,7 +56,7 @@ def _escaped(match: re.Match[str]) -> str:
     return json.dumps(match[0])[1:-1] if is_invisible(match[0]) else match[0]
 
 
-def report_bytes(report: Report) -> bytes:
+def report_bytes(report: pydantic.BaseModel) -> bytes:
     """The content of the report file."""
     text = json.dumps(document(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return visible(text).encode() + b"\n"

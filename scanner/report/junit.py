@@ -30,7 +30,7 @@ def junit_bytes(report: Report) -> bytes:
     }
     seconds = f"{report.run.duration_s or 0:.3f}"
     suites = Element("testsuites", {"name": "latentscan", **_without(counts, "skipped"), "time": seconds})
-    name = _text(report.model.name)
+    name = xml_text(report.model.name)
     suite = SubElement(
         suites,
         "testsuite",
@@ -38,18 +38,18 @@ def junit_bytes(report: Report) -> bytes:
     )
     properties = SubElement(suite, "properties")
     for key, value in _properties(report):
-        SubElement(properties, "property", {"name": key, "value": _text(value)})
+        SubElement(properties, "property", {"name": key, "value": xml_text(value)})
     for check, kind, message in cases:
-        attributes = {"name": f"{check.id} {_text(check.name)}", "classname": f"latentscan.{check.id}", "time": "0"}
+        attributes = {"name": f"{check.id} {xml_text(check.name)}", "classname": f"latentscan.{check.id}", "time": "0"}
         case = SubElement(suite, "testcase", attributes)
         if kind != "passed":
-            outcome = SubElement(case, kind, {"message": _text(message)})
+            outcome = SubElement(case, kind, {"message": xml_text(message)})
             if kind != "skipped":
                 outcome.set("type", check.id)
-                outcome.text = _text("\n".join(report.verdict.reasons))
-        SubElement(case, "system-out").text = _text(check.message)
+                outcome.text = xml_text("\n".join(report.verdict.reasons))
+        SubElement(case, "system-out").text = xml_text(check.message)
     if report.warnings:
-        SubElement(suite, "system-out").text = _text("\n".join(f"warning: {text}" for text in report.warnings))
+        SubElement(suite, "system-out").text = xml_text("\n".join(f"warning: {text}" for text in report.warnings))
     indent(suites)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(suites, encoding="unicode")}\n'.encode()
 
@@ -97,5 +97,6 @@ def _without(counts: dict[str, str], name: str) -> dict[str, str]:
     return {key: value for key, value in counts.items() if key != name}
 
 
-def _text(value: str) -> str:
+def xml_text(value: str) -> str:
+    """Text as XML 1.0 can hold it, without anything invisible."""
     return "\n".join(printable(line, _LIMIT).translate(_NO_XML) for line in value.split("\n"))

@@ -26,7 +26,8 @@ MAX_NOTIFICATIONS = 200
 FINGERPRINT = "primaryLocationLineHash"
 
 _RULES = tuple(sorted(rule for rules in FINDING_RULES.values() for rule in rules))
-_LEVELS = {
+_OF_AUDITS = "LS6"
+LEVELS = {
     Severity.NONE: "none",
     Severity.LOW: "note",
     Severity.MEDIUM: "warning",
@@ -34,7 +35,7 @@ _LEVELS = {
     Severity.CRITICAL: "error",
 }
 # GitHub: over 9.0 is critical, from 7.0 high, from 4.0 medium, below low.
-_SECURITY_SEVERITY = {Severity.LOW: "3.0", Severity.MEDIUM: "5.0", Severity.HIGH: "8.0", Severity.CRITICAL: "9.5"}
+SECURITY_SEVERITY = {Severity.LOW: "3.0", Severity.MEDIUM: "5.0", Severity.HIGH: "8.0", Severity.CRITICAL: "9.5"}
 _SUBJECTS = {"model": ("model", "training data"), "class": ("model",), "input": ("input",)}
 
 Object = dict[str, JsonValue]
@@ -67,7 +68,7 @@ def _run(report: Report) -> Object:
                 "notifications": [
                     {"id": rule.id, "name": rule.name, "shortDescription": {"text": f"{rule.title}."}}
                     for rule in catalogue().values()
-                    if rule.id not in _RULES
+                    if rule.id not in _RULES and not rule.id.startswith(_OF_AUDITS)
                 ],
                 "supportedTaxonomies": [{"name": name} for name in sorted(report.taxonomy.frameworks)],
             }
@@ -124,9 +125,9 @@ def _rule(rule: RuleText, report: Report) -> Object:
             "text": f"{rule.what}\n\n{rule.act}",
             "markdown": f"{rule.what}\n\n**What to do.** {rule.act}",
         },
-        "defaultConfiguration": {"level": _LEVELS[rule.severity]},
+        "defaultConfiguration": {"level": LEVELS[rule.severity]},
         "properties": {
-            "security-severity": _SECURITY_SEVERITY[rule.severity],
+            "security-severity": SECURITY_SEVERITY[rule.severity],
             "precision": "high" if subject == "model" else "medium",
             "problem.severity": "error" if rule.severity.rank >= 3 else "warning",
             "tags": tags,
@@ -138,7 +139,7 @@ def _result(finding: Finding, report: Report) -> Object:
     result: Object = {
         "ruleId": finding.rule,
         "ruleIndex": _RULES.index(finding.rule),
-        "level": _LEVELS[finding.severity],
+        "level": LEVELS[finding.severity],
         "kind": "fail",
         "message": {"text": _message(finding)},
         "locations": [_location(finding, report)],

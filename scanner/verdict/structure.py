@@ -26,6 +26,11 @@ def structure_findings(evidence: Evidence, rules: Rules) -> list[Found]:
     return _assessed(structure, rules)
 
 
+def graph_checks(structure: Structure) -> list[Found]:
+    """A check for each rule about a graph alone."""
+    return _assessed(structure, load_rules())
+
+
 def graph_findings(structure: Structure) -> list[tuple[str, str]]:
     """Of a graph alone, without a scan: rule and sentence of every check."""
     return [(check.id, check.message) for check, _, _ in _assessed(structure, load_rules())]

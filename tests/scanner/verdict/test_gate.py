@@ -197,7 +197,8 @@ class TestCatalogue:
         report = sample_report()
         used = {check.id for check in report.checks} | {test.id for test in report.batch.tests}
         used |= {rule.rule for rule in load_rules().severity} | {"LS105", "LS209", "LS401", "LS402", "LS403"}
-        assert used == set(catalogue())
+        # Those of an audit are its own: tests/scanner/verdict/test_verdict_audit.py.
+        assert used == {rule for rule in catalogue() if not rule.startswith("LS6")}
         assert {rule.rule: rule.severity for rule in load_rules().severity}.items() <= {
             id: text.severity for id, text in catalogue().items()
         }.items()

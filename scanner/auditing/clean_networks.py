@@ -1,0 +1,155 @@
+"""What plain patterns do to clean networks: shipped with the program, or from audits of a user's accepted models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.probing.probing import STATISTICS
+from scanner.base.canonical import canonical
+from scanner.base.errors import UsageError
+from scanner.base.text import printable
+from scanner.report.audit.read import read_audit
+from scanner.report.audit.schema import AuditReport
+from scanner.verdict.audit_rules import load_audit_rules
+
+MOST_REPORTS: Final = 10_000
+_ACCURACY_MARGIN: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a network has to have in common with others to be compared with them.
+
+    Attributes:
+        shape: Height, width and channels of its images.
+        num_classes: Its number of classes.
+        accuracy: Its accuracy on the clean images; None without labels.
+        images: Clean images of the audit.
+    """
+
+    shape: tuple[int, int, int]
+    num_classes: int
+    accuracy: float | None
+    images: int
+
+
+@dataclass(frozen=True)
+class CleanNetworks:
+    """Clean networks of one kind.
+
+    Attributes:
+        source: Where they are from.
+        described: What they are.
+        statistics: ``(N, S)`` float64, one row a network.
+    """
+
+    source: str
+    described: str
+    statistics: NDArray[np.float64]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over the statistics as canonical JSON."""
+        return hashlib.sha256(canonical(self.statistics.tolist())).hexdigest()
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Reports of audits of a user's accepted models.
+
+    Attributes:
+        name: Name of their folder.
+        reports: What is in it.
+    """
+
+    name: str
+    reports: tuple[AuditReport, ...]
+
+
+def read_accepted(folder: Path | None) -> Accepted | None:
+    """All reports in a folder; None without one.
+
+    Raises:
+        UsageError: The folder cannot be read, or a file in it is no report of an audit.
+    """
+    if folder is None:
+        return None
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")[:MOST_REPORTS]
+    except OSError:
+        raise UsageError("cannot be listed", where=str(folder), hint="Give a folder of reports of audits") from None
+    return Accepted(printable(folder.absolute().name, 80), tuple(read_audit(path) for path in paths))
+
+
+def find_clean_networks(kind: Kind, accepted: Accepted | None, model: str) -> tuple[CleanNetworks | None, str]:
+    """Networks to compare with, or None and why there are none.
+
+    Args:
+        kind: What the audited network is like.
+        accepted: Audits of a user's own models, or None for what the program ships.
+        model: SHA-256 of the audited model, which is not compared with itself.
+    """
+    fewest = load_audit_rules().min_images
+    if kind.images < fewest:
+        return None, f"{kind.images} clean images are too few to compare with clean networks, which takes {fewest}."
+    if accepted is not None:
+        return _given(kind, accepted, model)
+    for table in _shipped()["tables"]:
+        if (tuple(table["shape"]), table["classes"]) == (kind.shape, kind.num_classes):
+            lowest = table["accuracy"][0] - _ACCURACY_MARGIN
+            if kind.accuracy is not None and kind.accuracy < lowest:
+                return None, (
+                    f"The clean networks for this kind of image classify {table['accuracy'][0]:.0%} or more correctly: "
+                    "a network that does worse is of another kind. Give audits of accepted models with --null."
+                )
+            rows = np.array(table["networks"], np.float64).reshape(-1, len(STATISTICS))
+            return CleanNetworks("shipped with the program", table["described"], rows), ""
+    height, width, channels = kind.shape
+    return None, (
+        f"The program knows no clean networks for {height}x{width}x{channels} images and {kind.num_classes} classes. "
+        "Give audits of accepted models of this kind with --null."
+    )
+
+
+@cache
+def _shipped() -> Mapping[str, Any]:
+    """The content of ``clean_networks.json``, whose statistics are those that an audit has."""
+    content: dict[str, Any] = json.loads((files("scanner.auditing") / "clean_networks.json").read_bytes())
+    if content["statistics"] != [list(one) for one in STATISTICS]:
+        raise ValueError("clean_networks.json is about other statistics")
+    return content
+
+
+def _given(kind: Kind, accepted: Accepted, model: str) -> tuple[CleanNetworks | None, str]:
+    known: dict[str, NDArray[np.float64]] = {}
+    for report in accepted.reports:
+        if _is_like(report, kind) and report.model.sha256 != model:
+            known[report.model.sha256] = statistics_of(report)
+    if not known:
+        return None, (
+            f"None of the {len(accepted.reports)} reports in {accepted.name} is a whole audit of another model with "
+            "such images and as many classes."
+        )
+    rows = np.stack([known[sha256] for sha256 in sorted(known)])
+    return CleanNetworks(f"reports in {accepted.name}", f"{len(rows)} accepted models", rows), ""
+
+
+def _is_like(report: AuditReport, kind: Kind) -> bool:
+    same = (report.input_shape, report.num_classes) == (kind.shape, kind.num_classes)
+    return same and report.search.complete and report.clean.images >= load_audit_rules().min_images
+
+
+def statistics_of(report: AuditReport) -> NDArray[np.float64]:
+    """The statistics in a report, in the order of the program's; 0 where a kind of pattern was not reached."""
+    known: Mapping[Sequence[str], float] = {(one.family, one.about): one.statistic for one in report.patterns}
+    return np.array([known.get(key, 0.0) for key in STATISTICS])

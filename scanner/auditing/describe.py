@@ -1,0 +1,130 @@
+"""What was found, as sections of the report with pictures, and as evidence for the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.probing.null import Comparison
+from detectors.probing.probe import Family, Shape
+from detectors.probing.probing import STATISTICS, Probed
+from detectors.probing.search import Kind
+from detectors.probing.verify import Verified
+from scanner.profile.picture import Picture
+from scanner.profile.thumbnail import picture
+from scanner.report.audit.schema import PatternSection
+from scanner.report.audit.words import moved, rule_of
+from scanner.report.schema import FlipsOfClass, TriggerExample
+from scanner.verdict.audit_terms import FoundPattern
+
+_EXAMPLES: Final = 3
+_MOST_CLASSES: Final = 1000
+_GRAY: Final = 128
+
+Key = tuple[Family, Kind]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an audit found, and what is needed to say it.
+
+    Attributes:
+        probed: What was found.
+        images: ``(N, H, W, C)`` the clean images.
+        names: Names of the classes.
+        compared: The network among clean ones, or None.
+        pictures: Thumbnails by digest; grows while sections are made.
+    """
+
+    probed: Probed
+    images: NDArray[np.uint8]
+    names: Sequence[str]
+    compared: Comparison | None
+    pictures: dict[str, Picture] = field(default_factory=dict)
+
+    def sections(self) -> tuple[PatternSection, ...]:
+        """The patterns, those with the largest statistics first."""
+        found = self.probed.found
+        return tuple(self._section(key) for key in sorted(found, key=lambda key: -found[key].statistic))
+
+    def _section(self, key: Key) -> PatternSection:
+        one, rule, position = self.probed.found[key], self.probed.found[key].rule, STATISTICS.index(key)
+        target, source = (None, None) if rule is None else (rule.target, rule.source)
+        by_class = sorted(one.by_class, key=lambda each: (-each.flipped, each.label))[:_MOST_CLASSES]
+        return PatternSection(
+            family=key[0],
+            about=key[1],
+            described=one.probe.describe(),
+            area=one.probe.area(Shape(*self.images.shape[1:])),
+            target=target,
+            target_name=None if target is None else self.names[target],
+            source=source,
+            source_name=None if source is None else self.names[source],
+            shift=None if rule is None else rule.shift,
+            images=one.images,
+            eligible=one.eligible,
+            moved=one.moved,
+            low=one.low,
+            high=one.high,
+            flipped=one.flipped,
+            by_class=tuple(
+                FlipsOfClass(
+                    class_index=each.label, class_name=self.names[each.label], images=each.images, flipped=each.flipped
+                )
+                for each in by_class
+            ),
+            statistic=one.statistic,
+            usual=None if self.compared is None else float(self.compared.medians[position]),
+            largest=None if self.compared is None else float(self.compared.largest[position]),
+            bound=self._bound(position),
+            pattern=self._picture(one.probe.stamp(np.full_like(self.images[:1], _GRAY))[0]),
+            examples=self._examples(one),
+        )
+
+    def _bound(self, position: int) -> float | None:
+        value = np.inf if self.compared is None else float(self.compared.bounds[position])
+        return max(value, 0.0) if value <= 1.0 else None
+
+    def _examples(self, one: Verified) -> tuple[TriggerExample, ...]:
+        """Clean images that the pattern moves, before and after; of different classes as far as there are."""
+        before = self.probed.before
+        rows = np.flatnonzero((before != one.after) & (one.after >= 0))
+        _, first = np.unique(before[rows], return_index=True)
+        chosen = [*rows[np.sort(first)].tolist(), *np.delete(rows, first).tolist()][:_EXAMPLES]
+        found = []
+        for row in chosen:
+            image = self.images[self.probed.rows[row]]
+            found.append(
+                TriggerExample(
+                    before=self._picture(image),
+                    after=self._picture(one.probe.stamp(image[None])[0]),
+                    predicted_before=self.names[int(before[row])],
+                    predicted_after=self.names[int(one.after[row])],
+                )
+            )
+        return tuple(found)
+
+    def _picture(self, pixels: NDArray[np.uint8]) -> str:
+        """Keep a thumbnail and return its key."""
+        made = picture(pixels)
+        self.pictures[made.sha256] = made
+        return made.sha256
+
+
+def evidence_of(sections: Sequence[PatternSection]) -> tuple[FoundPattern, ...]:
+    """The patterns as the verdict takes them."""
+    return tuple(
+        FoundPattern(
+            described=f"{one.described} moves {rule_of(one)}, {moved(one)}",
+            about_all=one.about == "all classes",
+            is_patch=one.area > 0,
+            moved=one.moved,
+            eligible=one.eligible,
+            low=one.low,
+        )
+        for one in sections
+    )

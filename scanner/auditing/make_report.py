@@ -1,0 +1,117 @@
+"""Everything that an audit knows, as a report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from detectors.probing.probing import STATISTICS, Probed
+from scanner.auditing.compare import Compared
+from scanner.auditing.describe import Found, evidence_of
+from scanner.auditing.open_audit import OpenedAudit
+from scanner.auditing.options import AuditOptions
+from scanner.fitting.model_info import model_info, preprocess_info
+from scanner.inputs.threads import usable_cores
+from scanner.models.trust import trust_warnings
+from scanner.report.audit.build import build_audit
+from scanner.report.audit.schema import AuditedImages, AuditReport, NetworksSection, PatternSection, SearchSection
+from scanner.report.build import preprocess_section
+from scanner.report.run import Engine, Timing, describe_run
+from scanner.verdict.audit_terms import AmongNetworks, AuditEvidence
+from scanner.verdict.decide_audit import decide_audit
+
+
+def make_report(
+    opened: OpenedAudit, probed: Probed, compared: Compared, options: AuditOptions, timing: Timing
+) -> AuditReport:
+    """The verdict and the report of a finished audit."""
+    found = Found(probed, opened.images.pixels, opened.names, compared.comparison)
+    patterns = found.sections()
+    evidence = AuditEvidence(
+        images=len(opened.images.items),
+        accuracy=opened.accuracy,
+        num_classes=opened.subject.model.num_classes,
+        patterns=evidence_of(patterns),
+        tried=probed.tried,
+        complete=probed.complete,
+        alpha=options.alpha,
+        compared=_among(compared, patterns),
+        why_not_compared=compared.why_not,
+        structure=opened.subject.model.structure,
+    )
+    engine = Engine(options.opening.device, opened.provider, usable_cores(), options.opening.isolation)
+    parts: dict[str, Any] = {
+        **_audited(opened, options),
+        "search": _search(probed, options),
+        "patterns": patterns,
+        "networks": _networks(compared, options),
+        "pictures": found.pictures,
+    }
+    return build_audit(decide_audit(evidence, options.fail_on), describe_run(timing, engine, sys.argv[1:]), parts)
+
+
+def _audited(opened: OpenedAudit, options: AuditOptions) -> dict[str, Any]:
+    """Sections about the model and the clean images."""
+    model, images, preprocess = opened.subject.model, opened.images, opened.subject.preprocess
+    return {
+        "model": model_info(model, options.opening),
+        "num_classes": model.num_classes,
+        "input_shape": images.pixels.shape[1:],
+        "clean": AuditedImages(
+            name=options.opening.clean.absolute().name or "/",
+            images=len(images.items),
+            unreadable=images.unreadable,
+            digest=images.digest,
+            accuracy=opened.accuracy,
+        ),
+        "preprocess": preprocess_section(preprocess_info(preprocess)),
+        "warnings": (*preprocess.warnings, *trust_warnings(model)),
+    }
+
+
+def _search(probed: Probed, options: AuditOptions) -> SearchSection:
+    return SearchSection(
+        seed=options.opening.seed,
+        budget_s=options.budget,
+        budget_passes=options.passes,
+        passes=probed.passes,
+        tried=probed.tried,
+        complete=probed.complete,
+        searched_on=probed.searched_on,
+        verified_on=probed.verified_on,
+    )
+
+
+def _among(compared: Compared, patterns: Sequence[PatternSection]) -> AmongNetworks | None:
+    networks, comparison = compared.networks, compared.comparison
+    if networks is None or comparison is None:
+        return None
+    loudest = STATISTICS[comparison.loudest]
+    positions = [number for number, one in enumerate(patterns) if (one.family, one.about) == loudest]
+    return AmongNetworks(
+        p_value=comparison.p_value,
+        networks=comparison.networks,
+        described=networks.described,
+        loudest=positions[0] if positions else None,
+        usual=float(comparison.medians[comparison.loudest]),
+        largest=float(comparison.largest[comparison.loudest]),
+    )
+
+
+def _networks(compared: Compared, options: AuditOptions) -> NetworksSection | None:
+    networks, comparison = compared.networks, compared.comparison
+    if networks is None or comparison is None:
+        return None
+    family, about = STATISTICS[comparison.loudest]
+    return NetworksSection(
+        source=networks.source,
+        described=networks.described,
+        sha256=networks.sha256,
+        networks=comparison.networks,
+        alpha=options.alpha,
+        smallest_p=1 / (comparison.networks + 1),
+        p_value=comparison.p_value,
+        loudest_family=family,
+        loudest_about=about,
+    )

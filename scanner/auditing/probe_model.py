@@ -1,0 +1,17 @@
+"""Look for the plain patterns that move most of the clean images, within the budget."""
+
+from __future__ import annotations
+
+from detectors.probing.probing import Probed, probe
+from scanner.auditing.network import budget
+from scanner.auditing.open_audit import OpenedAudit
+from scanner.auditing.options import AuditOptions
+from scanner.base.progress import Progress
+
+
+def probe_model(opened: OpenedAudit, options: AuditOptions, progress: Progress) -> Probed:
+    """Search on one half of the clean images and count on the other."""
+    told = "no bound" if options.budget is None else f"{options.budget:g} seconds"
+    passes = "" if options.passes is None else f", {options.passes} passes"
+    progress.say(f"probing: plain patterns on {len(opened.images.items)} clean images (budget: {told}{passes})")
+    return probe(opened.images.pixels, opened.logits, budget(options), options.opening.seed)

@@ -1,0 +1,139 @@
+"""``modelscan audit``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scanner.auditing.options import ALPHA, BUDGET_S, AuditOptions
+from scanner.base.errors import UsageError
+from scanner.cli.fit import parse_device, parse_size
+from scanner.cli.lock import locked_audit
+from scanner.fitting.options import FitOptions
+from scanner.verdict.terms import FailOn
+
+if TYPE_CHECKING:
+    from scanner.report.audit.schema import AuditReport
+
+
+def audit(
+    model: Annotated[Path, typer.Argument(help="Suspect model: ONNX, weights, a Keras archive, or a model's folder.")],
+    clean: Annotated[
+        Path,
+        typer.Option(help="Clean images: a folder per class, a folder, a manifest, an array, an archive or a table."),
+    ],
+    report: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Report file, repeatable; format by suffix: .json, .html, .sarif, .xml (JUnit), .md; '-' for JSON on "
+            "standard output."
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=1.0, max=1e6, help=f"Seconds of the search. [default: {BUDGET_S:g}]")
+    ] = None,
+    passes: Annotated[
+        int | None,
+        typer.Option(min=0, max=10**12, help="Images that the search may run: the same number, the same result."),
+    ] = None,
+    null: Annotated[
+        Path | None, typer.Option(help="Folder of JSON reports of audits of accepted models, to compare with.")
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(min=1e-6, max=0.5, help="Share of clean networks that are called unusual.")
+    ] = ALPHA,
+    fail_on: Annotated[
+        str, typer.Option(help="Severity that exits with 1: never, low, medium, high, critical.")
+    ] = FailOn.HIGH.value,
+    arch: Annotated[
+        str | None, typer.Option(help="Architecture of a state dict where the weights do not say it, as for 'fit'.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Where in a checkpoint the weights are.")] = None,
+    output_name: Annotated[
+        str | None, typer.Option(help="Output of an ONNX file that holds the logits, where it has several.")
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load a model file that is a program, as for 'fit'; see docs/security.md.")
+    ] = False,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Allow --arch file.py:callable, which runs that file.")
+    ] = False,
+    preprocess: Annotated[str | None, typer.Option(help="Preprocessing: a preset or a JSON file.")] = None,
+    input_size: Annotated[str | None, typer.Option(help="Network input, as 224 or 224x320 (height x width).")] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(min=2, help="Network outputs, when they cannot be inferred.")
+    ] = None,
+    labels: Annotated[bool, typer.Option(help="Use class folders or labels of the clean images.")] = True,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the choice and the halves of images.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that loading the model may take.")] = 600.0,
+    lockdown: Annotated[
+        bool,
+        typer.Option(help="Give up network, programs and all other files before anything of a stranger is read."),
+    ] = True,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow links and manifest paths that lead out of the clean images.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Look for triggers with clean images alone, and say whether plain patterns move the model unusually."""
+    opening = FitOptions(
+        model=model,
+        clean=clean,
+        output=Path(),
+        architecture=arch,
+        trust=trust,
+        trust_code=trust_code,
+        preprocess=preprocess,
+        input_size=parse_size(input_size),
+        num_classes=num_classes,
+        labels=labels,
+        seed=seed,
+        device=parse_device(device),
+        timeout=timeout,
+        key=key,
+        output_name=output_name,
+        follow_links=follow_links,
+    )
+    options = AuditOptions(
+        opening=opening,
+        reports=tuple(report or ()),
+        # A number of passes is a budget by itself: a clock beside it would make the result depend on the machine.
+        budget=budget if budget is not None or passes is not None else BUDGET_S,
+        passes=passes,
+        null=null,
+        alpha=alpha,
+        fail_on=_parse_fail_on(fail_on),
+    )
+    # Before the libraries, which start threads when they are imported.
+    with locked_audit(options, wanted=lockdown) as (starter, isolation):
+        finished = _audit(replace(options, opening=replace(opening, starter=starter, isolation=isolation)), quiet)
+    if not quiet:
+        import sys
+
+        from scanner.report.audit.terminal import print_audit
+
+        print_audit(finished, sys.stderr)
+    raise typer.Exit(finished.verdict.exit_code)
+
+
+def _audit(options: AuditOptions, quiet: bool) -> AuditReport:
+    import latentscan
+    from scanner.cli.console import TerminalProgress
+    from scanner.cli.doctor import NAME_CLASH, name_clash
+
+    with TerminalProgress(quiet) as progress:
+        if name_clash():
+            progress.say(f"warning: {NAME_CLASH}")
+        return latentscan.audit(options, progress)
+
+
+def _parse_fail_on(text: str) -> FailOn:
+    try:
+        return FailOn(text)
+    except ValueError:
+        known = ", ".join(FailOn)
+        raise UsageError("is not a severity to fail on", where="--fail-on", hint=f"Use one of {known}") from None

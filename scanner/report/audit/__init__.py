@@ -1,0 +1,1 @@
+"""Reports of audits: their schema, and a writer for every format that they have."""

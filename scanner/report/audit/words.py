@@ -1,0 +1,64 @@
+"""What every format says of an audit in the same words."""
+
+from __future__ import annotations
+
+from scanner.report.audit.schema import AuditReport, PatternSection
+from scanner.verdict.audit_terms import AuditOutcome
+from scanner.verdict.terms import Severity
+
+_HEADLINES = {
+    AuditOutcome.BUILT_IN: "The network's graph looks built to hide something",
+    AuditOutcome.EVIDENCE: "Evidence of a backdoor: a plain pattern that clean networks do not obey",
+    AuditOutcome.ANOMALOUS: "Unlike clean networks of its kind",
+    AuditOutcome.EXPLOITABLE: "A plain pattern moves most clean images",
+    AuditOutcome.NONE_FOUND: "No evidence of a backdoor among the patterns that were tried",
+    AuditOutcome.UNCALIBRATED: "Inconclusive: nothing was found, and no clean networks say what would be unusual",
+    AuditOutcome.INCONCLUSIVE: "Inconclusive: nothing was found, and nothing could be concluded from it",
+}
+FINDING_RULES = ("LS501", "LS502", "LS503", "LS601", "LS602", "LS603", "LS604")
+
+
+def headline(report: AuditReport) -> str:
+    """The verdict in one sentence."""
+    return _HEADLINES[report.verdict.outcome]
+
+
+def tone(report: AuditReport) -> str:
+    """The colour that it is set in: 'good', 'bad', 'warn' or 'unknown'. Words always say the same."""
+    severity = report.verdict.severity
+    if severity is None or report.verdict.exit_code == 3:
+        return "unknown"
+    if severity is Severity.NONE:
+        return "good"
+    return "bad" if severity.rank >= Severity.HIGH.rank else "warn"
+
+
+def rule_of(pattern: PatternSection) -> str:
+    """What a pattern does to classes."""
+    if pattern.shift is not None:
+        return "every class to the next one" if pattern.shift == 1 else f"every class to the {pattern.shift}th next one"
+    if pattern.target is None:
+        return "no image to another class"
+    if pattern.source is None:
+        return f"images to class {pattern.target_name}"
+    return f"images of class {pattern.source_name} to class {pattern.target_name}"
+
+
+def moved(pattern: PatternSection) -> str:
+    """How many images it moves, with the interval."""
+    if not pattern.eligible:
+        return "none"
+    share = pattern.moved / pattern.eligible
+    return f"{pattern.moved} of {pattern.eligible} ({share:.0%}, {pattern.low:.0%} to {pattern.high:.0%})"
+
+
+def clean_networks(pattern: PatternSection) -> str:
+    """What the strongest pattern of its kind does on clean networks."""
+    if pattern.usual is None or pattern.largest is None:
+        return "not known"
+    return f"{pattern.usual:.0%} in the median, {pattern.largest:.0%} at most"
+
+
+def found_rule(report: AuditReport) -> str | None:
+    """The rule that applied, where one did."""
+    return next((rule for rule in report.verdict.rule_ids if rule in FINDING_RULES), None)

@@ -1,0 +1,54 @@
+"""Clean networks to compare with: the shipped table, and hostile or foreign files in a folder of reports."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from detectors.probing.probing import STATISTICS
+from scanner.auditing import clean_networks
+from scanner.auditing.clean_networks import Kind, find_clean_networks, read_accepted
+from scanner.base.errors import UsageError
+
+
+def test_the_shipped_table_is_about_the_statistics_of_an_audit():
+    content = clean_networks._shipped()
+    for table in content["tables"]:
+        rows = np.array(table["networks"])
+        assert rows.shape[1] == len(STATISTICS)
+        assert ((rows >= 0) & (rows <= 1)).all()
+        kind = Kind(tuple(table["shape"]), table["classes"], None, 400)
+        found, why = find_clean_networks(kind, None, "0" * 64)
+        assert found is not None
+        assert found.statistics.shape == rows.shape
+        assert why == ""
+        poor = Kind(kind.shape, kind.num_classes, table["accuracy"][0] - 0.1, 400)
+        assert find_clean_networks(poor, None, "0" * 64)[0] is None
+
+
+def test_other_kinds_are_not_compared():
+    found, why = find_clean_networks(Kind((33, 44, 3), 10, None, 400), None, "0" * 64)
+    assert found is None
+    assert "33x44x3 images and 10 classes" in why
+    found, why = find_clean_networks(Kind((28, 28, 1), 10, None, 100), None, "0" * 64)
+    assert found is None
+    assert "too few" in why
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"no json", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"{}", "is not the report of an audit"),
+        (json.dumps({"$schema": "urn:latentscan:audit:1", "schema_version": "9.0.0"}).encode(), "of a version"),
+        (json.dumps({"$schema": "urn:latentscan:audit:1", "schema_version": "1.0.0"}).encode(), "not a valid report"),
+    ],
+)
+def test_a_file_that_is_no_report_is_named(tmp_path, content, said):
+    (tmp_path / "x.json").write_bytes(content)
+    (tmp_path / "other.txt").write_text("is not read")
+    with pytest.raises(UsageError, match=said):
+        read_accepted(tmp_path)

@@ -1,0 +1,157 @@
+"""`modelscan audit` as a user calls it: files in, reports and exit code out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from audit_samples import CLASSES, colour_images, colour_network
+from PIL import Image
+
+import latentscan
+from scanner.cli.main import run
+from scanner.report.audit.read import read_audit
+from scanner.report.audit.schema import AuditReport
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audit")
+    onnx.save(colour_network(backdoor=False), folder / "clean.onnx")
+    onnx.save(colour_network(backdoor=True), folder / "backdoor.onnx")
+    for index, (image, label) in enumerate(zip(*colour_images(240), strict=True)):
+        path = folder / "ref" / CLASSES[label] / f"{index:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    return folder
+
+
+def audit(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scanner", "audit", *arguments, "--preprocess", "unit", "--device", "cpu"],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SOURCE_DATE_EPOCH": "0"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+def here(place: Path, model: str, *, report: str, null: str | None = None, passes: int | None = None) -> AuditReport:
+    """The same in this process."""
+    opening = latentscan.FitOptions(place / model, place / "ref", place / "unused", preprocess="unit", device="cpu")
+    known = None if null is None else place / null
+    options = latentscan.AuditOptions(opening, (str(place / report),), budget=None, passes=passes, null=known)
+    return latentscan.audit(options)
+
+
+@pytest.fixture(scope="module")
+def found(place: Path) -> subprocess.CompletedProcess[str]:
+    reports = [f"--report=out.{suffix}" for suffix in ("json", "html", "sarif", "xml", "md")]
+    return audit(place, "backdoor.onnx", "--clean", "ref", "--passes", "60000", *reports)
+
+
+def test_a_patch_that_moves_everything_is_found_and_shown(place, found):
+    assert found.returncode == 1, found.stderr
+    assert "Verdict:  HIGH  quarantine, exploitable (exit code 1" in found.stderr
+    assert found.stdout == ""
+    report = read_audit(place / "out.json")
+    best = next(one for one in report.patterns if one.family == "patch" and one.about == "all classes")
+    assert (best.target_name, best.moved, best.eligible) == ("blue", best.eligible, best.eligible)
+    assert best.pattern in report.pictures
+    assert best.examples[0].predicted_after == "blue"
+    assert report.clean.accuracy == 1.0
+    assert report.networks is None
+    assert report.search.complete
+    assert "img-src data:" in (place / "out.html").read_text()
+    assert report.pictures[best.pattern].data in (place / "out.html").read_text()
+
+
+def test_every_format_says_the_same(place, found):
+    sarif = json.loads((place / "out.sarif").read_text())["runs"][0]
+    assert [result["ruleId"] for result in sarif["results"]] == ["LS603"]
+    assert sarif["invocations"][0]["exitCode"] == 1
+    suite = ElementTree.parse(place / "out.xml").getroot()[0]
+    assert suite.attrib["failures"] == "1"
+    assert [case.attrib["name"].split()[0] for case in suite.iter("testcase") if case.find("failure") is not None] == [
+        "LS605"
+    ]
+    assert "A plain pattern moves most clean images" in (place / "out.md").read_text()
+
+
+def test_the_same_passes_give_the_same_report(place, found):
+    # Another process, with other threads, and the passes that the first came to as its budget.
+    spent = read_audit(place / "out.json").search.passes
+    here(place, "backdoor.onnx", report="again.json", passes=spent)
+    one, other = (json.loads((place / name).read_text()) for name in ("out.json", "again.json"))
+    assert one.pop("run") != other.pop("run")
+    for report in (one, other):
+        del report["search"]["budget_passes"], report["report_digest"], report["model"]["isolation"]
+    assert one == other
+
+
+def test_clean_networks_decide_what_is_unusual(place):
+    (place / "known").mkdir()
+    first = here(place, "clean.onnx", report="known/0.json")
+    assert (first.verdict.outcome, first.verdict.exit_code) == ("uncalibrated", 3)
+    assert "knows no clean networks for 16x16x3 images and 3 classes" in first.verdict.reasons[0]
+    _copies(place / "known", 19)
+    usual = here(place, "clean.onnx", report="usual.json", null="known")
+    assert (usual.verdict.outcome, usual.verdict.exit_code) == ("none found", 0)
+    done = audit(place, "backdoor.onnx", "--clean", "ref", "--passes", "60000", "--null", "known", "--report", "-")
+    assert done.returncode == 1, done.stderr
+    report = AuditReport.model_validate_json(done.stdout)
+    assert report.verdict.outcome == "evidence"
+    assert report.networks is not None
+    # The nineteen and the audit of the clean model itself, which the shipped suspect is not.
+    assert (report.networks.networks, round(1 / report.networks.p_value)) == (20, 21)
+
+
+def _copies(folder: Path, count: int) -> None:
+    """Reports of other clean models: as that of the first, with a little less or more moved."""
+    from scanner.report.json_report import document, report_bytes, report_digest
+
+    first = read_audit(folder / "0.json")
+    generator = np.random.default_rng(0)
+    for number in range(1, count + 1):
+        model = first.model.model_copy(update={"sha256": f"{number:064x}"})
+        patterns = tuple(
+            one.model_copy(update={"statistic": float(np.clip(one.statistic + generator.normal(0, 0.05), 0, 1))})
+            for one in first.patterns
+        )
+        changed = first.model_copy(update={"model": model, "patterns": patterns})
+        changed = changed.model_copy(update={"report_digest": report_digest(document(changed))})
+        (folder / f"{number}.json").write_bytes(report_bytes(changed))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("missing.onnx", "--clean", "ref"), "missing.onnx"),
+        (("clean.onnx", "--clean", "nowhere"), "nowhere"),
+        (("clean.onnx", "--clean", "ref", "--report", "x.docx"), "unknown report format"),
+        (("clean.onnx", "--clean", "ref", "--report", "x.intoto.json"), "a format of scans alone"),
+        (("clean.onnx", "--clean", "ref", "--report", "x.json", "--report", "x.json"), "two reports"),
+        (("clean.onnx", "--clean", "ref", "--report", "nowhere/x.json"), "nowhere"),
+        (("clean.onnx", "--clean", "ref", "--fail-on", "bad"), "--fail-on"),
+        (("clean.onnx", "--clean", "ref", "--null", "gone"), "gone: cannot"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(place, monkeypatch, capfd, arguments, said):
+    monkeypatch.chdir(place)
+    before = sorted(path.name for path in place.iterdir())
+    assert run(["audit", *arguments, "--quiet", "--device", "cpu"]) == 2
+    printed = capfd.readouterr()
+    assert sorted(path.name for path in place.iterdir()) == before
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    assert said in printed.err

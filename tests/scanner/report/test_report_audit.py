@@ -1,0 +1,130 @@
+"""Reports of audits: the schema that is documented, and hostile names in every format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import numpy as np
+import pytest
+from audit_samples import among, evidence, pattern
+from report_samples import sample_report
+
+from scanner.base.errors import UsageError
+from scanner.profile.picture import Picture
+from scanner.profile.thumbnail import picture
+from scanner.report.audit.build import build_audit
+from scanner.report.audit.formats import check_audit_reports, write_audit_reports
+from scanner.report.audit.read import read_audit
+from scanner.report.audit.schema import (
+    AuditedImages,
+    AuditReport,
+    NetworksSection,
+    PatternSection,
+    SearchSection,
+    audit_schema_text,
+)
+from scanner.report.schema import FlipsOfClass, TriggerExample
+from scanner.verdict.decide_audit import decide_audit
+
+ROOT = Path(__file__).resolve().parents[3]
+HOSTILE = "</td><script>window.hit=1</script>|`[x](javascript:y)\u202e\x1b[31m"
+
+
+def sample() -> AuditReport:
+    """An audit that found a patch, with hostile names everywhere."""
+    shown: Picture = picture(np.full((16, 16, 3), 9, np.uint8))
+    scan = sample_report()
+    found = PatternSection(
+        family="patch",
+        about="all classes",
+        described="a white patch of 3x3 pixels at row 1, column 2",
+        area=0.04,
+        target=1,
+        target_name=HOSTILE,
+        source=None,
+        source_name=None,
+        shift=None,
+        images=120,
+        eligible=100,
+        moved=98,
+        low=0.93,
+        high=1.0,
+        flipped=99,
+        by_class=(FlipsOfClass(class_index=0, class_name=HOSTILE, images=100, flipped=98),),
+        statistic=0.98,
+        usual=0.1,
+        largest=0.3,
+        bound=None,
+        pattern=shown.sha256,
+        examples=(
+            TriggerExample(before=shown.sha256, after=shown.sha256, predicted_before=HOSTILE, predicted_after=HOSTILE),
+        ),
+    )
+    parts = {
+        "model": scan.model.model_copy(update={"name": HOSTILE}),
+        "num_classes": 2,
+        "input_shape": (16, 16, 3),
+        "clean": AuditedImages(name=HOSTILE, images=240, unreadable=1, digest="a" * 64, accuracy=0.9),
+        "preprocess": scan.preprocess,
+        "search": SearchSection(
+            seed=0,
+            budget_s=300.0,
+            budget_passes=None,
+            passes=9,
+            tried=8,
+            complete=True,
+            searched_on=120,
+            verified_on=120,
+        ),
+        "patterns": (found,),
+        "networks": NetworksSection(
+            source="given",
+            described=HOSTILE,
+            sha256="b" * 64,
+            networks=99,
+            alpha=0.05,
+            smallest_p=0.01,
+            p_value=0.01,
+            loudest_family="patch",
+            loudest_about="all classes",
+        ),
+        "pictures": {shown.sha256: shown},
+        "warnings": (HOSTILE,),
+    }
+    verdict = decide_audit(evidence(patterns=(pattern(98),), compared=among(0.01)))
+    return build_audit(verdict, scan.run, parts)
+
+
+def test_the_schema_is_the_documented_one():
+    assert (ROOT / "docs" / "audit-1.schema.json").read_text() == audit_schema_text()
+
+
+def test_every_format_holds_hostile_names(tmp_path):
+    report = sample()
+    names = [str(tmp_path / f"x.{suffix}") for suffix in ("json", "html", "sarif", "xml", "md")]
+    check_audit_reports(names)
+    write_audit_reports(report, names)
+    texts = {Path(name).suffix: Path(name).read_text("utf-8") for name in names}
+    jsonschema.validate(json.loads(texts[".json"]), json.loads(audit_schema_text()))
+    assert read_audit(tmp_path / "x.json") == AuditReport.model_validate(json.loads(texts[".json"]))
+    for text in texts.values():
+        assert "\u202e" not in text
+        assert "\x1b" not in text
+    assert "<script" not in texts[".html"]
+    assert "images to class &lt;/td&gt;" in texts[".md"]
+    assert ElementTree.fromstring(texts[".xml"]).tag == "testsuites"
+    schema = json.loads((ROOT / "tests" / "schemas" / "sarif-schema-2.1.0.json").read_text())
+    log = json.loads(texts[".sarif"])
+    jsonschema.validate(log, schema)
+    assert log["runs"][0]["results"][0]["ruleId"] == "LS601"
+
+
+def test_an_altered_report_is_refused(tmp_path):
+    path = tmp_path / "x.json"
+    write_audit_reports(sample(), [str(path)])
+    path.write_text(path.read_text().replace('"moved": 98', '"moved": 8'))
+    with pytest.raises(UsageError, match="altered"):
+        read_audit(path)
