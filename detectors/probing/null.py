@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST_SPREAD: Final = 0.05
-"""Least spread that statistics between 0 and 1 are divided by: a rate of 200 images varies by that much by chance."""
+USUAL: Final = 0.9
+"""What so many of the networks do at most is usual."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Comparison:
     Attributes:
         p_value: Share of the networks, this one included, that are at least as unusual as this one.
         networks: Clean networks that it was compared with.
-        unusual: How unusual it is: the largest excess of a statistic over the median, in spreads.
+        unusual: How unusual it is: the largest excess of a statistic over what is usual.
         loudest: Index of that statistic.
-        medians: ``(S,)`` medians of the statistics.
+        medians: ``(S,)`` medians of the statistics of the clean networks.
         largest: ``(S,)`` largest statistics of the clean networks.
         bounds: ``(S,)`` from which value on each statistic alone would be as unusual as `level` asks for; above 1 where
             there are too few networks for that.
@@ -52,9 +52,12 @@ class Comparison:
 def compare_networks(own: NDArray[np.float64], clean: NDArray[np.float64], level: float) -> Comparison:
     """The conformal p-value of a network's statistics.
 
-    With the medians ``m`` and spreads ``d`` of each statistic over all ``n + 1`` networks, this one included,
+    With the nine-tenths quantile ``q`` of each statistic over all ``n + 1`` networks, this one included,
 
-    .. math:: U_i = \\max_s \\frac{x_{is} - m_s}{d_s}, \\qquad p = \\frac{\\#\\{i : U_i \\ge U\\}}{n + 1}
+    .. math:: U_i = \\max_s (x_{is} - q_s), \\qquad p = \\frac{\\#\\{i : U_i \\ge U\\}}{n + 1}
+
+    The excess is in shares of the images, the same unit for each statistic, so that one which varies little among clean
+    networks does not decide by a trifle.
 
     Nothing distinguishes the network in question from the others, so ``p`` is at most ``a`` with a probability of at
     most ``a`` if it is exchangeable with them, however many statistics there are and however they depend on each other.
@@ -81,20 +84,19 @@ def compare_networks(own: NDArray[np.float64], clean: NDArray[np.float64], level
     pool = np.vstack([clean, own])
     if not ((pool >= 0) & (pool <= 1)).all():
         raise ValueError("statistics between 0 and 1 are needed")
-    medians = np.median(pool, axis=0)
-    spreads = np.maximum(1.4826 * np.median(np.abs(pool - medians), axis=0), LEAST_SPREAD)
-    excess = (pool - medians) / spreads
+    usual = np.quantile(pool, USUAL, axis=0)
+    excess = pool - usual
     unusual = excess.max(1)
     # The last network counts as well, so that many of the others may be above it and it still is unusual enough.
     above = int(np.floor(level * (len(clean) + 1) * (1 + 1e-12))) - 1
     others = np.sort(unusual[:-1])[::-1]
-    bounds = medians + spreads * (others[above] if 0 <= above < len(others) else np.inf)
+    bounds = usual + (others[above] if 0 <= above < len(others) else np.inf)
     return Comparison(
         p_value=float((unusual >= unusual[-1]).mean()),
         networks=len(clean),
         unusual=float(unusual[-1]),
         loudest=int(excess[-1].argmax()),
-        medians=medians,
+        medians=np.median(clean, axis=0),
         largest=clean.max(0),
         bounds=bounds,
     )

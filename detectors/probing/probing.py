@@ -1,6 +1,6 @@
 """From clean images and a network to the plain patterns that move it most, found on one half and counted on the other.
 
-images -> halves with the same classes -> search on one -> counts on the other -> one statistic for each kind of pattern
+images -> halves with the same classes -> search on one -> counts on the other -> one statistic for each family
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from detectors.probing.library import library
 from detectors.probing.network import Counted, Logits, May, predicted
 from detectors.probing.probe import FAMILIES, Family, Shape
 from detectors.probing.score import broad, one_class
-from detectors.probing.search import ALL, FEW, KINDS, Kind, search
+from detectors.probing.search import ABOUT_ALL, ALL, FEW, Kind, search
 from detectors.probing.verify import Verified, verify
 
-STATISTICS: Final[tuple[tuple[Family, Kind], ...]] = tuple((family, kind) for family in FAMILIES for kind in KINDS)
-"""What an audit measures of a network, in this order: a family of patterns and a kind of rule."""
+STATISTICS: Final = FAMILIES
+"""What networks are compared by, in this order: the strongest pattern of each family, by a rule about all classes."""
 MIN_IMAGES: Final = 2 * FEW
 
 
@@ -60,7 +60,8 @@ class Probed:
     @property
     def statistics(self) -> NDArray[np.float64]:
         """``(S,)`` of :data:`STATISTICS`; 0 where nothing was found. Higher is more suspicious."""
-        return np.array([self.found[key].statistic if key in self.found else 0.0 for key in STATISTICS])
+        keys = [(family, ABOUT_ALL) for family in STATISTICS]
+        return np.array([self.found[key].statistic if key in self.found else 0.0 for key in keys])
 
 
 def probe(images: NDArray[np.uint8], logits: Logits, may: May, seed: int) -> Probed:
@@ -101,7 +102,7 @@ def probe(images: NDArray[np.uint8], logits: Logits, may: May, seed: int) -> Pro
     classes, num_classes = predicted(everything[choosing]), everything.shape[1]
     found = {}
     for (family, kind), trial in searched.best.items():
-        chosen = (broad if kind == "all classes" else one_class)(classes[: len(trial.after)], trial.after, num_classes)
+        chosen = (broad if kind == ABOUT_ALL else one_class)(classes[: len(trial.after)], trial.after, num_classes)
         found[family, kind] = verify(trial.probe, chosen.rule, images[judging], everything[judging], logits)
     return Probed(
         found=found,

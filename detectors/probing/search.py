@@ -20,9 +20,10 @@ Kind = Literal["all classes", "one class"]
 
 FEW, SOME, ALL = 12, 36, 200
 """Images that patterns are tried on: all of the library, the best of it, the very best."""
-KINDS: Final[tuple[Kind, ...]] = ("all classes", "one class")
+ABOUT_ALL: Final = "all classes"
+KINDS: Final[tuple[Kind, ...]] = (ABOUT_ALL, "one class")
 """Kinds of rules that a pattern may follow."""
-_KEPT: Final[dict[Kind, float]] = {"all classes": 0.15, "one class": 0.05}
+_KEPT: Final[dict[Kind, float]] = {ABOUT_ALL: 0.15, "one class": 0.05}
 """Share of a family that goes on to more images."""
 _FEWEST: Final = 3
 _AROUND: Final = 3
@@ -130,7 +131,7 @@ class _Search:
         return [trial.probe for trial in sorted(tried, key=lambda trial: keys[id(trial)], reverse=True)]
 
     def _key(self, trial: Trial, by: Kind) -> tuple[float, float]:
-        score = broad if by == "all classes" else one_class
+        score = broad if by == ABOUT_ALL else one_class
         classes = self.classes[: len(trial.after)]
         return score(classes, trial.after, self.before.shape[1]).value, trial.gain
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.probing.probing import STATISTICS
+from detectors.probing.search import ABOUT_ALL
 from scanner.base.canonical import canonical
 from scanner.base.errors import UsageError
 from scanner.base.text import printable
@@ -125,7 +126,7 @@ def find_clean_networks(kind: Kind, accepted: Accepted | None, model: str) -> tu
 def _shipped() -> Mapping[str, Any]:
     """The content of ``clean_networks.json``, whose statistics are those that an audit has."""
     content: dict[str, Any] = json.loads((files("scanner.auditing") / "clean_networks.json").read_bytes())
-    if content["statistics"] != [list(one) for one in STATISTICS]:
+    if tuple(content["statistics"]) != STATISTICS:
         raise ValueError("clean_networks.json is about other statistics")
     return content
 
@@ -151,5 +152,5 @@ def _is_like(report: AuditReport, kind: Kind) -> bool:
 
 def statistics_of(report: AuditReport) -> NDArray[np.float64]:
     """The statistics in a report, in the order of the program's; 0 where a kind of pattern was not reached."""
-    known: Mapping[Sequence[str], float] = {(one.family, one.about): one.statistic for one in report.patterns}
+    known: Mapping[str, float] = {one.family: one.statistic for one in report.patterns if one.about == ABOUT_ALL}
     return np.array([known.get(key, 0.0) for key in STATISTICS])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from detectors.probing.null import Comparison
 from detectors.probing.probe import Family, Shape
 from detectors.probing.probing import STATISTICS, Probed
-from detectors.probing.search import Kind
+from detectors.probing.search import ABOUT_ALL, Kind
 from detectors.probing.verify import Verified
 from scanner.profile.picture import Picture
 from scanner.profile.thumbnail import picture
@@ -52,7 +52,9 @@ class Found:
         return tuple(self._section(key) for key in sorted(found, key=lambda key: -found[key].statistic))
 
     def _section(self, key: Key) -> PatternSection:
-        one, rule, position = self.probed.found[key], self.probed.found[key].rule, STATISTICS.index(key)
+        one, rule, position = self.probed.found[key], self.probed.found[key].rule, STATISTICS.index(key[0])
+        # Networks are compared by rules about all classes alone.
+        compared = self.compared if key[1] == ABOUT_ALL else None
         target, source = (None, None) if rule is None else (rule.target, rule.source)
         by_class = sorted(one.by_class, key=lambda each: (-each.flipped, each.label))[:_MOST_CLASSES]
         return PatternSection(
@@ -78,16 +80,12 @@ class Found:
                 for each in by_class
             ),
             statistic=one.statistic,
-            usual=None if self.compared is None else float(self.compared.medians[position]),
-            largest=None if self.compared is None else float(self.compared.largest[position]),
-            bound=self._bound(position),
+            usual=None if compared is None else float(compared.medians[position]),
+            largest=None if compared is None else float(compared.largest[position]),
+            bound=None if compared is None else _bound(compared, position),
             pattern=self._picture(one.probe.stamp(np.full_like(self.images[:1], _GRAY))[0]),
             examples=self._examples(one),
         )
-
-    def _bound(self, position: int) -> float | None:
-        value = np.inf if self.compared is None else float(self.compared.bounds[position])
-        return max(value, 0.0) if value <= 1.0 else None
 
     def _examples(self, one: Verified) -> tuple[TriggerExample, ...]:
         """Clean images that the pattern moves, before and after; of different classes as far as there are."""
@@ -115,12 +113,17 @@ class Found:
         return made.sha256
 
 
+def _bound(compared: Comparison, position: int) -> float | None:
+    value = float(compared.bounds[position])
+    return max(value, 0.0) if value <= 1.0 else None
+
+
 def evidence_of(sections: Sequence[PatternSection]) -> tuple[FoundPattern, ...]:
     """The patterns as the verdict takes them."""
     return tuple(
         FoundPattern(
             described=f"{one.described} moves {rule_of(one)}, {moved(one)}",
-            about_all=one.about == "all classes",
+            about_all=one.about == ABOUT_ALL,
             is_patch=one.area > 0,
             moved=one.moved,
             eligible=one.eligible,

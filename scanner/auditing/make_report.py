@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from detectors.probing.probing import STATISTICS, Probed
+from detectors.probing.search import ABOUT_ALL
 from scanner.auditing.compare import Compared
 from scanner.auditing.describe import Found, evidence_of
 from scanner.auditing.open_audit import OpenedAudit
@@ -87,7 +88,7 @@ def _among(compared: Compared, patterns: Sequence[PatternSection]) -> AmongNetwo
     networks, comparison = compared.networks, compared.comparison
     if networks is None or comparison is None:
         return None
-    loudest = STATISTICS[comparison.loudest]
+    loudest = (STATISTICS[comparison.loudest], ABOUT_ALL)
     positions = [number for number, one in enumerate(patterns) if (one.family, one.about) == loudest]
     return AmongNetworks(
         p_value=comparison.p_value,
@@ -103,7 +104,6 @@ def _networks(compared: Compared, options: AuditOptions) -> NetworksSection | No
     networks, comparison = compared.networks, compared.comparison
     if networks is None or comparison is None:
         return None
-    family, about = STATISTICS[comparison.loudest]
     return NetworksSection(
         source=networks.source,
         described=networks.described,
@@ -112,6 +112,5 @@ def _networks(compared: Compared, options: AuditOptions) -> NetworksSection | No
         alpha=options.alpha,
         smallest_p=1 / (comparison.networks + 1),
         p_value=comparison.p_value,
-        loudest_family=family,
-        loudest_about=about,
+        loudest_family=STATISTICS[comparison.loudest],
     )

@@ -79,7 +79,10 @@ class PatternSection(Part):
         description="What is compared with clean networks: the share of the eligible images that move; of a rule about "
         "one class, less the share of the others that change."
     )
-    usual: Share | None = Field(description="Its median over clean networks; null where there are none.")
+    usual: Share | None = Field(
+        description="Its median over clean networks; null where there are none, and for rules about one class, which "
+        "networks are not compared by."
+    )
     largest: Share | None = Field(description="Its largest value on one of them.")
     bound: Share | None = Field(
         description="From which value on it alone would be unusual at the level; null where no value would be."
@@ -99,7 +102,6 @@ class NetworksSection(Part):
     smallest_p: Share = Field(description="The smallest p-value that so many networks allow.")
     p_value: Share = Field(description="Share of the networks, this one included, that are at least as unusual.")
     loudest_family: Family = Field(description="Family in which this one is most unusual.")
-    loudest_about: Kind = Field(description="Kind of rule in which it is.")
 
 
 class AuditVerdictSection(Part):

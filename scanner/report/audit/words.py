@@ -55,7 +55,7 @@ def moved(pattern: PatternSection) -> str:
 def clean_networks(pattern: PatternSection) -> str:
     """What the strongest pattern of its kind does on clean networks."""
     if pattern.usual is None or pattern.largest is None:
-        return "not known"
+        return "not compared"
     return f"{pattern.usual:.0%} in the median, {pattern.largest:.0%} at most"
 
 

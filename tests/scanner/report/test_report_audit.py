@@ -89,7 +89,6 @@ def sample() -> AuditReport:
             smallest_p=0.01,
             p_value=0.01,
             loudest_family="patch",
-            loudest_about="all classes",
         ),
         "pictures": {shown.sha256: shown},
         "warnings": (HOSTILE,),
