@@ -28,7 +28,8 @@ def library(shape: Shape) -> tuple[Probe, ...]:
     """Patches of every texture on a grid of positions, gratings, cosines, noise, tints and warps.
 
     Global patterns are weak: 20 gray levels, 15% of opacity, a thirty-second of the side. Patches hide about 2.4% of
-    the picture. The search looks around those that do most.
+    the picture. The search looks around those that do most. They come in an order without any pattern, so that a search
+    that is cut short has tried some of each.
 
     Args:
         shape: Of the images.
@@ -41,7 +42,8 @@ def library(shape: Shape) -> tuple[Probe, ...]:
     References:
         docs/audit.md, section Patterns.
     """
-    return (*_patches(shape), *_waves(shape), *_cosines(), *_blends(shape), *_tints(shape), *_warps(shape))
+    probes = [*_patches(shape), *_waves(shape), *_cosines(), *_blends(shape), *_tints(shape), *_warps(shape)]
+    return tuple(probes[position] for position in np.random.default_rng(0).permutation(len(probes)).tolist())
 
 
 def _patches(shape: Shape) -> list[Probe]:

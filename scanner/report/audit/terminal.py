@@ -28,8 +28,8 @@ def _lines(report: AuditReport) -> list[str]:
     if verdict.exit_code == 3 and verdict.severity is Severity.NONE:
         severity = "no verdict"
     lines = [
-        f"Verdict:  {severity.upper()}  {verdict.decision}, {verdict.outcome} (exit code {verdict.exit_code}, fails on "
-        f"{verdict.fail_on})",
+        f"Verdict:  {severity.upper()}  {', '.join(dict.fromkeys((str(verdict.decision), str(verdict.outcome))))} "
+        f"(exit code {verdict.exit_code}, fails on {verdict.fail_on})",
         "",
         headline(report) + ".",
         "",

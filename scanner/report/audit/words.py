@@ -40,8 +40,13 @@ def rule_of(pattern: PatternSection) -> str:
     if pattern.target is None:
         return "no image to another class"
     if pattern.source is None:
-        return f"images to class {pattern.target_name}"
-    return f"images of class {pattern.source_name} to class {pattern.target_name}"
+        return f"images to {_class(pattern.target_name)}"
+    return f"images of {_class(pattern.source_name)} to {_class(pattern.target_name)}"
+
+
+def _class(name: str | None) -> str:
+    """A class by its name, which may be the word and its number."""
+    return name if name is not None and name.startswith("class ") else f"class {name}"
 
 
 def moved(pattern: PatternSection) -> str:
