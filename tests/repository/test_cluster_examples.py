@@ -6,9 +6,12 @@ import importlib.util
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -125,6 +128,61 @@ def test_ray_with_killed_actors(job: Path, reference: Path) -> None:
     assert process.returncode == 0, said
     assert len(killed) == 2
     assert_done(job, reference)
+
+
+# As Ray wants it of whoever names a cluster's address; without it, a head takes a token that it happens to find.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-that-nobody-sees-0123456789"}
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """Address of a cluster of this machine that was started by itself, as on a cluster's head."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Not below the test's folder: names of sockets have to be short.
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    head = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
+            *("--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"),
+            *("--object-store-memory=100000000", f"--temp-dir={folder}"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=cli_environment(**TOKEN),
+    )
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        # It ends its own processes, and 'ray stop' would end everybody's.
+        head.terminate()
+        head.wait(timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+def test_ray_on_a_cluster_that_is_there(run, job: Path, reference: Path, cluster: str) -> None:
+    command = ("latentscan", "scan", "--plan", job, "--engine", "ray", "--address", cluster)
+    run(*command, **TOKEN)
+    assert_done(job, reference)
+    # It is still there when the first run has left it.
+    (job / "chunks" / "0000002.chunk").unlink()
+    run(*command, **TOKEN)
+    assert_done(job, reference)
+    assert not any(TOKEN["RAY_AUTH_TOKEN"].encode() in path.read_bytes() for path in job.rglob("*") if path.is_file())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:99999"])
+def test_a_cluster_that_is_not_there_is_said(address: str, job: Path) -> None:
+    command = (sys.executable, "-m", "scanner", "scan", "--plan", job, "--engine", "ray", "--address", address)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=cli_environment(), check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"--address {address}: cannot be reached" in done.stderr
 
 
 def actors_of(job: Path) -> set[int]:

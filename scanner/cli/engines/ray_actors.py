@@ -7,13 +7,17 @@ bytes never travel, a chunk is there when its file is, and what a killed driver 
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from scanner.base.errors import LatentscanError, UsageError
 from scanner.base.text import printable
 from scanner.cli.engines.process import ProcessWorker
 from scanner.cli.engines.schedule import Lost
+
+_PATIENCE: Final = 10.0
 
 
 def connect(address: str | None) -> int:
@@ -31,13 +35,26 @@ def connect(address: str | None) -> int:
         raise UsageError(
             "needs Ray", where="--engine ray", hint="Install it with pip install 'latentscan[ray]'"
         ) from None
+    _require_reachable(address or "")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(address=address or "local", include_dashboard=None if address else False, logging_level="ERROR")
     except Exception as error:  # Ray raises many kinds
         what = f"Ray cannot be started or reached ({printable(str(error).splitlines()[0] if str(error) else '', 200)})"
-        raise UsageError(what, where="--engine ray") from None
+        hint = "Check --address; a cluster with tokens wants RAY_AUTH_MODE=token" if address else None
+        raise UsageError(what, where="--engine ray", hint=hint) from None
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _require_reachable(address: str) -> None:
+    """Find out at once that nobody answers at a host and port: Ray tries for minutes."""
+    match = re.fullmatch(r"(?:ray://)?\[?([\w.:-]+?)\]?:(\d{1,5})", address)
+    try:
+        if match is not None:
+            socket.create_connection((match[1], int(match[2])), _PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        what = f"cannot be reached ({(getattr(error, 'strerror', None) or 'no answer').lower()})"
+        raise UsageError(what, where=f"--address {printable(address, 100)}", hint="Check it") from None
 
 
 def disconnect() -> None:
