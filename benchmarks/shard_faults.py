@@ -31,6 +31,7 @@ import numpy as np
 from PIL import Image
 
 import latentscan
+from scanner.base.atomic import atomic_writer
 from scanner.base.errors import LatentscanError
 from scanner.base.versions import FIT_LIBRARIES, library_versions
 from scanner.cli.engines.schedule import run_chunks
@@ -40,6 +41,8 @@ WORKERS = 2
 SMALLER = 25
 """How many times fewer inputs the job has that memory is compared with."""
 NAP = 0.25
+COMPARED = 40
+"""Chunks that one worker and two do."""
 SCAN = (sys.executable, "-m", "scanner")
 
 
@@ -79,30 +82,32 @@ def children(process: int) -> Iterator[int]:
             yield from map(int, (task / "children").read_text().split())
 
 
-def engine(job: Path, kills: int) -> dict[str, Any]:
+def engine(job: Path, kills: int, workers: int = WORKERS, more: tuple[str, ...] = ()) -> dict[str, Any]:
     """Do a plan by local processes, and kill some of them on the way."""
-    started = time.perf_counter()
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     process = subprocess.Popen(
-        [*SCAN, "scan", "--plan", job, "--engine", "local", "--workers", str(WORKERS)],
+        [*SCAN, "scan", "--plan", job, "--engine", "local", "--workers", str(workers), *more],
         stderr=subprocess.PIPE,
         text=True,
     )
     generator, killed, peak, total = random.Random(1), 0, 0, latentscan.read_plan(job).chunks
     while process.poll() is None:
-        workers = list(children(process.pid))
-        for worker in workers:
+        running = list(children(process.pid))
+        for worker in running:
             with suppress(OSError, IndexError):  # one that was killed has none
                 status = Path(f"/proc/{worker}/status").read_text()
                 peak = max(peak, int(status.partition("VmHWM:")[2].split()[0]))
         done = sum(1 for path in (job / "chunks").iterdir() if path.suffix == ".chunk")
-        if workers and killed < kills and done >= (killed + 1) * total / (kills + 2):
+        if running and killed < kills and done >= (killed + 1) * total / (kills + 2):
             with suppress(OSError):
-                os.kill(generator.choice(workers), signal.SIGKILL)
+                os.kill(generator.choice(running), signal.SIGKILL)
                 killed += 1
         time.sleep(0.2)
     assert process.stderr is not None
     said = process.stderr.read().strip()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
+        "cpu_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
         "exit_code": process.returncode,
         "kills": killed,
         "wall_s": round(time.perf_counter() - started, 1),
@@ -156,6 +161,31 @@ class Sleeper:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+def by_workers(work: Path) -> dict[str, Any]:
+    """The same chunks by one worker and by two. Wall clocks say something where nothing else runs."""
+    job, found = work / "by-workers", {}
+    shutil.rmtree(job, ignore_errors=True)
+    timed("plan", work / "inputs", "--profile", work / "modelscan.h5", "-o", job)
+    most = min(COMPARED, latentscan.read_plan(job).chunks)
+    for workers in (1, 2):
+        shutil.rmtree(job / "chunks")
+        (job / "chunks").mkdir()
+        found[str(workers)] = engine(job, 0, workers, ("--chunks", f"0-{most - 1}"))
+    return {**found, "chunks": most, "load_average": os.getloadavg()[0]}
+
+
+def commit(work: Path) -> float:
+    """Milliseconds in which a finished chunk gets onto the disk and under its name."""
+    content = max((work / "few-job" / "chunks").iterdir(), key=lambda path: path.stat().st_size).read_bytes()
+    times = []
+    for number in range(50):
+        started = time.perf_counter()
+        with atomic_writer(work / f"commit-{number % 5}") as file:
+            file.write(content)
+        times.append(1000 * (time.perf_counter() - started))
+    return round(float(np.median(times)), 2)
 
 
 def efficiencies() -> dict[str, float]:
@@ -292,6 +322,8 @@ def main() -> None:
         "same_rows": found["undisturbed"]["merge"]["rows_sha256"] == found["disturbed"]["merge"]["rows_sha256"],
         "few": {**few, "distinct": given.distinct // SMALLER},
         **found,
+        "by_workers": stages.result("by-workers", lambda: by_workers(work)),
+        "commit_ms_a_chunk": stages.result("commit", lambda: commit(work)),
         "scheduler_efficiency": stages.result("efficiency", efficiencies),
         "ray": stages.result("ray", ray_overhead),
         "load_average": os.getloadavg()[0],
