@@ -71,6 +71,51 @@ def test_the_table_of_costs_is_that_of_the_result_file() -> None:
     assert lines[first : first + len(rows)] == rows
 
 
+def rows_of_parts() -> list[str]:
+    """The table of docs/performance.md about scans in parts, as the result file has it."""
+    found = json.loads((ROOT / "benchmarks/results/shards.json").read_text())
+    total, chunks = found["disturbed"]["merge"]["total"], found["inputs"]["chunks"]
+    few, ray = found["few"], found["ray"]
+
+    def cost(step: str) -> str:
+        seconds = found["undisturbed"][step]["cpu_s"]
+        return f"{1e6 * seconds / total:.0f} us of CPU an input, {1000 * seconds / chunks:.0f} ms a chunk"
+
+    workers = found["by_workers"]["1"]["cpu_s"] / found["by_workers"]["2"]["cpu_s"]
+    efficiency = found["scheduler_efficiency"]
+    return [
+        f"| `plan` | {cost('plan')} |",
+        f"| scoring these tiny images | {cost('run')} |",
+        f"| a finished chunk onto the disk and under its name | {found['commit_ms_a_chunk']:.0f} ms a chunk |",
+        f"| `merge`, with a file of rows | {cost('merge')} |",
+        f"| peak memory of a worker, {few['merge']['total']:,} and {total:,} inputs "
+        f"| {few['run']['peak_worker_mib']:.0f} and {found['disturbed']['run']['peak_worker_mib']:.0f} MiB |",
+        f"| peak memory of `merge`, the same | {few['merge']['peak_mib']:.0f} and "
+        f"{found['disturbed']['merge']['peak_mib']:.0f} MiB |",
+        f"| bytes of a chunk, an input | {found['bytes_of_all_chunks'] / total:.0f} |",
+        f"| CPU of one worker by that of two, the same {found['by_workers']['chunks']} chunks | {workers:.2f} |",
+        f"| efficiency of handing out chunks, workers that sleep: {', '.join(sorted(efficiency, key=int))} | "
+        f"{', '.join(f'{efficiency[count]:.3f}' for count in sorted(efficiency, key=int))} |",
+        f"| Ray {ray['version']}, to ask an actor for a chunk | {ray['ms_a_chunk']} ms "
+        f"({ray['ms_a_chunk_95_percent']} ms of 95%) |",
+        f"| the same, to start an actor, once a worker | {ray['actor_start_s']} s |",
+    ]
+
+
+def test_the_table_of_scans_in_parts_is_that_of_the_result_file() -> None:
+    found = json.loads((ROOT / "benchmarks/results/shards.json").read_text())
+    assert found["same_chunks"]
+    assert found["same_report"]
+    assert found["same_rows"]
+    assert found["disturbed"]["run"]["kills"] >= 10
+    inputs = found["inputs"]
+    assert found["disturbed"]["merge"]["repeated"] == inputs["distinct"] * (inputs["names"] - 1)
+    lines = (ROOT / "docs/performance.md").read_text().splitlines()
+    rows = rows_of_parts()
+    first = lines.index(rows[0])
+    assert lines[first : first + len(rows)] == rows
+
+
 def test_the_table_of_weight_draws_is_that_of_the_result_file() -> None:
     from reference.compare_bayesian import table
 
