@@ -4,7 +4,8 @@
 
 Each listing is made in a process of its own, as `plan` makes it: opened, put in order, and every line of it written.
 The bucket is a server of this script that answers with pages of made-up objects, in the format of S3; needs s3fs.
-Listings of two sizes, both beyond what is sorted in memory, say what one more input costs.
+Listings of two sizes, both beyond what is sorted in memory at once, say what one more input costs; too much rather than
+too little, since up to a million names more of them are sorted at once.
 """
 
 from __future__ import annotations
@@ -138,8 +139,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--manifest", type=int, nargs=2, default=[1_500_000, 4_500_000])
-    parser.add_argument("--bucket", type=int, nargs=2, default=[1_200_000, 2_400_000])
+    parser.add_argument("--manifest", type=int, nargs=2, default=[700_000, 1_400_000])
+    parser.add_argument("--bucket", type=int, nargs=2, default=[600_000, 1_200_000])
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     result = {

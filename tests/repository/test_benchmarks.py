@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
         "benchmarks/results/cpu.json",
         "benchmarks/results/bayesian_cpu.json",
         "benchmarks/results/shards.json",
+        "benchmarks/results/listing_memory.json",
         "benchmarks/results/decode.json",
         "benchmarks/results/fit.json",
     ],
@@ -114,6 +115,16 @@ def test_the_table_of_scans_in_parts_is_that_of_the_result_file() -> None:
     rows = rows_of_parts()
     first = lines.index(rows[0])
     assert lines[first : first + len(rows)] == rows
+
+
+def test_ten_million_names_fit_into_a_gibibyte() -> None:
+    found = json.loads((ROOT / "benchmarks/results/listing_memory.json").read_text())
+    text = " ".join((ROOT / "docs/performance.md").read_text().split())
+    for kind in ("manifest", "bucket"):
+        assert found[kind]["mib_for_ten_million"] < 1024
+        assert f"{found[kind]['many']['peak_mib']:.0f} MiB" in text
+    expected = [f"{found[kind]['mib_for_ten_million']:,}" for kind in ("manifest", "bucket")]
+    assert f"ten million take {expected[0]} and {expected[1]} MiB" in text
 
 
 def test_the_table_of_weight_draws_is_that_of_the_result_file() -> None:
