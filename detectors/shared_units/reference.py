@@ -15,6 +15,8 @@ INPUTS_PER_IMAGE = 4
 """Most inputs for each clean image of a stratum."""
 BLOCK = 2**21
 """Values of images and units that are looked at together: what is kept of a unit is little, a table of it is not."""
+SORTED_AT_ONCE = 500_000
+"""Values of clean images that are sorted at once."""
 LEVELS = 4
 """An input speaks up in a unit if fewer than this many clean images are at least as loud."""
 
@@ -172,7 +174,15 @@ def fit_units(values: NDArray[np.float32], strata: NDArray[np.int64], folds: NDA
         )
     count = len(values)
     kept = min(count, min(KEPT_MOST, max(KEPT_LEAST, int(np.ceil(KEPT_SHARE * count)))))
-    order = np.argsort(-values, axis=0, kind="stable")[: kept + 1]
+    # Some units at a time: what orders all images of a large reference takes several times their own memory.
+    width = max(1, SORTED_AT_ONCE // count)
+    order = np.concatenate(
+        [
+            np.argsort(-values[:, start : start + width], axis=0, kind="stable")[: kept + 1]
+            for start in range(0, values.shape[1], width)
+        ],
+        axis=1,
+    )
     loudest = np.take_along_axis(values, order, 0)
     cut = loudest[kept] if kept < count else np.full(values.shape[1], -np.inf, np.float32)
     return UnitReference(

@@ -141,3 +141,14 @@ def test_inputs_of_another_number_of_units_are_refused(shape: tuple[int, ...]) -
     reference = fit_units(np.ones((5, 2), np.float32), zeros(5), zeros(5))
     with pytest.raises(ValueError, match=r"\(N, 2\) are needed, got \(" + str(shape[0])):
         reference.loud(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("at_once", [1, 250, 3 * 80 + 1, 10**6])
+def test_units_are_sorted_some_at_a_time(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    values, zeros = np.round(rectified(np.random.default_rng(0), 80, 17), 1), np.zeros(80, np.int64)
+    order = np.argsort(-values, axis=0, kind="stable")
+    monkeypatch.setattr("detectors.shared_units.reference.SORTED_AT_ONCE", at_once)
+    fitted = fit_units(values, zeros, zeros)
+    kept = len(fitted.values)
+    np.testing.assert_array_equal(fitted.images, order[:kept])
+    np.testing.assert_array_equal(fitted.cut, np.take_along_axis(values, order, 0)[kept])
