@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import typer
@@ -70,6 +69,8 @@ def name_clash() -> bool:
 
 
 def _installed(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # which brings the parser of e-mail
+
     try:
         return version(name)
     except PackageNotFoundError:

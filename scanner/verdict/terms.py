@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from scanner.graph.structure.analyse import Structure
-from scanner.profile.header import SelfCheck
+if TYPE_CHECKING:
+    # Not for the command line, which needs the words alone to print its help: these bring pydantic.
+    from scanner.graph.structure.analyse import Structure
+    from scanner.profile.header import SelfCheck
 
 ExitCode = Literal[0, 1, 3]
 FINDING_CHECKS = ("LS100", "LS105", "LS113", "LS120", "LS501", "LS502", "LS503")
