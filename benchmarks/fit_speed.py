@@ -68,8 +68,9 @@ class Case:
 CASES = (
     Case("resnet20", ".onnx", 32, 200, 5),
     Case("resnet20", ".pt", 32, 200, 3),
-    Case("resnet18", ".onnx", 224, 600, 2),
+    Case("resnet18", ".onnx", 224, 600, 1),
     Case("resnet20", ".onnx", 32, 1_000, 1),
+    Case("resnet20", ".onnx", 32, 30_000, 1),
     Case("resnet20", ".onnx", 32, 100_000, 1),
 )
 
