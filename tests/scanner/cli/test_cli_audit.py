@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -155,3 +156,15 @@ def test_bad_input_is_one_line_and_nothing_is_written(place, monkeypatch, capfd,
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1
     assert said in printed.err
+
+
+def test_a_pickle_is_refused_before_it_runs(place, tmp_path, monkeypatch, capfd):
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Evil()))
+    monkeypatch.chdir(place)
+    assert run(["audit", str(tmp_path / "evil.pt"), "--clean", "ref", "--quiet"]) == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "ran").exists()
