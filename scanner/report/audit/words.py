@@ -58,10 +58,11 @@ def moved(pattern: PatternSection) -> str:
 
 
 def clean_networks(pattern: PatternSection) -> str:
-    """What the strongest pattern of its kind does on clean networks."""
+    """What the strongest pattern of its kind does on clean networks, and from where on that would be unusual."""
     if pattern.usual is None or pattern.largest is None:
         return "not compared"
-    return f"{pattern.usual:.0%} in the median, {pattern.largest:.0%} at most"
+    unusual = "" if pattern.bound is None else f", unusual from {pattern.bound:.0%} on"
+    return f"{pattern.usual:.0%} in the median, {pattern.largest:.0%} at most{unusual}"
 
 
 def found_rule(report: AuditReport) -> str | None:
