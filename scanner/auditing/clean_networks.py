@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -25,6 +25,7 @@ from scanner.verdict.audit_rules import load_audit_rules
 
 MOST_REPORTS: Final = 10_000
 _ACCURACY_MARGIN: Final = 0.05
+_LOOK_MARGIN: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ class Kind:
         num_classes: Its number of classes.
         accuracy: Its accuracy on the clean images; None without labels.
         images: Clean images of the audit.
+        look: Mean and standard deviation of their pixels, in gray levels.
     """
 
     shape: tuple[int, int, int]
     num_classes: int
     accuracy: float | None
     images: int
+    look: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,11 @@ def find_clean_networks(kind: Kind, accepted: Accepted | None, model: str) -> tu
                     f"The clean networks for this kind of image classify {table['accuracy'][0]:.0%} or more correctly: "
                     "a network that does worse is of another kind. Give audits of accepted models with --null."
                 )
+            if not _looks_like(kind.look, table["look"]):
+                return None, (
+                    f"The clean networks for this size of image and number of classes are {table['described']}, and "
+                    "these clean images look otherwise. Give audits of accepted models with --null."
+                )
             rows = np.array(table["networks"], np.float64).reshape(-1, len(STATISTICS))
             return CleanNetworks("shipped with the program", table["described"], rows), ""
     height, width, channels = kind.shape
@@ -120,6 +128,11 @@ def find_clean_networks(kind: Kind, accepted: Accepted | None, model: str) -> tu
         f"The program knows no clean networks for {height}x{width}x{channels} images and {kind.num_classes} classes. "
         "Give audits of accepted models of this kind with --null."
     )
+
+
+def _looks_like(look: tuple[float, float], known: Sequence[float]) -> bool:
+    """Whether brightness and contrast of images are those that networks were trained for."""
+    return all(abs(one - other) <= _LOOK_MARGIN * other for one, other in zip(look, known, strict=True))
 
 
 @cache

@@ -29,7 +29,14 @@ class Compared:
 def compare(opened: OpenedAudit, probed: Probed, options: AuditOptions) -> Compared:
     """Compare statistics with those of clean networks of the same kind."""
     height, width, channels = opened.images.pixels.shape[1:]
-    kind = Kind((height, width, channels), opened.subject.model.num_classes, opened.accuracy, len(opened.images.items))
+    pixels = opened.images.pixels
+    kind = Kind(
+        shape=(height, width, channels),
+        num_classes=opened.subject.model.num_classes,
+        accuracy=opened.accuracy,
+        images=len(pixels),
+        look=(float(pixels.mean()), float(pixels.std())),
+    )
     networks, why_not = find_clean_networks(kind, opened.accepted, opened.subject.model.file.sha256)
     if networks is None:
         return Compared(None, None, why_not)

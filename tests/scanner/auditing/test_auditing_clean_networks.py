@@ -19,20 +19,24 @@ def test_the_shipped_table_is_about_the_statistics_of_an_audit():
         rows = np.array(table["networks"])
         assert rows.shape[1] == len(STATISTICS)
         assert ((rows >= 0) & (rows <= 1)).all()
-        kind = Kind(tuple(table["shape"]), table["classes"], None, 400)
+        kind = Kind(tuple(table["shape"]), table["classes"], None, 400, tuple(table["look"]))
         found, why = find_clean_networks(kind, None, "0" * 64)
         assert found is not None
         assert found.statistics.shape == rows.shape
         assert why == ""
-        poor = Kind(kind.shape, kind.num_classes, table["accuracy"][0] - 0.1, 400)
+        poor = Kind(kind.shape, kind.num_classes, table["accuracy"][0] - 0.1, 400, kind.look)
         assert find_clean_networks(poor, None, "0" * 64)[0] is None
+        other = Kind(kind.shape, kind.num_classes, None, 400, (kind.look[0] * 2, kind.look[1]))
+        found, why = find_clean_networks(other, None, "0" * 64)
+        assert found is None
+        assert "look otherwise" in why
 
 
 def test_other_kinds_are_not_compared():
-    found, why = find_clean_networks(Kind((33, 44, 3), 10, None, 400), None, "0" * 64)
+    found, why = find_clean_networks(Kind((33, 44, 3), 10, None, 400, (100.0, 50.0)), None, "0" * 64)
     assert found is None
     assert "33x44x3 images and 10 classes" in why
-    found, why = find_clean_networks(Kind((28, 28, 1), 10, None, 100), None, "0" * 64)
+    found, why = find_clean_networks(Kind((28, 28, 1), 10, None, 100, (33.0, 79.0)), None, "0" * 64)
     assert found is None
     assert "too few" in why
 
