@@ -33,10 +33,11 @@ def moment_distance(triggered: torch.Tensor, clean: torch.Tensor) -> torch.Tenso
         triggered: ``(N, D)``.
         clean: ``(M, D)``.
     """
-    scale = clean.detach().std(0) + _FLOOR
+    # A channel without variation has a standard deviation, but no gradient of it.
+    spread, own = ((part.var(0) + _FLOOR**2).sqrt() for part in (triggered, clean))
+    scale = own.detach()
     means = (triggered.mean(0) - clean.mean(0)) / scale
-    spreads = (triggered.std(0) - clean.std(0)) / scale
-    return (means**2 + spreads**2).mean()
+    return (means**2 + ((spread - own) / scale) ** 2).mean()
 
 
 class FeatureMatch:

@@ -25,6 +25,13 @@ def test_equal_moments_have_no_distance() -> None:
     assert float(moved) == pytest.approx(((3 / 2**0.5) ** 2 + (3 / 8**0.5) ** 2) / 2, rel=1e-2)
 
 
+def test_channels_that_do_not_vary_have_a_gradient() -> None:
+    triggered = torch.zeros(4, 3, requires_grad=True)
+    moment_distance(triggered, torch.zeros(5, 3)).backward()
+    assert triggered.grad is not None
+    assert torch.isfinite(triggered.grad).all()
+
+
 def test_triggered_images_are_compared_with_clean_ones_of_their_label() -> None:
     place = nn.Identity()
     match = FeatureMatch([place])
