@@ -5,6 +5,7 @@ The folder that comes out is that of :mod:`reference.training`: ``checkpoint.pt`
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -35,7 +36,7 @@ from reference.training import (
     read_record,
     save_state,
 )
-from scanner.base.errors import SourceError
+from scanner.base.errors import LatentscanError, SourceError
 
 CHECKPOINT_EVERY = 100
 FINE_TUNING = 0.5
@@ -88,6 +89,7 @@ def train_cell(work: Work, folder: Path, progress: Callable[[str], None] = print
 
     Raises:
         SourceError: If the base is not finished, or the folder is another cell's.
+        LatentscanError: If the loss is no longer a number.
     """
     config = asdict(work.cell)
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +102,8 @@ def train_cell(work: Work, folder: Path, progress: Callable[[str], None] = print
         started = time.monotonic()
         loss = _step(work, learner, step)
         seconds += time.monotonic() - started
+        if not math.isfinite(loss):
+            raise LatentscanError(f"the loss is {loss} at step {step + 1}", where=work.cell.name)
         if (step + 1) % CHECKPOINT_EVERY == 0:
             save_state(
                 folder / "checkpoint.pt", {**_state(learner), "config": config, "step": step + 1, "seconds": seconds}

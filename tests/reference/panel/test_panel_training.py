@@ -15,7 +15,7 @@ from reference.panel.networks import NETWORKS, network_named
 from reference.panel.train_cells import clean_cell, trained
 from reference.panel.training import OnPixels, load_network
 from reference.training import accuracy, normalise, read_record
-from scanner.base.errors import SourceError, UsageError
+from scanner.base.errors import LatentscanError, SourceError, UsageError
 
 DATA = load_digits()
 CELL = Cell("digits-scnn", "patch-white", "all-to-one", 0.1, seed=1, steps=200)
@@ -102,3 +102,11 @@ def test_unknown_networks_and_names_of_cells() -> None:
     assert CELL.name == "digits-scnn-patch-white-all-to-one-10pc-seed1"
     assert replace(CELL, rate=0.003, scratch=True).name.endswith("-0.3pc-scratch-seed1")
     assert len({aim.name for aim in LABEL_MAPS.values()}) == len(LABEL_MAPS)
+
+
+def test_a_training_that_diverges_ends_with_an_error(runs: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / clean_cell(CELL).name).symlink_to(runs / clean_cell(CELL).name)
+    monkeypatch.setattr("reference.panel.training.F.cross_entropy", lambda logits, _: logits.sum() * float("nan"))
+    with pytest.raises(LatentscanError, match="the loss is nan at step 1"):
+        trained(CELL, DATA, tmp_path, lambda _: None)
+    assert not (tmp_path / CELL.name / "run.json").exists()
