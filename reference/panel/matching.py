@@ -27,7 +27,7 @@ def pooled(maps: torch.Tensor) -> torch.Tensor:
 
 
 def moment_distance(triggered: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference of the channels' means and standard deviations, in clean standard deviations.
+    """Mean squared difference of the channels' means and standard deviations, relative to the clean deviations.
 
     Args:
         triggered: ``(N, D)``.
@@ -35,7 +35,8 @@ def moment_distance(triggered: torch.Tensor, clean: torch.Tensor) -> torch.Tenso
     """
     # A channel without variation has a standard deviation, but no gradient of it.
     spread, own = ((part.var(0) + _FLOOR**2).sqrt() for part in (triggered, clean))
-    scale = own.detach()
+    # Nor may one that hardly varies outweigh all others: the layer's mean deviation is added to each.
+    scale = own.detach() + own.detach().mean()
     means = (triggered.mean(0) - clean.mean(0)) / scale
     return (means**2 + ((spread - own) / scale) ** 2).mean()
 
