@@ -27,7 +27,7 @@ from reference.real_networks import run_step
 from scanner.base.errors import LatentscanError
 
 IMAGES: Final = 300
-PASSES: Final = 12_000
+PASSES: Final = 30_000
 ATTACKS: Final = ("patch", "small-patch", "blended", "sinusoid")
 _KEPT: Final = ("described", "about", "target", "shift", "moved", "eligible", "low", "high", "flipped", "images")
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
         "reference/results/real_networks_before.json",
         "reference/results/real_networks.json",
         "reference/results/one_kind.json",
+        "reference/results/audit_real.json",
         "reference/results/error_rate.json",
         "reference/results/batch_test.json",
         "benchmarks/results/cpu.json",
@@ -152,6 +153,13 @@ def test_the_tables_of_false_alarms_are_those_of_the_result_files() -> None:
     # One in two hundred lies above its 99% interval by chance.
     found = summary(grid)["combined"]
     assert stats.binom.sf(found["above"] - 1, sum(found.values()), 0.005) > 0.05
+
+
+def test_the_table_of_audits_of_a_real_network_is_that_of_the_result_file() -> None:
+    from reference.audit_real import table
+
+    result = json.loads((ROOT / "reference/results/audit_real.json").read_text())
+    assert "\n".join(table(result)) in (ROOT / "docs/audit.md").read_text()
 
 
 def test_the_table_of_one_kind_is_that_of_the_result_file() -> None:
