@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.probing.library import library
+from detectors.probing.catalogue import library
 from detectors.probing.network import Counted, Logits, May, predicted
 from detectors.probing.probe import FAMILIES, Family, Shape
 from detectors.probing.score import broad, one_class

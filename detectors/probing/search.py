@@ -173,7 +173,7 @@ def search(
         ValueError: If there are too few images, or not as many logits.
 
     Example:
-        >>> from detectors.probing.library import library
+        >>> from detectors.probing.catalogue import library
         >>> generator = np.random.default_rng(0)
         >>> images = generator.integers(0, 200, (40, 16, 16, 1), np.uint8)
         >>> def logits(images):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scipy.fft import idctn
 
 from detectors.probing.blend import Blend
-from detectors.probing.library import library
+from detectors.probing.catalogue import library
 from detectors.probing.patch import LARGEST, Patch
 from detectors.probing.probe import FAMILIES, Probe, Shape
 from detectors.probing.warp import Warp
