@@ -95,8 +95,12 @@ def format_of(destination: str) -> Format:
     return max(fitting, key=lambda pair: pair[0])[1]
 
 
-def check_reports(destinations: Sequence[str]) -> None:
-    """Find out early, before the scan, that a report could not be written.
+def check_reports(destinations: Sequence[str], format_of: Callable[[str], object] = format_of) -> None:
+    """Find out early, before anything is computed, that a report could not be written.
+
+    Args:
+        destinations: Files, or '-'.
+        format_of: Tells a destination's format; that of a scan's reports, or of other ones.
 
     Raises:
         UsageError: A format is unknown, or two reports have one name.

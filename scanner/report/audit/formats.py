@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from scanner.base.atomic import check_destination
 from scanner.base.errors import UsageError
 from scanner.base.text import printable
 from scanner.report.audit.schema import AuditReport
-from scanner.report.formats import STDOUT, write_bytes
+from scanner.report.formats import STDOUT, check_reports, write_bytes
 from scanner.report.json_report import document
 
 _FORMATS: Final = {
@@ -34,15 +32,7 @@ def check_audit_reports(destinations: Sequence[str]) -> None:
         UsageError: A format is unknown, or two reports have one name.
         OutputError: A file cannot be written.
     """
-    seen: set[str] = set()
-    for destination in destinations:
-        _writer(destination)
-        real = destination if destination == STDOUT else os.path.realpath(destination)
-        if real in seen:
-            raise UsageError("two reports have this name", where=printable(destination), hint="Give each its own")
-        seen.add(real)
-        if destination != STDOUT:
-            check_destination(Path(destination))
+    check_reports(destinations, _writer)
 
 
 def write_audit_reports(report: AuditReport, destinations: Sequence[str]) -> None:
