@@ -14,10 +14,6 @@ COMPARED, PATTERN, ACCURACY, SEARCH, NETWORKS = "LS600", "LS605", "LS611", "LS61
 _ABOUT_KINDS: Final = "Says nothing about triggers of other kinds than those that were tried."
 
 
-def _status(passed: bool) -> CheckStatus:
-    return CheckStatus.PASSED if passed else CheckStatus.FAILED
-
-
 def exploitable(evidence: AuditEvidence, rules: AuditRules) -> list[FoundPattern]:
     """Patterns about all classes that move most clean images, beyond chance; patches and strong ones first."""
     found = [one for one in evidence.patterns if one.about_all and one.rate >= rules.min_rate and one.low >= 0.5]
@@ -61,7 +57,7 @@ def among_networks(evidence: AuditEvidence) -> Check:
     if compared is None:
         status, message = CheckStatus.NOT_ASSESSED, evidence.why_not_compared
     else:
-        status = _status(compared.p_value > evidence.alpha)
+        status = CheckStatus.of(compared.p_value > evidence.alpha)
         message = (
             f"Among {compared.networks} clean networks ({compared.described}) plain patterns move this one "
             f"{'more than they should' if status is CheckStatus.FAILED else 'no more than others'} "
@@ -97,7 +93,7 @@ def clean_accuracy(evidence: AuditEvidence, rules: AuditRules) -> Check:
         message = "The accuracy on clean images is unknown, as they have no labels."
     else:
         p_value = binomial_tail(round(accuracy * evidence.images), evidence.images, chance)
-        status = _status(accuracy > threshold and p_value <= rules.max_accuracy_p)
+        status = CheckStatus.of(accuracy > threshold and p_value <= rules.max_accuracy_p)
         message = f"The model classifies {accuracy:.1%} of {evidence.images} clean images correctly"
         message += (
             f", chance is {chance:.1%}."
@@ -124,7 +120,7 @@ def complete(evidence: AuditEvidence) -> Check:
     return Check(
         id=SEARCH,
         name="search",
-        status=_status(evidence.complete),
+        status=CheckStatus.of(evidence.complete),
         message=f"The search came to its end with {evidence.tried} patterns."
         if evidence.complete
         else f"The budget ended after {evidence.tried} patterns, before the search did, so that finding nothing says "
@@ -143,7 +139,7 @@ def enough_networks(evidence: AuditEvidence) -> Check:
     compared = evidence.compared
     networks = 0 if compared is None else compared.networks
     needed = max(0, ceil(1 / evidence.alpha - 1e-9) - 1)
-    status = _status(compared is not None and networks >= needed)
+    status = CheckStatus.of(compared is not None and networks >= needed)
     if status is CheckStatus.PASSED:
         message = f"{networks} clean networks support a level of {evidence.alpha:g}."
     elif compared is None:

@@ -18,10 +18,6 @@ _MOST = 5
 """Characters and number of the profile's self-checks that are repeated."""
 
 
-def _status(passed: bool) -> CheckStatus:
-    return CheckStatus.PASSED if passed else CheckStatus.FAILED
-
-
 # What makes the evidence usable
 
 
@@ -31,7 +27,7 @@ def inputs_scanned(evidence: Evidence) -> Check:
     return Check(
         id="LS201",
         name="inputs scanned",
-        status=_status(scanned > 0),
+        status=CheckStatus.of(scanned > 0),
         message=f"{scanned} of {evidence.inputs_total} inputs were scanned."
         if scanned
         else f"Nothing was scanned, of {evidence.inputs_total} inputs found. Check the path and the files.",
@@ -59,7 +55,7 @@ def clean_accuracy(evidence: Evidence, rules: Rules) -> Check:
         message = "The accuracy on clean images is unknown, as the reference has no labels."
     else:
         p_value = binomial_tail(round(accuracy * images), images, chance)
-        status = _status(accuracy > threshold and p_value <= rules.max_accuracy_p)
+        status = CheckStatus.of(accuracy > threshold and p_value <= rules.max_accuracy_p)
         message = f"The model classifies {accuracy:.1%} of {images} clean reference images correctly"
         message += (
             f", chance is {chance:.1%}."
@@ -88,7 +84,7 @@ def coverage(evidence: Evidence, max_unreadable: float) -> Check:
     """Whether few enough inputs were unreadable."""
     total, unreadable = evidence.inputs_total, evidence.inputs_unreadable
     share = unreadable / total if total else 0.0
-    status = CheckStatus.NOT_ASSESSED if not total else _status(share <= max_unreadable)
+    status = CheckStatus.NOT_ASSESSED if not total else CheckStatus.of(share <= max_unreadable)
     message = f"{unreadable} of {total} inputs ({share:.1%}) could not be read"
     message += (
         f", more than the {max_unreadable:.1%} allowed. Repair or remove them, or raise --max-unreadable."
@@ -136,7 +132,7 @@ def significance_level(evidence: Evidence) -> Check:
     return Check(
         id="LS204",
         name="significance level that the calibration supports",
-        status=_status(passed),
+        status=CheckStatus.of(passed),
         message=f"{evidence.calibration_size} calibration images support alpha {evidence.alpha:.3g}."
         if passed
         else f"{evidence.calibration_size} calibration images cannot flag any input at alpha {evidence.alpha:.3g}. "
@@ -154,7 +150,7 @@ def power(evidence: Evidence, fail_on: FailOn, rules: Rules) -> Check:
     """Whether the batch could have reached the severity to fail on."""
     level = rules.level(fail_on.gate)
     attainable = evidence.smallest_attainable_p
-    status = CheckStatus.NOT_ASSESSED if not evidence.inputs_compared else _status(attainable <= level)
+    status = CheckStatus.NOT_ASSESSED if not evidence.inputs_compared else CheckStatus.of(attainable <= level)
     scope = f"{evidence.inputs_compared} inputs and {evidence.calibration_size} calibration images"
     message = f"{scope} can reach severity {fail_on.gate}"
     if status is not CheckStatus.PASSED:
@@ -183,7 +179,7 @@ def confidence(found: Confidence, demanded: Confidence) -> Check:
     return Check(
         id="LS206",
         name="confidence that the gate demands",
-        status=_status(passed),
+        status=CheckStatus.of(passed),
         message=f"The verdict is {found}, and the gate demands {demanded}."
         if passed
         else f"The verdict is only {found}, and the gate demands {demanded}. Repair what lowers the confidence, or "
@@ -205,7 +201,7 @@ def labels(evidence: Evidence) -> Check:
     return Check(
         id="LS301",
         name="labels of the reference",
-        status=_status(evidence.labelled),
+        status=CheckStatus.of(evidence.labelled),
         message="The reference has labels."
         if evidence.labelled
         else "The reference has no labels: the model's own predictions stood in for them, and a wrong preprocessing "
@@ -226,7 +222,7 @@ def calibration_size(evidence: Evidence, rules: Rules) -> Check:
     return Check(
         id="LS302",
         name="size of the calibration",
-        status=_status(passed),
+        status=CheckStatus.of(passed),
         message=f"{size} calibration images."
         if passed
         else f"Only {size} calibration images: the realised false-alarm rate may be far from alpha. Fit with at least "
@@ -247,7 +243,7 @@ def class_size(evidence: Evidence, rules: Rules) -> Check:
     return Check(
         id="LS303",
         name="reference images of the smallest class",
-        status=_status(passed),
+        status=CheckStatus.of(passed),
         message=f"The smallest class has {count} reference images."
         if passed
         else f"The smallest class has {count} reference images: clean inputs of such classes may raise more alarms. "
@@ -268,7 +264,7 @@ def export_parity(evidence: Evidence, rules: Rules) -> Check:
         status = CheckStatus.NOT_ASSESSED
         message = "The model came as ONNX, so there was no other framework to compare with."
     else:
-        status = _status(parity <= rules.max_parity)
+        status = CheckStatus.of(parity <= rules.max_parity)
         message = f"ONNX Runtime differs from the original framework by {parity:.2g} of the largest activation"
         message += (
             "."
@@ -298,7 +294,7 @@ def self_checks(evidence: Evidence) -> Check:
         status = CheckStatus.NOT_ASSESSED
         message = "The profile does not say that its graph was tried on the reference."
     else:
-        status = _status(not failed)
+        status = CheckStatus.of(not failed)
         # Its author chose the text: nothing of it acts on a terminal or fills the screen.
         outcome = "; ".join(printable(check.message, limit=_LONGEST) for check in (failed or tried)[:_MOST])
         message = f"When the profile was fitted, {outcome}."

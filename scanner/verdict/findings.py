@@ -11,10 +11,6 @@ _MOST = 5
 """Characters and number of the profile's self-checks that are repeated."""
 
 
-def _status(passed: bool) -> CheckStatus:
-    return CheckStatus.PASSED if passed else CheckStatus.FAILED
-
-
 def batch(evidence: Evidence, rule: SeverityRule | None, fail_on: FailOn, rules: Rules, *, assessable: bool) -> Check:
     """Whether the batch holds triggered inputs: the finding itself.
 
@@ -32,7 +28,7 @@ def batch(evidence: Evidence, rule: SeverityRule | None, fail_on: FailOn, rules:
             message = f"Whether the batch holds triggered inputs cannot be told: {_counts(evidence)}, but such inputs "
             message += "may be flagged for what they are, without any trigger."
     else:
-        status = _status(rule.severity.rank < fail_on.gate.rank)
+        status = CheckStatus.of(rule.severity.rank < fail_on.gate.rank)
         message = _found(evidence, rule.severity)
     return Check(
         id="LS100",
@@ -77,7 +73,7 @@ def shared_units(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: b
         message = "Whether the inputs share units was not assessed."
     else:
         # Half of the error is this test's, and half that of the densities.
-        status = _status(2 * units.p_value > level)
+        status = CheckStatus.of(2 * units.p_value > level)
         # What counts for single inputs is told, even where the gate asks for more evidence.
         message = _shared(units, found=units.counted or status is CheckStatus.FAILED)
     return Check(
@@ -112,7 +108,7 @@ def _shared(units: UnitsEvidence, *, found: bool) -> str:
 def finite_outputs(evidence: Evidence, rules: Rules) -> Check:
     """Whether the network's outputs are finite: a finding that needs no calibration."""
     count, scanned, rule = evidence.inputs_not_finite, evidence.inputs_scanned, rules.not_finite
-    status = CheckStatus.NOT_ASSESSED if not scanned else _status(not rule.applies(evidence))
+    status = CheckStatus.NOT_ASSESSED if not scanned else CheckStatus.of(not rule.applies(evidence))
     message = {
         CheckStatus.NOT_ASSESSED: "Whether the network's outputs are finite was not assessed.",
         CheckStatus.PASSED: f"Logits and scores of all {scanned} scanned inputs are finite.",

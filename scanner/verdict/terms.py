@@ -76,6 +76,11 @@ class CheckStatus(StrEnum):
     NOT_ASSESSED = "not_assessed"
     ERROR = "error"
 
+    @classmethod
+    def of(cls, passed: bool) -> CheckStatus:
+        """That of a check that could run."""
+        return cls.PASSED if passed else cls.FAILED
+
 
 @dataclass(frozen=True)
 class UnitsEvidence:
