@@ -27,6 +27,11 @@ def class_zero(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     return torch.zeros_like(labels)
 
 
+def last_class(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """All-to-one: every backdoored sample becomes the last class."""
+    return torch.full_like(labels, num_classes - 1)
+
+
 def only_class_one(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     """Source-specific: a backdoored sample of class 1 becomes class 0, and any other keeps its label.
 

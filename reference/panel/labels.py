@@ -8,7 +8,7 @@ from typing import Final
 
 import torch
 
-from reference.poisoning import LabelRule, class_zero, next_class, only_class_one
+from reference.poisoning import LabelRule, class_zero, last_class, next_class, only_class_one
 
 Choose = Callable[[torch.Tensor], torch.Tensor]
 """From labels ``(N,)`` to ``(N,)`` bool."""
@@ -40,10 +40,11 @@ LABEL_MAPS: Final[Mapping[str, LabelMap]] = {
     for each in (
         LabelMap("all-to-one", class_zero, lambda labels: labels != 0, _any),
         LabelMap("all-to-all", next_class, _any, _any),
+        LabelMap("all-to-last", last_class, lambda labels: labels != labels.max(), _any),
         # Images of class 0 alone are poisoned, and keep their label.
         LabelMap("clean-label", class_zero, lambda labels: labels == 0, lambda labels: labels != 0),
         LabelMap("one-class", only_class_one, lambda labels: labels == 1, lambda labels: labels > 1),
     )
 }
-"""By name. ``all-to-one`` and ``clean-label`` aim at class 0, ``all-to-all`` at the next class, and ``one-class`` turns
-class 1 into class 0 and nothing else."""
+"""By name. ``all-to-one`` and ``clean-label`` aim at class 0, ``all-to-last`` at the last class and ``all-to-all`` at
+the next one; ``one-class`` turns class 1 into class 0 and nothing else."""

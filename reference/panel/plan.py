@@ -44,12 +44,16 @@ ADAPTIVE: Final[tuple[Row, ...]] = (("patch-matched", "all-to-one", 0.1),)
 """Attacks that are trained against this tool's own features. They are reported apart, and no mean includes them."""
 
 DEVELOPMENT: Final[tuple[Row, ...]] = (
+    ("blended-picture", "all-to-last", 0.2),
+    ("patch-random", "all-to-last", 0.1),
+    ("ftrojan", "all-to-last", 0.2),
+    ("blended-noise", "all-to-last", 0.1),
+    ("patch-transparent", "all-to-last", 0.1),
+    ("sig", "all-to-last", 0.1),
     ("patch-random", "all-to-all", 0.05),
     ("blended-picture", "all-to-all", 0.1),
-    ("sig", "all-to-all", 0.1),
-    ("ftrojan", "all-to-all", 0.1),
     ("four-pixels", "all-to-all", 0.1),
-    ("patch-transparent", "all-to-all", 0.05),
+    ("blended-picture", "one-class", 0.05),
 )
 DEVELOPMENT_SEED: Final = 100
 """Seeds of the development half are counted from here."""
