@@ -42,7 +42,7 @@ def measure(fitted: DeepFeatures, clean: Features, triggered: Features, changed:
     """AUROC, AUPR, detection and false alarms of the combined score."""
 
     def judge(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        judged = fitted.calibration.judge(fitted.score(features.values, features.predicted))
+        judged = fitted.calibration.judge(fitted.score(features.values, features.predicted, features.confidence))
         return judged.combined, judged.p_values
 
     (clean_score, clean_p), (trigger_score, trigger_p) = judge(clean), judge(triggered)
@@ -80,14 +80,13 @@ def variants() -> Iterator[tuple[str, Recipe]]:
         yield f"sharpness {sharpness:g}", replace(DEFAULT, sharpness=sharpness)
     yield "deepest tap alone", replace(DEFAULT, taps="deepest")
     yield "all taps", replace(DEFAULT, taps="all")
-    yield "no roots", replace(DEFAULT, roots=False)
 
 
 def fit(recipe: Recipe, descriptors: Sequence[Descriptor], reference: Features, num_classes: int) -> DeepFeatures:
     """Fit a recipe on the reference as the product does."""
     keys = keys_of(recipe, [d.key for d in descriptors])
     plan = plan_calibration(reference.labels, 0)
-    classes = ImageClasses(reference.labels, reference.predicted, num_classes)
+    classes = ImageClasses(reference.labels, reference.predicted, num_classes, reference.confidence)
     return fit_deep_features(reference.only(keys), classes, recipe, plan, 0)
 
 

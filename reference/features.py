@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detectors.deep_features.confidence import log_odds
 from detectors.deep_features.recipe import Recipe
 from reference.datasets import DataSet
 from scanner.graph.bundle import GraphBundle
@@ -36,6 +37,11 @@ class Features:
     def predicted(self) -> NDArray[np.int64]:
         """Predicted classes."""
         return np.asarray(self.logits.argmax(1), np.int64)
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """Log-odds of the predicted class, ``(N,)``."""
+        return log_odds(self.logits.astype(np.float64))
 
     def take(self, rows: NDArray[np.int64]) -> Features:
         """The same for some images."""

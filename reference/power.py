@@ -101,7 +101,7 @@ def fit(reference: Features, num_classes: int) -> DeepFeatures:
     plan = plan_calibration(reference.labels, 0)
     return fit_deep_features(
         reference.only(keys_of(DEFAULT, list(reference.values))),
-        ImageClasses(reference.labels, reference.predicted, num_classes),
+        ImageClasses(reference.labels, reference.predicted, num_classes, reference.confidence),
         DEFAULT,
         plan,
         seed=0,
@@ -110,7 +110,7 @@ def fit(reference: Features, num_classes: int) -> DeepFeatures:
 
 def judge(fitted: DeepFeatures, features: Features) -> Judged:
     """What the product makes of inputs: the combined score and its p-value, from features and predictions alone."""
-    judged = fitted.calibration.judge(fitted.score(features.values, features.predicted))
+    judged = fitted.calibration.judge(fitted.score(features.values, features.predicted, features.confidence))
     return Judged(judged.combined, judged.p_values)
 
 

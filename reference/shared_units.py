@@ -96,7 +96,7 @@ class Fitted:
 def fit(reference: Features, network: Network) -> Fitted:
     """Fit the product's default to unlabelled pictures, seed 0."""
     plan = plan_calibration(reference.predicted, 0)
-    classes = ImageClasses(reference.predicted, reference.predicted, network.num_classes)
+    classes = ImageClasses(reference.predicted, reference.predicted, network.num_classes, reference.confidence)
     densities = reference.only(keys_of(DEFAULT, list(reference.values)))
     deep = fit_deep_features(densities, classes, DEFAULT, plan, seed=0)
     folds = np.full(len(plan.folds), -1)
@@ -122,7 +122,7 @@ def judge(
 ) -> dict[str, float | None]:
     """What a scan of these inputs finds, by densities alone and with shared units."""
     calibration = fitted.deep.calibration
-    scores = fitted.deep.score(inputs.values, inputs.predicted)
+    scores = fitted.deep.score(inputs.values, inputs.predicted, inputs.confidence)
     alone = calibration.judge(scores)
     values = np.concatenate(list(late(inputs, network).values()), axis=1)
     strata = fitted.units.strata.of(inputs.predicted, values)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration.combine import soft_maximum
+from detectors.calibration.combine import combine_kinds
 from detectors.calibration.conformal import p_values
 from detectors.calibration.standardise import Standardiser
 
@@ -60,6 +60,7 @@ class Calibration:
         standardiser: Fitted on clean scores.
         sharpness: Of the soft maximum.
         enters: ``(S,)`` bool, which scores enter the combined one; the others only get a p-value.
+        contradicts: ``(S,)`` bool, which say that features are another class', and are combined by themselves.
 
     Raises:
         ValueError: If shapes do not fit together, or a fold has no image.
@@ -82,15 +83,17 @@ class Calibration:
     standardiser: Standardiser
     sharpness: float
     enters: NDArray[np.bool_]
+    contradicts: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together; whether they are sorted is not looked at."""
         size, sizes = len(self.combined), self.fold_sizes
         expected = (size, len(self.standardiser.bounds))
-        if self.scores.shape != expected or 0 in expected or self.enters.shape != expected[1:]:
+        kinds = self.enters.shape, self.contradicts.shape
+        if self.scores.shape != expected or 0 in expected or kinds != (expected[1:],) * 2:
             raise ValueError(
-                f"scores (n, S), combined (n,) and enters (S,) of S = {expected[1]} are needed, got "
-                f"{self.scores.shape}, {self.combined.shape} and {self.enters.shape}"
+                f"scores (n, S), combined (n,), enters and contradicts (S,) of S = {expected[1]} are needed, got "
+                f"{self.scores.shape}, {self.combined.shape} and {kinds}"
             )
         if sizes.ndim != 1 or (sizes < 1).any() or sizes.sum() != size:
             raise ValueError(f"sizes of folds that sum to {size} are needed, got {sizes.tolist()[:10]}")
@@ -123,7 +126,8 @@ class Calibration:
             ValueError: If there are not as many scores.
         """
         z = self.standardiser(_finite(scores))[..., self.enters]
-        return soft_maximum(z.reshape(-1, z.shape[-1]), self.sharpness).reshape(z.shape[:-1])
+        flat = z.reshape(-1, z.shape[-1])
+        return combine_kinds(flat, self.contradicts[self.enters], self.sharpness).reshape(z.shape[:-1])
 
     def judge(self, scores: NDArray[np.float64]) -> Judgement:
         """Judge scores ``(N, K, S)``, those of fold ``k`` at ``[:, k]``.
@@ -170,6 +174,7 @@ def calibrate(
     standardiser: Standardiser,
     sharpness: float,
     enters: NDArray[np.bool_] | None = None,
+    contradicts: NDArray[np.bool_] | None = None,
 ) -> Calibration:
     """Build a calibration from clean scores that no density saw.
 
@@ -179,6 +184,7 @@ def calibrate(
         standardiser: Fitted on clean scores.
         sharpness: Of the soft maximum.
         enters: As in :class:`Calibration`; by default all scores enter.
+        contradicts: As in :class:`Calibration`; by default none does.
 
     Raises:
         ValueError: If the scores are not finite, or shapes do not fit, or a fold has no image.
@@ -202,9 +208,12 @@ def calibrate(
     if not sizes.all():
         raise ValueError(f"fold {int(sizes.argmin())} of {len(sizes)} has no image")
     enters = np.ones(scores.shape[1], bool) if enters is None else enters
-    if enters.shape != scores.shape[1:]:
-        raise ValueError(f"enters ({scores.shape[1]},) is needed, got shape {enters.shape}")
-    combined = soft_maximum(standardiser(scores)[:, enters], sharpness)
+    contradicts = np.zeros(scores.shape[1], bool) if contradicts is None else contradicts
+    if (enters.shape, contradicts.shape) != (scores.shape[1:],) * 2:
+        raise ValueError(
+            f"enters and contradicts ({scores.shape[1]},) are needed, got {enters.shape} and {contradicts.shape}"
+        )
+    combined = combine_kinds(standardiser(scores)[:, enters], contradicts[enters], sharpness)
     members = [np.flatnonzero(folds == fold) for fold in range(len(sizes))]
     return Calibration(
         np.concatenate([np.sort(scores[rows], axis=0) for rows in members]),
@@ -213,4 +222,5 @@ def calibrate(
         standardiser,
         sharpness,
         enters,
+        contradicts,
     )

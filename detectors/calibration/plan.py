@@ -79,6 +79,10 @@ class CalibrationPlan:
         """Rows of the images that inputs are compared with."""
         return np.flatnonzero(self.folds == 2) if self.method == "split" else np.arange(len(self.folds))
 
+    def standardising(self) -> NDArray[np.int64]:
+        """Which of :meth:`unseen`, in that order, set the scale of scores: all, or those that nothing else uses."""
+        return np.flatnonzero(self.folds[self.unseen()] == 1) if self.method == "split" else self.unseen()
+
     def calibration_folds(self) -> NDArray[np.int64]:
         """``(n_cal,)`` number of the density that each of :meth:`calibration_rows` is scored by."""
         return np.zeros(int((self.folds == 2).sum()), np.int64) if self.method == "split" else self.folds
@@ -120,6 +124,7 @@ def calibrate_by_plan(
     plan: CalibrationPlan,
     sharpness: float,
     enters: NDArray[np.bool_],
+    contradicts: NDArray[np.bool_] | None = None,
 ) -> Calibration:
     """Standardise and calibrate clean scores.
 
@@ -129,6 +134,7 @@ def calibrate_by_plan(
         plan: Roles of the images.
         sharpness: Of the soft maximum.
         enters: ``(S,)`` bool, which scores enter the combined one.
+        contradicts: ``(S,)`` bool, which say that features are another class'; by default none.
 
     Raises:
         ValueError: If the shapes do not fit together.
@@ -146,8 +152,6 @@ def calibrate_by_plan(
     unseen = plan.unseen()
     if scores.shape[:1] != unseen.shape:
         raise ValueError(f"scores of {len(unseen)} images are needed, got shape {scores.shape}")
-    roles = plan.folds[unseen]
-    standardise_on = scores[roles == 1] if plan.method == "split" else scores
-    calibrate_on = scores[roles == 2] if plan.method == "split" else scores
-    standardiser = fit_standardiser(standardise_on, bounds)
-    return calibrate(calibrate_on, plan.calibration_folds(), standardiser, sharpness, enters)
+    calibrate_on = scores[plan.folds[unseen] == 2] if plan.method == "split" else scores
+    standardiser = fit_standardiser(scores[plan.standardising()], bounds)
+    return calibrate(calibrate_on, plan.calibration_folds(), standardiser, sharpness, enters, contradicts)

@@ -43,7 +43,6 @@ class _Sample:
         group: ``(N,)`` group of every row.
         groups: What the groups are.
         projection: Principal components.
-        root: Whether they are those of the features' signed square roots.
     """
 
     features: NDArray[np.float32]
@@ -51,14 +50,11 @@ class _Sample:
     group: NDArray[np.int64]
     groups: ClassGroups
     projection: Projection
-    root: bool
 
     def coordinates(self, group: int) -> NDArray[np.float64]:
         """Coordinates of one group, ``(n_g, k)``: bounded by the group, not by the reference."""
         members = self.rows[self.group[self.rows] == group]
-        return np.concatenate(
-            [self.projection.transform(block) for _, block in blocks(self.features, members, self.root)]
-        )
+        return np.concatenate([self.projection.transform(block) for _, block in blocks(self.features, members)])
 
     def means(self) -> NDArray[np.float64]:
         """Where each group lies, ``(G, k)``: at its mean, the shared group at that of all images.
@@ -68,7 +64,7 @@ class _Sample:
         """
         counts = np.bincount(self.group[self.rows], minlength=self.groups.count)
         sums = np.zeros((self.groups.count, self.projection.dim))
-        for chunk, block in blocks(self.features, self.rows, self.root):
+        for chunk, block in blocks(self.features, self.rows):
             np.add.at(sums, self.group[chunk], self.projection.transform(block))
         means = sums / np.maximum(counts, 1)[:, None]
         common = np.zeros(self.projection.dim)  # coordinates are taken from the mean of all rows
@@ -91,7 +87,7 @@ class _Sample:
     def _around(self, means: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
         dim = self.projection.dim
         scatter, fourth = np.zeros((dim, dim)), 0.0
-        for chunk, block in blocks(self.features, self.rows, self.root):
+        for chunk, block in blocks(self.features, self.rows):
             residual = self.projection.transform(block) - means[self.group[chunk]]
             scatter += residual.T @ residual
             fourth += float((np.einsum("nk,nk->n", residual, residual) ** 2).sum())
@@ -138,15 +134,13 @@ def fit_density(
     """
     _check(features, rows, classes, groups, projection)
     family = settings.family
-    sample = _Sample(features, rows, groups.of_class[classes], groups, projection, settings.root)
+    sample = _Sample(features, rows, groups.of_class[classes], groups, projection)
     means = sample.means()
     if family in ("tied", "tied-shrunk"):
         return _fit_tied(sample, means, shrink=family == "tied-shrunk")
     if family == "mixture":
-        return DescriptorDensity(projection, _fit_mixtures(sample, means, settings.seed), settings.root)
-    return DescriptorDensity(
-        projection, _fit_separate(sample, means, shrink=family == "separate-shrunk"), settings.root
-    )
+        return DescriptorDensity(projection, _fit_mixtures(sample, means, settings.seed))
+    return DescriptorDensity(projection, _fit_separate(sample, means, shrink=family == "separate-shrunk"))
 
 
 def _check(
@@ -177,7 +171,7 @@ def _fit_tied(sample: _Sample, means: NDArray[np.float64], shrink: bool) -> Desc
     scales = np.full((sample.groups.count, 1), gaussian_log_scale(whitener))
     centres = turned.means().astype(np.float32).astype(np.float64)  # as a profile stores them
     density = ClassDensity(centres[:, None], whitener[None, None], scales, sample.groups, tied=True)
-    return DescriptorDensity(projection, density, sample.root)
+    return DescriptorDensity(projection, density)
 
 
 def _fit_separate(sample: _Sample, means: NDArray[np.float64], shrink: bool) -> ClassDensity:

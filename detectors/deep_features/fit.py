@@ -89,9 +89,9 @@ def _projection(
     """Principal components of some rows, whose moments may be known."""
     most = settings.most_components(len(rows))
     if _few(rows, features):
-        images = np.concatenate([block for _, block in blocks(features, rows, settings.root)])
+        images = np.concatenate([block for _, block in blocks(features, rows)])
         return projection_from_images(images, settings.retained_variance, most)
-    moments = moments_of(features, rows, _pilot(features, settings.root), settings.root) if moments is None else moments
+    moments = moments_of(features, rows, _pilot(features)) if moments is None else moments
     return projection_from_covariance(
         moments.mean(), moments.covariance(), moments.count, settings.retained_variance, most
     )
@@ -145,7 +145,7 @@ def fit_descriptor(
     parts = list(plan.parts())
     projections = [
         _projection(features, fit_on, settings, moments)
-        for (fit_on, _), moments in zip(parts, _moments_of_parts(features, plan, settings.root), strict=True)
+        for (fit_on, _), moments in zip(parts, _moments_of_parts(features, plan), strict=True)
     ]
     # As many components in every fold: one that keeps them all has no error of reconstruction but rounding, and the
     # scores of all folds are standardised together.
@@ -159,24 +159,24 @@ def fit_descriptor(
     return FittedDescriptor(tuple(folds), scores)
 
 
-def _moments_of_parts(features: NDArray[np.float32], plan: CalibrationPlan, root: bool) -> Iterator[Moments | None]:
+def _moments_of_parts(features: NDArray[np.float32], plan: CalibrationPlan) -> Iterator[Moments | None]:
     """Moments of what each part fits: the total minus the fold, so that two passes serve all folds.
 
     None where a part has fewer images than dimensions, for which there is a cheaper way.
     """
-    parts, pilot = list(plan.parts()), _pilot(features, root)
+    parts, pilot = list(plan.parts()), _pilot(features)
     if plan.method == "split" or any(_few(fit_on, features) for fit_on, _ in parts):
         yield from (None for _ in parts)
         return
-    total = moments_of(features, np.arange(len(features)), pilot, root)
-    yield from (total - moments_of(features, left_out, pilot, root) for _, left_out in parts)
+    total = moments_of(features, np.arange(len(features)), pilot)
+    yield from (total - moments_of(features, left_out, pilot) for _, left_out in parts)
 
 
 def _few(rows: NDArray[np.int64], features: NDArray[np.float32]) -> bool:
     return bool(len(rows) <= features.shape[1])
 
 
-def _pilot(features: NDArray[np.float32], root: bool) -> NDArray[np.float64]:
+def _pilot(features: NDArray[np.float32]) -> NDArray[np.float64]:
     """A point near the data, ``(D,)``: the mean of the first chunk."""
-    _, block = next(blocks(features, np.arange(min(len(features), CHUNK_ROWS)), root))
+    _, block = next(blocks(features, np.arange(min(len(features), CHUNK_ROWS))))
     return np.asarray(block.mean(0), np.float64)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.deep_features.root import signed_root
-
 CHUNK_ROWS = 4096
 
 
@@ -109,16 +107,13 @@ class Moments:
             raise ValueError(f"moments of at least one image are needed, got {self.count}")
 
 
-def moments_of(
-    features: NDArray[np.float32], rows: NDArray[np.int64], pilot: NDArray[np.float64], root: bool = False
-) -> Moments:
+def moments_of(features: NDArray[np.float32], rows: NDArray[np.int64], pilot: NDArray[np.float64]) -> Moments:
     """Accumulate the moments of ``features[rows]`` chunk by chunk.
 
     Args:
         features: ``(N, D)`` float32, possibly a memory map.
         rows: ``(M,)`` indices into ``features``.
         pilot: ``(D,)`` reference point.
-        root: Of the features' signed square roots instead.
 
     Raises:
         ValueError: If the shapes do not fit together.
@@ -136,7 +131,7 @@ def moments_of(
         raise ValueError(f"features (N, D) and a pilot (D,) are needed, got {features.shape} and {pilot.shape}")
     dim = features.shape[1]
     total, scatter = np.zeros(dim), np.zeros((dim, dim))
-    for _, block in blocks(features, rows, root):
+    for _, block in blocks(features, rows):
         centred = block - pilot
         total += centred.sum(0)
         scatter += centred.T @ centred
@@ -144,14 +139,13 @@ def moments_of(
 
 
 def blocks(
-    features: NDArray[np.float32], rows: NDArray[np.int64], root: bool = False
+    features: NDArray[np.float32], rows: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Yield ``(row indices, float64 features)`` in chunks, so that memory stays bounded.
 
     Args:
         features: ``(N, D)`` float32, possibly a memory map.
         rows: ``(M,)`` indices into ``features``.
-        root: Yield the features' signed square roots.
 
     Raises:
         ValueError: If the shapes are others.
@@ -168,5 +162,4 @@ def blocks(
         raise ValueError(f"features (N, D) and rows (M,) are needed, got {features.shape} and {rows.shape}")
     for start in range(0, len(rows), CHUNK_ROWS):
         chunk = rows[start : start + CHUNK_ROWS]
-        block = np.asarray(features[chunk], np.float64)
-        yield chunk, signed_root(block) if root else block
+        yield chunk, np.asarray(features[chunk], np.float64)

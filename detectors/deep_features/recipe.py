@@ -11,8 +11,8 @@ from detectors.deep_features.density import Family
 from detectors.deep_features.projection import RETAINED_VARIANCE
 from detectors.deep_features.scores import ScoreKind
 
-LATE_SHARE: Final = 0.4
-LEAST_LATE_TAPS: Final = 4
+LATE_SHARE: Final = 0.25
+LEAST_LATE_TAPS: Final = 3
 
 Pooling = Literal["mean", "max", "token", "value"]
 
@@ -30,7 +30,7 @@ class Recipe:
         retained_variance: Share of variance that the projection keeps.
         images_per_component: Images that a density needs for each component it keeps; None for no such limit.
         sharpness: Of the soft maximum that combines the standardised scores.
-        roots: Whether features that are never negative are described by their square roots.
+        given_confidence: Whether scores are compared with what they usually are at the network's confidence.
 
     Raises:
         ValueError: If there is no pooling or no score, or a number is out of range.
@@ -55,7 +55,7 @@ class Recipe:
     retained_variance: float = RETAINED_VARIANCE
     images_per_component: int | None = None
     sharpness: float = SHARPNESS
-    roots: bool = False
+    given_confidence: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a recipe that scores nothing."""
@@ -72,7 +72,7 @@ class Recipe:
     def first_tap(self, count: int) -> int:
         """Number of the first of ``count`` taps, in order of depth, that the recipe looks at; all after it follow.
 
-        The late ones are the last two fifths, and four at least. An attack changes what the network decides, so that
+        The late ones are the last quarter, and three at least. An attack changes what the network decides, so that
         its last layers tell of it; earlier ones answer to anything that is unusual in a picture.
 
         Raises:
@@ -88,10 +88,10 @@ DEFAULT = Recipe(
     name="default",
     poolings=("mean", "max", "token", "value"),
     family="tied-shrunk",
-    kinds=("likelihood", "reconstruction"),
+    kinds=("likelihood", "reconstruction", "mismatch"),
     taps="late",
     images_per_component=4,
-    roots=True,
+    given_confidence=True,
 )
 
 # Subedar et al. with Ahuja et al. 2019 for the details: average pooling, 0.995 of the variance,

@@ -22,7 +22,6 @@ from detectors.deep_features.density import ClassDensity
 from detectors.deep_features.grouping import NO_GROUP
 from detectors.deep_features.moments import blocks
 from detectors.deep_features.projection import Projection
-from detectors.deep_features.root import signed_root
 
 ScoreKind = Literal["likelihood", "max-likelihood", "reconstruction", "mismatch"]
 SCORE_KINDS: tuple[ScoreKind, ...] = ("likelihood", "max-likelihood", "reconstruction", "mismatch")
@@ -38,7 +37,6 @@ class DescriptorDensity:
     Attributes:
         projection: From features to coordinates.
         density: Over as many coordinates.
-        root: Whether it is fitted to the features' signed square roots.
 
     Raises:
         ValueError: If the density is of another dimension.
@@ -59,17 +57,12 @@ class DescriptorDensity:
 
     projection: Projection
     density: ClassDensity
-    root: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a density over other coordinates."""
         dim = self.density.means.shape[2]
         if dim != self.projection.dim:
             raise ValueError(f"a density over {self.projection.dim} coordinates is needed, got one over {dim}")
-
-    def read(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the density is over: the features ``(N, D)``, or their roots."""
-        return signed_root(features) if self.root else features
 
 
 def lower_bound(kind: ScoreKind) -> float:
@@ -137,8 +130,7 @@ def score_features(
     num_classes = len(density.groups.of_class)
     if len(predicted) and (predicted.min() < 0 or predicted.max() >= num_classes):
         raise ValueError(f"predictions in [0, {num_classes}) are needed, got {predicted.min()} to {predicted.max()}")
-    read = fitted.read(features)
-    log_likelihood = density.log_likelihood(projection.transform(read))
+    log_likelihood = density.log_likelihood(projection.transform(features))
     best = log_likelihood.max(1)
     group = density.groups.of_class[predicted]
     own = np.take_along_axis(log_likelihood, np.maximum(group, 0)[:, None], 1)[:, 0]
@@ -149,7 +141,7 @@ def score_features(
     return {
         "likelihood": density.supremum - own,
         "max-likelihood": density.supremum - best,
-        "reconstruction": projection.reconstruction_error(read) + RECONSTRUCTION_FLOOR * projection.total_variance,
+        "reconstruction": projection.reconstruction_error(features) + RECONSTRUCTION_FLOOR * projection.total_variance,
         "mismatch": other - own,
     }
 

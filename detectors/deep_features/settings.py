@@ -17,7 +17,6 @@ class DensitySettings:
         retained_variance: Share of variance that the projection keeps.
         images_per_component: Keep at most one component for so many images; None for no such limit.
         seed: Seeds the mixture family.
-        root: Fit the signed square roots of the features.
 
     Raises:
         ValueError: If there is no such family, or a number is out of range.
@@ -35,7 +34,6 @@ class DensitySettings:
     retained_variance: float = RETAINED_VARIANCE
     images_per_component: int | None = None
     seed: int = 0
-    root: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that no density can have."""

@@ -107,7 +107,7 @@ def _fitted(reference: Features, classes: int, seed: int) -> DeepFeatures:
     """What ``fit`` fits to a labelled reference."""
     return fit_deep_features(
         reference.only(keys_of(DEFAULT, list(reference.values))),
-        ImageClasses(reference.labels, reference.predicted, classes),
+        ImageClasses(reference.labels, reference.predicted, classes, reference.confidence),
         DEFAULT,
         plan_calibration(reference.labels, seed),
         seed,
@@ -116,7 +116,7 @@ def _fitted(reference: Features, classes: int, seed: int) -> DeepFeatures:
 
 def _judged(detector: DeepFeatures, features: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Combined scores and p-values."""
-    judged = detector.calibration.judge(detector.score(features.values, features.predicted))
+    judged = detector.calibration.judge(detector.score(features.values, features.predicted, features.confidence))
     return judged.combined, judged.p_values
 
 

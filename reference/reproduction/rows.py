@@ -163,7 +163,7 @@ def _one_layer(bench: Bench, family: Family) -> tuple[Measured, Measured, str]:
     for each in (clean, triggered):
         rows = np.arange(len(each.labels))
         scores.append(score_rows(density, each.values[key], rows, each.predicted))
-        coordinates = density.projection.transform(density.read(each.values[key].astype(np.float64)))
+        coordinates = density.projection.transform(each.values[key].astype(np.float64))
         by_group = density.density.log_likelihood(coordinates)
         classes.append(np.where(groups.own, by_group[:, groups.of_class], -np.inf).argmax(1))
 
@@ -179,7 +179,7 @@ def _default(bench: Bench) -> tuple[Measured, dict[str, Any]]:
     fitted = _fit(bench, DEFAULT, plan_calibration(reference.labels, bench.config.seed))
     combined, p_values, classes = [], [], []
     for each in others:
-        judged = fitted.calibration.judge(fitted.score(each.values, each.predicted))
+        judged = fitted.calibration.judge(fitted.score(each.values, each.predicted, each.confidence))
         combined.append(judged.combined)
         p_values.append(judged.p_values)
         classes.append(fitted.class_evidence(each.values).argmin(1))
@@ -208,7 +208,7 @@ def _fit(bench: Bench, recipe: Recipe, plan: CalibrationPlan) -> DeepFeatures:
     reference = bench.features[0]
     return fit_deep_features(
         reference.only(_descriptors(bench, recipe)),
-        ImageClasses(reference.labels, reference.predicted, len(bench.data.classes)),
+        ImageClasses(reference.labels, reference.predicted, len(bench.data.classes), reference.confidence),
         recipe,
         plan,
         bench.config.seed,

@@ -56,11 +56,9 @@ def _isolation(layers: Sequence[IsolationLayer]) -> list[str]:
 
 
 def _densities(header: ProfileHeader) -> str:
-    """Which classes have a density of their own, and of how many descriptors it describes the square roots."""
+    """Which classes have a density of their own."""
     own = header.detector.own_densities
-    which = f"{own} of {header.num_classes} classes have one of their own" if own else "one for all classes"
-    roots = header.detector.parameters.get("roots")
-    return f"{which}; of square roots in {roots} of {len(header.descriptors)} descriptors" if roots else which
+    return f"{own} of {header.num_classes} classes have one of their own" if own else "one for all classes"
 
 
 def print_fit_summary(result: FitResult) -> None:

@@ -179,7 +179,6 @@ def _parameters(detectors: Detectors) -> dict[str, JsonValue]:
         "images_per_component": recipe.images_per_component,
         "sharpness": recipe.sharpness,
         "taps": recipe.taps,
-        "roots": sum(folds[0].root for folds in detectors.deep.densities.values()),
     }
     if bayesian is not None:
         info = bayesian.info

@@ -50,4 +50,6 @@ def _rescan(
             raise SourceError(f"an image cannot be read any more: {why}", where=str(source.root))
         parts.append(batch.outputs["scores"])
     spooled = {key: features.spooled[key][rows] for key in detectors.deep.densities}
-    return Rescan(rows, np.concatenate(parts), detectors.deep.score(spooled, features.predicted[rows]))
+    return Rescan(
+        rows, np.concatenate(parts), detectors.deep.score(spooled, features.predicted[rows], features.log_odds[rows])
+    )

@@ -80,7 +80,12 @@ def _fit_densities(
     try:
         return fit_deep_features(
             reference.features.spooled.only(names),
-            ImageClasses(reference.classes, reference.features.predicted, subject.model.num_classes),
+            ImageClasses(
+                reference.classes,
+                reference.features.predicted,
+                subject.model.num_classes,
+                reference.features.log_odds,
+            ),
             recipe,
             reference.plan,
             options.seed,
@@ -187,4 +192,5 @@ def combine_scores(detector: DeepFeatures, bayesian: BayesianFit, plan: Calibrat
         plan,
         recipe.sharpness,
         np.concatenate((detector.calibration.enters, bayesian.enters)),
+        np.concatenate((detector.calibration.contradicts, np.zeros(len(bayesian.scores), bool))),
     )

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.baselines.confidence import confidence
+from detectors.deep_features.confidence import log_odds
 from detectors.drift.appearance import appearance, shape_statistics
 from scanner.base.errors import InconclusiveError, ModelError, SourceError
 from scanner.fitting.feature_spool import FeatureSpool, SpooledFeatures
@@ -42,6 +43,7 @@ class ReferenceFeatures:
         unreadable: Number of images that could not be read.
         digests: SHA-256 digest of each image's file.
         confidence: ``(N,)`` probability that the network gives to the class it predicts.
+        log_odds: ``(N,)`` the same as log-odds, in nats.
         appearance: ``(N, WIDTH)`` float32, what each looks like.
     """
 
@@ -51,6 +53,7 @@ class ReferenceFeatures:
     unreadable: int
     digests: tuple[str, ...]
     confidence: NDArray[np.float64]
+    log_odds: NDArray[np.float64]
     appearance: NDArray[np.float32]
 
     @property
@@ -154,6 +157,7 @@ class _Seen:
     rows: list[NDArray[np.int64]] = field(default_factory=list)
     predicted: list[NDArray[np.int64]] = field(default_factory=list)
     sure: list[NDArray[np.float64]] = field(default_factory=list)
+    log_odds: list[NDArray[np.float64]] = field(default_factory=list)
     appearance: list[NDArray[np.float32]] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     example: str = ""
@@ -168,6 +172,7 @@ class _Seen:
             self.rows.append(batch.start + batch.readable)
             self.predicted.append(logits.argmax(1))
             self.sure.append(confidence(logits.astype(np.float64)))
+            self.log_odds.append(log_odds(logits.astype(np.float64)))
             batch.outputs[APPEARANCE][:, -2:] = shape_statistics(batch.sizes)
             self.appearance.append(batch.outputs[APPEARANCE])
             self.digests.extend(d for d in (batch.digests[i] for i in batch.readable) if d is not None)
@@ -182,6 +187,7 @@ class _Seen:
             total - self.count,
             tuple(self.digests),
             np.concatenate(self.sure),
+            np.concatenate(self.log_odds),
             np.concatenate(self.appearance),
         )
 

@@ -18,13 +18,14 @@ from detectors.deep_features.detector import DeepFeatures
 from detectors.deep_features.grouping import NO_GROUP, UNLIKE
 from detectors.deep_features.scores import RECONSTRUCTION_FLOOR, DescriptorDensity, ScoreKind
 from scanner.base.errors import ModelError
-from scanner.graph.bundle import IR_VERSION, GraphBundle
+from scanner.graph.bundle import IR_VERSION, LOGITS, GraphBundle
+from scanner.graph.confidence_nodes import append_confidence
 from scanner.graph.nodes import NodeWriter
 from scanner.graph.pool import Descriptor
 from scanner.graph.shapes import BATCH
 
 PREFIX = "latentscan/"
-SCORES, CLASS_EVIDENCE, LOGITS, UNITS = "scores", "class_evidence", "logits", "units"
+SCORES, CLASS_EVIDENCE, UNITS = "scores", "class_evidence", "units"
 _NO_WEIGHT = -1e30
 """Log weight of a mixture's component that is not there."""
 
@@ -79,7 +80,8 @@ def merge_head(
         columns += [head.score(kind) for kind in detector.kinds(descriptor.key)]
         evidence.append(_standardised(writer, by_group, detector.class_scales[descriptor.key]))
     joined = writer.node("Concat", *columns, axis=2) if len(columns) > 1 else columns[0]
-    writer.node("Transpose", joined, perm=[1, 0, 2], output=SCORES)
+    by_input = writer.node("Transpose", joined, perm=[1, 0, 2])
+    append_confidence(writer, by_input, predicted, detector, SCORES)
     _class_evidence(writer, evidence, detector, of_class)
     folds = len(detector.densities[scored[0].key])
     proto.graph.output.append(
@@ -136,8 +138,7 @@ class _DescriptorHead:
         basis = np.stack([fold.projection.components for fold in self._folds])
         # Components are float32 numbers: half the size in the file, and exact in double.
         components = writer.double(writer.constant("components", basis.astype(np.float32)))
-        read = writer.signed_root(writer.double(features)) if self._folds[0].root else writer.double(features)
-        self._centred = writer.node("Sub", read, writer.constant("mean", pilot))
+        self._centred = writer.node("Sub", writer.double(features), writer.constant("mean", pilot))
         self._shifts = means - pilot
         offsets = np.einsum("fd,fdk->fk", self._shifts, basis)[:, None]
         projected = writer.node("MatMul", self._centred, components)  # (N, D) by (K, D, k)

@@ -60,10 +60,6 @@ class NodeWriter:
         """The tensor in float64."""
         return self.node("Cast", tensor, to=TensorProto.DOUBLE)
 
-    def signed_root(self, tensor: str) -> str:
-        """The square root of every value's size, with the value's sign."""
-        return self.node("Mul", self.node("Sign", tensor), self.node("Sqrt", self.node("Abs", tensor)))
-
     def sum_last(self, tensor: str) -> str:
         """Sum over the last axis, which stays with length 1."""
         return self.node("ReduceSum", tensor, self.numbers(-1), keepdims=1)

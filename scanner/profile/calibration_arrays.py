@@ -31,6 +31,7 @@ def calibration_to_arrays(calibration: Calibration) -> dict[str, NDArray[np.floa
         "locations": standardiser.locations,
         "scales": standardiser.scales,
         "sharpness": np.array([calibration.sharpness]),
+        "contradicts": calibration.contradicts.astype(np.float64),
     }
 
 
@@ -49,6 +50,8 @@ def calibration_from_arrays(arrays: Arrays, scores_of: Sequence[ScoreInfo]) -> C
         scores, combined, sharpness = arrays["scores"], arrays["combined"], arrays["sharpness"]
         sizes = arrays["fold_sizes"]
         columns = [arrays[name] for name in ("bounded", "bounds", "locations", "scales")]
+        # Profiles before format 2.3 combine all scores alike.
+        columns.append(arrays["contradicts"] if "contradicts" in arrays else np.zeros(num_scores))
     except KeyError as error:
         raise ProfileError(f"the calibration lacks {error.args[0]!r}", hint="Fit the profile again") from None
     consistent = (
@@ -65,7 +68,7 @@ def calibration_from_arrays(arrays: Arrays, scores_of: Sequence[ScoreInfo]) -> C
         raise ProfileError("the calibration arrays do not fit together", hint="Fit the profile again")
     if (sizes < 1).any() or (sizes != np.floor(sizes)).any() or sizes.sum() != len(combined):
         raise ProfileError("the folds of the calibration do not add up", hint="Fit the profile again")
-    bounded, bounds, locations, scales = columns
+    bounded, bounds, locations, scales, contradicts = columns
     fold_sizes = sizes.astype(np.int64)
     if not _sorted(combined[:, None], fold_sizes) or not _sorted(scores, fold_sizes) or scales.min() <= 0:
         raise ProfileError("the calibration is not sorted, or its scales are not positive", hint="Fit it again")
@@ -73,7 +76,7 @@ def calibration_from_arrays(arrays: Arrays, scores_of: Sequence[ScoreInfo]) -> C
         raise ProfileError("the calibration's sharpness is not positive", hint="Fit the profile again")
     standardiser = Standardiser(np.where(bounded > 0.5, bounds, np.nan), locations, scales)
     enters = np.array([score.combined for score in scores_of])
-    return Calibration(scores, combined, fold_sizes, standardiser, float(sharpness[0]), enters)
+    return Calibration(scores, combined, fold_sizes, standardiser, float(sharpness[0]), enters, contradicts > 0.5)
 
 
 def _sorted(columns: NDArray[np.float64], fold_sizes: NDArray[np.int64]) -> bool:

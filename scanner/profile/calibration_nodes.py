@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from detectors.calibration.combine import LEAST, MOST
 from detectors.calibration.judge import Calibration
 from detectors.calibration.standardise import FLOOR
 from scanner.graph.nodes import NodeWriter
@@ -64,7 +65,20 @@ def _combined(writer: NodeWriter, scores: str, calibration: Calibration) -> str:
     logarithm = writer.node("Log", writer.floored(above, FLOOR))
     scaled = writer.node("Where", writer.constant("bounded", bounded), logarithm, picked)
     centred = writer.node("Sub", scaled, writer.constant("locations", standardiser.locations[entering]))
-    sharpness = writer.scalar(calibration.sharpness)
     z = writer.node("Div", centred, writer.constant("scales", standardiser.scales[entering]))
-    summed = writer.node("ReduceLogSumExp", writer.node("Mul", z, sharpness), writer.numbers(2), keepdims=0)
-    return writer.node("Div", summed, sharpness)
+    contradicts = calibration.contradicts[entering]
+    if contradicts.all() or not contradicts.any():
+        return _soft_maximum(writer, z, calibration.sharpness)
+    first = writer.node("Gather", z, writer.numbers(*np.flatnonzero(~contradicts)), axis=2)
+    second = writer.node("Gather", z, writer.numbers(*np.flatnonzero(contradicts)), axis=2)
+    most = writer.scalar(MOST)
+    over = writer.node("And", writer.node("Greater", second, most), writer.node("Not", writer.node("IsInf", second)))
+    cut = writer.floored(writer.node("Where", over, most, second), LEAST)
+    both = writer.node("Add", *(_soft_maximum(writer, part, calibration.sharpness) for part in (first, cut)))
+    return writer.node("Div", both, writer.scalar(2.0))
+
+
+def _soft_maximum(writer: NodeWriter, z: str, sharpness: float) -> str:
+    scale = writer.scalar(sharpness)
+    summed = writer.node("ReduceLogSumExp", writer.node("Mul", z, scale), writer.numbers(2), keepdims=0)
+    return writer.node("Div", summed, scale)

@@ -31,7 +31,10 @@ def test_figures_against_scikit_learn() -> None:
     changed = triggered.labels != 0
     fitted = fit(DEFAULT, DESCRIPTORS, reference, CLASSES)
     found = measure(fitted, clean, triggered, changed)
-    judged = [fitted.calibration.judge(fitted.score(each.values, each.predicted)) for each in (clean, triggered)]
+    judged = [
+        fitted.calibration.judge(fitted.score(each.values, each.predicted, each.confidence))
+        for each in (clean, triggered)
+    ]
     truth = np.repeat([0, 1], [200, 150])
     score = np.concatenate([each.combined for each in judged])
     shows = np.concatenate([np.ones(200, bool), changed])
@@ -51,7 +54,7 @@ def test_single_scores_are_means_over_folds() -> None:
     assert set(found) == {"tap:mean"}
     assert set(found["tap:mean"]) == set(SCORE_KINDS)
     fitted = fit(DEFAULT, DESCRIPTORS, reference, CLASSES)
-    scores = np.concatenate([fitted.score(each.values, each.predicted) for each in (clean, triggered)])
+    scores = np.concatenate([fitted.score(each.values, each.predicted, each.confidence) for each in (clean, triggered)])
     expected = roc_auc_score(np.repeat([0, 1], [200, 150]), scores[:, :, 0].mean(1))
     assert found["tap:mean"]["likelihood"] == pytest.approx(expected, abs=1e-4)
 

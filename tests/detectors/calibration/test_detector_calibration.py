@@ -28,15 +28,21 @@ def draw(
     return features, labels
 
 
+def sure(features: dict[str, np.ndarray]) -> np.ndarray:
+    """Confidences that fall where features are far out, as those of a network do."""
+    first = next(iter(features.values())).astype(float)
+    return 10.0 - np.log1p(np.square(first).mean(1))
+
+
 def fresh_p_values(seed: int, count: int, fresh: int = 400, dims: tuple[int, ...] = DIMS) -> np.ndarray:
     """P-values of new clean inputs, by a detector that was fitted on ``count`` images."""
     rng = np.random.default_rng(seed)
     features, labels = draw(rng, count, np.random.default_rng(99), dims)
     fitted = fit_deep_features(
-        features, ImageClasses(labels, labels, CLASSES), DEFAULT, plan_calibration(labels, seed), seed
+        features, ImageClasses(labels, labels, CLASSES, sure(features)), DEFAULT, plan_calibration(labels, seed), seed
     )
     inputs, predicted = draw(rng, fresh, np.random.default_rng(99), dims)
-    return fitted.calibration.judge(fitted.score(inputs, predicted)).p_values
+    return fitted.calibration.judge(fitted.score(inputs, predicted, sure(inputs))).p_values
 
 
 def test_split_p_values_are_uniform_over_references() -> None:
@@ -63,7 +69,7 @@ def test_crossed_false_alarms_are_near_alpha(count: int, dims: tuple[int, ...]) 
 def test_descriptors_may_be_fitted_by_several_threads() -> None:
     features, labels = draw(np.random.default_rng(0), 200, np.random.default_rng(1), (8, 300, 20, 4))
     features["tap9:mean"] = np.ones((200, 3), np.float32)  # which has no density
-    classes, plan = ImageClasses(labels, labels, CLASSES), plan_calibration(labels, 0)
+    classes, plan = ImageClasses(labels, labels, CLASSES, sure(features)), plan_calibration(labels, 0)
     alone = fit_deep_features(features, classes, DEFAULT, plan, 0)
     with ThreadPoolExecutor(4) as pool:
         together = fit_deep_features(features, classes, DEFAULT, plan, 0, pool.map)

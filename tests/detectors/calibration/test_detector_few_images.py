@@ -27,14 +27,22 @@ def draw(rng: np.random.Generator, labels: np.ndarray, means: np.ndarray) -> np.
     return (means[labels] + rng.standard_t(6, size=(len(labels), means.shape[1]))).astype(np.float32)
 
 
+def sure(labels: np.ndarray) -> np.ndarray:
+    """Confidences that have nothing to do with the images."""
+    return np.random.default_rng(5).normal(3.0, 2.0, len(labels))
+
+
 def fit(
-    features: np.ndarray | dict[str, np.ndarray], labels: np.ndarray, num_classes: int, family: Family = "tied-shrunk"
+    features: np.ndarray | dict[str, np.ndarray],
+    labels: np.ndarray,
+    num_classes: int,
+    family: Family = "tied-shrunk",
+    confidence: np.ndarray | None = None,
 ) -> DeepFeatures:
     named = features if isinstance(features, dict) else {"tap:mean": features}
     recipe = replace(DEFAULT, family=family, kinds=SCORE_KINDS)
-    return fit_deep_features(
-        named, ImageClasses(labels, labels, num_classes), recipe, plan_calibration(labels, 0), seed=0
-    )
+    seen = ImageClasses(labels, labels, num_classes, sure(labels) if confidence is None else confidence)
+    return fit_deep_features(named, seen, recipe, plan_calibration(labels, 0), seed=0)
 
 
 def assert_sound(fitted: DeepFeatures) -> None:
@@ -58,7 +66,7 @@ def false_alarms(labels_of_reference: np.ndarray, num_classes: int, runs: int, f
         assert_sound(fitted)
         labels = rng.choice(labels_of_reference, 300)
         fresh = draw(rng, labels, means)
-        judged = fitted.calibration.judge(fitted.score({"tap:mean": fresh}, labels))
+        judged = fitted.calibration.judge(fitted.score({"tap:mean": fresh}, labels, sure(labels)))
         rates.append((judged.p_values <= 0.1).mean())
     return np.array(rates)
 
@@ -96,7 +104,7 @@ def test_two_images_that_are_the_same(family: Family) -> None:
     fitted = fit(features, labels, 30, family)
     assert_sound(fitted)
     assert fitted.groups.shared == 0
-    far = fitted.score({"tap:mean": features + 40.0}, labels)
+    far = fitted.score({"tap:mean": features + 40.0}, labels, sure(labels))
     assert (fitted.calibration.judge(far).p_values < 0.05).all()
 
 
@@ -109,7 +117,7 @@ def test_every_class_is_copies_of_one_image(family: Family) -> None:
     fitted = fit(features, labels, 6, family)
     assert_sound(fitted)
     assert fitted.groups.own.all()
-    assert np.isfinite(fitted.score({"tap:mean": features}, labels)).all()
+    assert np.isfinite(fitted.score({"tap:mean": features}, labels, sure(labels))).all()
 
 
 def test_classes_that_share_a_density_are_told_from_none() -> None:
@@ -129,11 +137,13 @@ def test_class_evidence_is_the_standardised_log_deviance() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 3
     features = {"a:mean": draw(rng, labels, world(3)), "b:max": draw(rng, labels, world(3, 7))}
-    fitted = fit(features, labels, 3)
+    fitted = fit(
+        features, labels, 3, confidence=np.ones(120)
+    )  # nothing to explain: clean scores are those of densities
     expected = np.zeros((120, 3))
     for key, values in features.items():
         first = fitted.densities[key][0]
-        read = np.sqrt(values.astype(np.float64)) if first.root else values.astype(np.float64)
+        read = values.astype(np.float64)
         deviance = first.density.supremum - first.density.log_likelihood(first.projection.transform(read))
         own = fitted.clean_scores[:, [s.key for s in fitted.scores].index(f"{key}:likelihood")]
         location = np.median(np.log(own))
@@ -171,7 +181,7 @@ def test_the_smallest_references(count: int) -> None:
     assert_sound(fitted)
     assert fitted.calibration.size == count
     fresh = draw(rng, np.zeros(20, np.int64), world(2))
-    p = fitted.calibration.judge(fitted.score({"tap:mean": fresh}, np.zeros(20, np.int64))).p_values
+    p = fitted.calibration.judge(fitted.score({"tap:mean": fresh}, np.zeros(20, np.int64), np.zeros(20))).p_values
     assert p.min() >= 1 / (count + 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -14,6 +15,7 @@ from scnn_samples import pixels, scnn_bundle
 from detectors.calibration.judge import Calibration, calibrate
 from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.calibration.standardise import fit_standardiser
+from detectors.deep_features.confidence import log_odds
 from detectors.deep_features.density import FAMILIES, Family
 from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.grouping import NO_GROUP, UNLIKE
@@ -67,8 +69,12 @@ def draw(labels: np.ndarray, dims: dict[str, int], seed: int, classes: int = 8) 
 
 def logits_of(predicted: np.ndarray, classes: int) -> np.ndarray:
     logits = np.random.default_rng(7).normal(size=(len(predicted), classes)).astype(np.float32)
-    logits[np.arange(len(predicted)), predicted] = 9.0
+    logits[np.arange(len(predicted)), predicted] = np.linspace(4.0, 12.0, len(predicted))
     return logits
+
+
+def sure(labels: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(len(labels)).normal(6.0, 3.0, len(labels))
 
 
 # Images of each class. With some but too few a class shares a group, without images it has that or none.
@@ -92,7 +98,7 @@ def fitted(name: str, family: Family, method: str) -> tuple[DeepFeatures, tuple[
         plan = CalibrationPlan("split", np.array([0, 1, 0, 2])[np.arange(len(labels)) % 4])
     features = draw(labels, dims, 0, max(8, len(counts)))
     detector = fit_deep_features(
-        features, ImageClasses(labels, labels, len(counts)), replace(ALL_SCORES, family=family), plan, 0
+        features, ImageClasses(labels, labels, len(counts), sure(labels)), replace(ALL_SCORES, family=family), plan, 0
     )
     bundle, descriptors = passing(dims, len(counts))
     return detector, descriptors, merge_head(bundle, detector, descriptors)
@@ -121,13 +127,14 @@ def test_the_head_equals_the_densities(family: Family, method: str, name: str) -
     got = run(graph, features, logits_of(predicted, len(counts)))
     assert set(got) == {"logits", "scores", "class_evidence", "units"}
     np.testing.assert_array_equal(got["units"], np.concatenate([features[d.key] for d in descriptors], axis=1))
-    exact = detector.score(features, predicted)
+    kinds = [kind for kind in SCORE_KINDS if kind != "mismatch" or detector.groups.count > 1]
+    exact = detector.score(features, predicted, log_odds(logits_of(predicted, len(counts)).astype(float)))
     assert got["scores"].dtype == np.float64
-    assert got["scores"].shape == exact.shape == (40, 1 if method == "split" else 5, 8)
+    assert got["scores"].shape == exact.shape == (40, 1 if method == "split" else 5, 2 * len(kinds))
     for index, score in enumerate(detector.scores):
         assert np.isfinite(exact[:, :, index]).all()
         assert_close(got["scores"][:, :, index], exact[:, :, index])
-        assert score.key == f"{descriptors[index // 4].key}:{SCORE_KINDS[index % 4]}"
+        assert score.key == f"{descriptors[index // len(kinds)].key}:{kinds[index % len(kinds)]}"
     assert_close(got["class_evidence"], detector.class_evidence(features))
     unlike = got["class_evidence"] > UNLIKE / 2
     np.testing.assert_array_equal(unlike, np.tile(~detector.groups.own, (40, 1)))
@@ -154,7 +161,7 @@ def test_features_that_overflow_are_seen(family: Family, name: str) -> None:
         given = features | {"narrow:mean": np.concatenate([one_each, features["narrow:mean"][9:]])}
         ours = judge(run(graph, given, logits_of(predicted, len(counts)))["scores"])
         with np.errstate(all="ignore"):
-            theirs = judge(detector.score(given, predicted))
+            theirs = judge(detector.score(given, predicted, log_odds(logits_of(predicted, len(counts)).astype(float))))
         np.testing.assert_array_equal(ours.p_values, theirs.p_values)
         if not np.isfinite(value) or family != "separate":  # without shrinkage clean scores may spread as wide
             np.testing.assert_array_equal(ours.p_values[:9], 1 / (detector.calibration.size + 1))
@@ -163,13 +170,15 @@ def test_features_that_overflow_are_seen(family: Family, name: str) -> None:
 def test_constant_descriptors_are_not_scored() -> None:
     labels = np.arange(60) % 3
     features = draw(labels, DIMS, 0) | {"dead:mean": np.ones((60, 4), np.float32)}
-    detector = fit_deep_features(features, ImageClasses(labels, labels, 3), ALL_SCORES, plan_calibration(labels, 0), 0)
+    detector = fit_deep_features(
+        features, ImageClasses(labels, labels, 3, sure(labels)), ALL_SCORES, plan_calibration(labels, 0), 0
+    )
     bundle, descriptors = passing({**DIMS, "dead": 4}, 3)
     inputs, predicted = fresh([1, 1, 1])
     inputs["dead:mean"] = np.ones((40, 4), np.float32)
     got = run(merge_head(bundle, detector, descriptors), inputs, logits_of(predicted, 3))
     assert got["scores"].shape == (40, 5, 8)
-    assert_close(got["scores"], detector.score(inputs, predicted))
+    assert_close(got["scores"], detector.score(inputs, predicted, log_odds(logits_of(predicted, 3).astype(float))))
     with pytest.raises(ModelError, match="no layer of the network has features to score"):
         merge_head(bundle, detector, descriptors[-1:])
 
@@ -185,20 +194,20 @@ def test_outputs_to_keep() -> None:
 # The calibration behind it
 
 
-def calibrated(folds: int) -> tuple[Calibration, np.random.Generator]:
-    """Scores of both kinds, one that does not enter, and ties."""
+def calibrated(folds: int, contradicts: Sequence[int] = ()) -> tuple[Calibration, np.random.Generator]:
+    """Scores with and without bounds, one that does not enter, and ties."""
     rng = np.random.default_rng(0)
     scores = np.round(np.column_stack([rng.gamma(2.0, size=(150, 3)), rng.normal(size=(150, 2))]), 2) + 0.01
     standardiser = fit_standardiser(scores, np.array([0.0, 0.0, -1.0, np.nan, np.nan]))
     enters = np.array([True, True, True, True, False])
-    return calibrate(
-        scores, np.arange(150) ** 2 % folds if folds == 2 else np.arange(150) % folds, standardiser, 2.0, enters
-    ), rng
+    fold = np.arange(150) ** 2 % folds if folds == 2 else np.arange(150) % folds
+    return calibrate(scores, fold, standardiser, 2.0, enters, np.isin(np.arange(5), contradicts)), rng
 
 
 @pytest.mark.parametrize("folds", [1, 2, 5])
-def test_the_calibration_in_the_graph_equals_the_calibration(folds: int) -> None:
-    calibration, rng = calibrated(folds)
+@pytest.mark.parametrize("contradicts", [(), (2, 3), (0, 1, 2, 3, 4), (4,)])
+def test_the_calibration_in_the_graph_equals_the_calibration(folds: int, contradicts: tuple[int, ...]) -> None:
+    calibration, rng = calibrated(folds, contradicts)
     info = helper.make_tensor_value_info("scores", TensorProto.DOUBLE, ["batch", folds, 5])
     graph = helper.make_graph([], "calibration", [info], [])
     append_calibration(graph, "scores", calibration)
@@ -231,7 +240,7 @@ def test_graph_scores_equal_the_densities(family: Family) -> None:
     recipe = replace(ALL_SCORES, family=family)
     detector = fit_deep_features(
         {d.key: outputs[d.output] for d in descriptors},
-        ImageClasses(predicted, predicted, 4),
+        ImageClasses(predicted, predicted, 4, log_odds(outputs["logits"].astype(float))),
         recipe,
         plan_calibration(predicted, 0),
         seed=0,
@@ -243,7 +252,7 @@ def test_graph_scores_equal_the_densities(family: Family) -> None:
     got = GraphSession(*merged.serialise(), device="cpu").run({"pixels": images})
     by_key = {d.key: features[d.output] for d in descriptors}
     z = detector.calibration.standardiser
-    exact = detector.score(by_key, features["logits"].argmax(1))
+    exact = detector.score(by_key, features["logits"].argmax(1), log_odds(features["logits"].astype(float)))
     np.testing.assert_allclose(z(got["scores"]), z(exact), atol=1e-3)
     known = detector.groups.own
     np.testing.assert_allclose(got["class_evidence"][:, known], detector.class_evidence(by_key)[:, known], atol=1e-3)
@@ -267,7 +276,7 @@ def _merged() -> tuple[GraphBundle, DeepFeatures]:
     predicted = outputs["logits"].argmax(1).astype(np.int64)
     detector = fit_deep_features(
         {d.key: outputs[d.output] for d in descriptors},
-        ImageClasses(predicted, predicted, 4),
+        ImageClasses(predicted, predicted, 4, log_odds(outputs["logits"].astype(float))),
         DEFAULT,
         plan_calibration(predicted, 0),
         seed=0,

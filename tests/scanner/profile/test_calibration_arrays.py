@@ -75,7 +75,13 @@ def test_what_does_not_fit_is_refused(name: str, change: Callable[[np.ndarray], 
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("name", list(calibration_to_arrays(crossed())))
+def test_profiles_before_two_kinds_of_scores_combine_all_alike() -> None:
+    arrays = calibration_to_arrays(crossed())
+    del arrays["contradicts"]
+    assert not calibration_from_arrays(arrays, SCORES).contradicts.any()
+
+
+@pytest.mark.parametrize("name", [name for name in calibration_to_arrays(crossed()) if name != "contradicts"])
 def test_nothing_is_missing(name: str) -> None:
     arrays = calibration_to_arrays(crossed())
     del arrays[name]

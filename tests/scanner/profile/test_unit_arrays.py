@@ -51,7 +51,7 @@ def with_units() -> Profile:
 def test_round_trip_through_a_file_is_exact(tmp_path: Path) -> None:
     write_profile(tmp_path / "a.h5", with_units())
     read = read_profile(tmp_path / "a.h5")
-    assert read.header.schema_version == "2.2"
+    assert read.header.schema_version == "2.3"
     back, expected = units_from_profile(read), fitted()
     assert back is not None
     for part in ("reference", "strata"):
