@@ -15,7 +15,7 @@ QUANTILE: Final = 0.01
 """Share of the clean pictures that may have a neighbour nearer than copies are."""
 LARGEST: Final = 0.05
 """Largest distance of copies: of pictures of some contrast, a correlation of 0.95."""
-_CHUNK: Final = 1024
+_CHUNK: Final = 256
 _ROUNDING: Final = 1e-6
 """What single precision makes of the distance between equal thumbnails."""
 
@@ -98,5 +98,7 @@ def copies(thumbnails: NDArray[np.float32], distance: float) -> NDArray[np.int64
 
 def _distances(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
     """Half the squared distances ``(N, M)`` of rows."""
-    squares = (np.square(one).sum(1)[:, None] + np.square(other).sum(1)) / 2
-    return np.asarray(squares - one @ other.T, np.float32)
+    distances = np.square(one).sum(1)[:, None] + np.square(other).sum(1)
+    distances /= 2
+    distances -= one @ other.T
+    return np.asarray(distances, np.float32)

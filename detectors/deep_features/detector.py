@@ -18,6 +18,7 @@ from detectors.deep_features.grouping import UNLIKE, ClassGroups, group_classes
 from detectors.deep_features.recipe import Recipe
 from detectors.deep_features.scores import DescriptorDensity, ScoreKind, lower_bound, score_by_folds
 from detectors.deep_features.settings import DensitySettings
+from detectors.rows import Rows, chunks
 
 Fit = Callable[[str], FittedDescriptor | None]
 CONSTANT = 1e-6
@@ -149,7 +150,7 @@ class ImageClasses:
 
 
 def fit_deep_features(
-    features: Mapping[str, NDArray[np.float32]],
+    features: Mapping[str, Rows],
     classes: ImageClasses,
     recipe: Recipe,
     plan: CalibrationPlan,
@@ -159,7 +160,7 @@ def fit_deep_features(
     """Fit densities to clean features and calibrate their scores.
 
     Args:
-        features: Per descriptor key ``(N, D)`` float32, possibly memory maps; finite.
+        features: Per descriptor key ``(N, D)`` float32; finite.
         classes: What they are fitted and scored under.
         recipe: What to compute.
         plan: Which images calibrate.
@@ -226,7 +227,7 @@ def fit_deep_features(
     return DeepFeatures(densities, constant, tuple(names), scores, bounds, slopes, calibration, groups, class_scales)
 
 
-def _check(features: Mapping[str, NDArray[np.float32]], classes: ImageClasses, plan: CalibrationPlan) -> None:
+def _check(features: Mapping[str, Rows], classes: ImageClasses, plan: CalibrationPlan) -> None:
     count, predicted = len(classes.fitted), classes.predicted
     if not features:
         raise ValueError("at least one descriptor is needed, got none")
@@ -241,9 +242,11 @@ def _check(features: Mapping[str, NDArray[np.float32]], classes: ImageClasses, p
             raise ValueError(f"{what} lie in {numbers.min()} to {numbers.max()}, 0 to {classes.count - 1} is needed")
 
 
-def _is_constant(key: str, features: NDArray[np.float32]) -> bool:
+def _is_constant(key: str, features: Rows) -> bool:
     """Whether nothing but rounding distinguishes the images."""
-    low, high = features.min(0).astype(np.float64), features.max(0).astype(np.float64)
+    extremes = [(chunk.min(0), chunk.max(0)) for chunk in chunks(features)]
+    low = np.min([least for least, _ in extremes], axis=0).astype(np.float64)
+    high = np.max([most for _, most in extremes], axis=0).astype(np.float64)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise ValueError(f"descriptor {key!r} is not finite")
     return bool((high - low).max() <= CONSTANT * max(np.abs(low).max(), np.abs(high).max()))

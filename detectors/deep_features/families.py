@@ -26,6 +26,7 @@ from detectors.deep_features.projection import Projection
 from detectors.deep_features.scores import DescriptorDensity
 from detectors.deep_features.settings import DensitySettings
 from detectors.deep_features.shrinkage import ledoit_wolf
+from detectors.rows import Rows
 
 MAX_MIXTURE_COMPONENTS = 4
 MIN_IMAGES_PER_COMPONENT = 20
@@ -38,14 +39,14 @@ class _Sample:
     """The images to fit on, in groups, and the principal components to work in.
 
     Attributes:
-        features: ``(N, D)`` float32, possibly a memory map.
+        features: ``(N, D)`` float32.
         rows: ``(M,)`` rows to fit on.
         group: ``(N,)`` group of every row.
         groups: What the groups are.
         projection: Principal components.
     """
 
-    features: NDArray[np.float32]
+    features: Rows
     rows: NDArray[np.int64]
     group: NDArray[np.int64]
     groups: ClassGroups
@@ -96,7 +97,7 @@ class _Sample:
 
 def fit_density(
     settings: DensitySettings,
-    features: NDArray[np.float32],
+    features: Rows,
     rows: NDArray[np.int64],
     classes: NDArray[np.int64],
     groups: ClassGroups,
@@ -106,7 +107,7 @@ def fit_density(
 
     Args:
         settings: Which density; the seed is that of the mixture's initialisation, the Gaussians are deterministic.
-        features: ``(N, D)`` float32, possibly a memory map.
+        features: ``(N, D)`` float32.
         rows: ``(M,)`` rows to fit on, whose mean is that of the projection.
         classes: ``(N,)`` class of every row.
         groups: Which classes get a density of their own.
@@ -144,7 +145,7 @@ def fit_density(
 
 
 def _check(
-    features: NDArray[np.float32],
+    features: Rows,
     rows: NDArray[np.int64],
     classes: NDArray[np.int64],
     groups: ClassGroups,

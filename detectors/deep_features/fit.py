@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from detectors.calibration.plan import CalibrationPlan
 from detectors.deep_features.families import fit_density
 from detectors.deep_features.grouping import ClassGroups
-from detectors.deep_features.moments import CHUNK_ROWS, Moments, blocks, moments_of
+from detectors.deep_features.moments import Moments, blocks, moments_of
 from detectors.deep_features.projection import (
     Projection,
     projection_from_covariance,
@@ -19,6 +19,7 @@ from detectors.deep_features.projection import (
 )
 from detectors.deep_features.scores import SCORE_KINDS, DescriptorDensity, ScoreKind, score_rows
 from detectors.deep_features.settings import DensitySettings
+from detectors.rows import CHUNK_ROWS, Rows
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class FittedDescriptor:
 
 
 def fit_rows(
-    features: NDArray[np.float32],
+    features: Rows,
     rows: NDArray[np.int64],
     classes: NDArray[np.int64],
     groups: ClassGroups,
@@ -57,7 +58,7 @@ def fit_rows(
     """Fit one density.
 
     Args:
-        features: ``(N, D)`` float32, possibly a memory map.
+        features: ``(N, D)`` float32.
         rows: ``(M,)`` rows to fit on.
         classes: ``(N,)`` class to fit each image under.
         groups: Which classes get a density of their own.
@@ -84,7 +85,7 @@ def fit_rows(
 
 
 def _projection(
-    features: NDArray[np.float32], rows: NDArray[np.int64], settings: DensitySettings, moments: Moments | None
+    features: Rows, rows: NDArray[np.int64], settings: DensitySettings, moments: Moments | None
 ) -> Projection:
     """Principal components of some rows, whose moments may be known."""
     most = settings.most_components(len(rows))
@@ -98,7 +99,7 @@ def _projection(
 
 
 def fit_descriptor(
-    features: NDArray[np.float32],
+    features: Rows,
     classes: NDArray[np.int64],
     predicted: NDArray[np.int64],
     groups: ClassGroups,
@@ -110,7 +111,7 @@ def fit_descriptor(
     Nothing of an image enters the density that scores it, but for the number of components, which all folds share.
 
     Args:
-        features: ``(N, D)`` float32, possibly a memory map.
+        features: ``(N, D)`` float32.
         classes: ``(N,)`` class to fit each image under.
         predicted: ``(N,)`` class the network predicts, under which it is scored.
         groups: Which classes get a density of their own.
@@ -159,7 +160,7 @@ def fit_descriptor(
     return FittedDescriptor(tuple(folds), scores)
 
 
-def _moments_of_parts(features: NDArray[np.float32], plan: CalibrationPlan) -> Iterator[Moments | None]:
+def _moments_of_parts(features: Rows, plan: CalibrationPlan) -> Iterator[Moments | None]:
     """Moments of what each part fits: the total minus the fold, so that two passes serve all folds.
 
     None where a part has fewer images than dimensions, for which there is a cheaper way.
@@ -172,11 +173,11 @@ def _moments_of_parts(features: NDArray[np.float32], plan: CalibrationPlan) -> I
     yield from (total - moments_of(features, left_out, pilot) for _, left_out in parts)
 
 
-def _few(rows: NDArray[np.int64], features: NDArray[np.float32]) -> bool:
+def _few(rows: NDArray[np.int64], features: Rows) -> bool:
     return bool(len(rows) <= features.shape[1])
 
 
-def _pilot(features: NDArray[np.float32]) -> NDArray[np.float64]:
+def _pilot(features: Rows) -> NDArray[np.float64]:
     """A point near the data, ``(D,)``: the mean of the first chunk."""
     _, block = next(blocks(features, np.arange(min(len(features), CHUNK_ROWS))))
     return np.asarray(block.mean(0), np.float64)

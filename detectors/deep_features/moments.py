@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK_ROWS = 4096
+from detectors.rows import CHUNK_ROWS, Rows
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,11 @@ class Moments:
             raise ValueError(f"moments of at least one image are needed, got {self.count}")
 
 
-def moments_of(features: NDArray[np.float32], rows: NDArray[np.int64], pilot: NDArray[np.float64]) -> Moments:
+def moments_of(features: Rows, rows: NDArray[np.int64], pilot: NDArray[np.float64]) -> Moments:
     """Accumulate the moments of ``features[rows]`` chunk by chunk.
 
     Args:
-        features: ``(N, D)`` float32, possibly a memory map.
+        features: ``(N, D)`` float32.
         rows: ``(M,)`` indices into ``features``.
         pilot: ``(D,)`` reference point.
 
@@ -138,13 +138,11 @@ def moments_of(features: NDArray[np.float32], rows: NDArray[np.int64], pilot: ND
     return Moments(pilot, len(rows), total, scatter)
 
 
-def blocks(
-    features: NDArray[np.float32], rows: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+def blocks(features: Rows, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Yield ``(row indices, float64 features)`` in chunks, so that memory stays bounded.
 
     Args:
-        features: ``(N, D)`` float32, possibly a memory map.
+        features: ``(N, D)`` float32.
         rows: ``(M,)`` indices into ``features``.
 
     Raises:

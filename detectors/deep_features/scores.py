@@ -22,6 +22,7 @@ from detectors.deep_features.density import ClassDensity
 from detectors.deep_features.grouping import NO_GROUP
 from detectors.deep_features.moments import blocks
 from detectors.deep_features.projection import Projection
+from detectors.rows import Rows
 
 ScoreKind = Literal["likelihood", "max-likelihood", "reconstruction", "mismatch"]
 SCORE_KINDS: tuple[ScoreKind, ...] = ("likelihood", "max-likelihood", "reconstruction", "mismatch")
@@ -148,7 +149,7 @@ def score_features(
 
 def score_rows(
     fitted: DescriptorDensity,
-    features: NDArray[np.float32],
+    features: Rows,
     rows: NDArray[np.int64],
     predicted: NDArray[np.int64],
 ) -> dict[ScoreKind, NDArray[np.float64]]:
@@ -156,7 +157,7 @@ def score_rows(
 
     Args:
         fitted: The density.
-        features: ``(N, D)`` float32, possibly a memory map.
+        features: ``(N, D)`` float32.
         rows: ``(M,)`` rows to score.
         predicted: ``(N,)`` predicted class of every row of the features.
 
@@ -192,7 +193,7 @@ def score_rows(
 
 
 def score_by_folds(
-    folds: Sequence[DescriptorDensity], features: NDArray[np.float32], predicted: NDArray[np.int64]
+    folds: Sequence[DescriptorDensity], features: Rows, predicted: NDArray[np.int64]
 ) -> dict[ScoreKind, NDArray[np.float64]]:
     """Scores ``(N, K)`` of every image by the densities of ``K`` folds; arguments as for :func:`score_rows`.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.rows import Rows
 from detectors.shared_units.combine import Surprise, joint_p_values
 from detectors.shared_units.learn import LearnedUnits, learn_units
 from detectors.shared_units.reference import UnitReference
@@ -170,7 +171,7 @@ def judge_by_shared_units(
     return JointJudge(learned, surprise, folds, clean, loudest)
 
 
-def side_by_side(features: Mapping[str, NDArray[np.float32]], name: str) -> tuple[int, int]:
+def side_by_side(features: Mapping[str, Rows], name: str) -> tuple[int, int]:
     """Where a descriptor's columns are when all descriptors stand side by side, in their order.
 
     Raises:

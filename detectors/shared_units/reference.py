@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.rows import Rows, chunks
+
 KEPT_SHARE = 0.15
 KEPT_LEAST, KEPT_MOST = 24, 128
 INPUTS_PER_IMAGE = 4
@@ -146,7 +148,7 @@ class UnitReference:
         return np.where(values > self.cut, values, np.float32(-np.inf))
 
 
-def fit_units(values: NDArray[np.float32], strata: NDArray[np.int64], folds: NDArray[np.int64]) -> UnitReference:
+def fit_units(values: Rows, strata: NDArray[np.int64], folds: NDArray[np.int64]) -> UnitReference:
     """Keep what is needed of clean images.
 
     A share of 15% of the images is kept of each unit, at least 24 and at most 128 of them. Tests look at fewer.
@@ -166,7 +168,7 @@ def fit_units(values: NDArray[np.float32], strata: NDArray[np.int64], folds: NDA
     References:
         docs/method.md, section Shared units.
     """
-    if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
+    if values.ndim != 2 or 0 in values.shape:
         raise ValueError(f"finite values (n, U) are needed, got {values.shape}")
     if not strata.shape == folds.shape == values.shape[:1]:
         raise ValueError(
@@ -174,21 +176,47 @@ def fit_units(values: NDArray[np.float32], strata: NDArray[np.int64], folds: NDA
         )
     count = len(values)
     kept = min(count, min(KEPT_MOST, max(KEPT_LEAST, int(np.ceil(KEPT_SHARE * count)))))
-    # Some units at a time: what orders all images of a large reference takes several times their own memory.
-    width = max(1, SORTED_AT_ONCE // count)
-    order = np.concatenate(
-        [
-            np.argsort(-values[:, start : start + width], axis=0, kind="stable")[: kept + 1]
-            for start in range(0, values.shape[1], width)
-        ],
-        axis=1,
-    )
-    loudest = np.take_along_axis(values, order, 0)
+    loudest, images = _loudest(values, kept + 1)
     cut = loudest[kept] if kept < count else np.full(values.shape[1], -np.inf, np.float32)
     return UnitReference(
         np.where(loudest[:kept] > cut, loudest[:kept], np.float32(-np.inf)),
-        order[:kept].astype(np.int32),
+        images[:kept].astype(np.int32),
         np.asarray(cut, np.float32),
         strata.astype(np.int64),
         folds.astype(np.int64),
     )
+
+
+def _loudest(values: Rows, most: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The largest values of every unit, and the images they are of, ``(<= most, U)`` each; the first of equals first.
+
+    Raises:
+        ValueError: If something is not finite.
+    """
+    units = values.shape[1]
+    loudest, images = np.zeros((0, units), np.float32), np.zeros((0, units), np.int64)
+    seen = 0
+    for chunk in chunks(values):
+        if not np.isfinite(chunk).all():
+            raise ValueError(f"finite values (n, U) are needed, got {values.shape} with others")
+        width = max(1, SORTED_AT_ONCE // len(chunk))
+        parts = [slice(start, start + width) for start in range(0, units, width)]
+        numbers = np.arange(seen, seen + len(chunk))[:, None]
+        merged = [_merge(loudest[:, part], images[:, part], chunk[:, part], numbers, most) for part in parts]
+        loudest, images = (np.concatenate(arrays, axis=1) for arrays in zip(*merged, strict=True))
+        seen += len(chunk)
+    return loudest, images
+
+
+def _merge(
+    loudest: NDArray[np.float32],
+    images: NDArray[np.int64],
+    values: NDArray[np.float32],
+    numbers: NDArray[np.int64],
+    most: int,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The largest of those known and of new ones ``(n, U)``, whose images are numbered ``(n, 1)``."""
+    together = np.concatenate((loudest, values))
+    order = np.argsort(-together, axis=0, kind="stable")[:most]
+    of = np.concatenate((images, np.broadcast_to(numbers, values.shape)))
+    return np.take_along_axis(together, order, 0), np.take_along_axis(of, order, 0)

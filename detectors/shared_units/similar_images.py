@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import ClusterNode, linkage, to_tree
 
+from detectors.rows import CHUNK_ROWS, Rows, chunks
 from detectors.shared_units.detector import SharedUnits, side_by_side
 from detectors.shared_units.reference import UnitReference, fit_units
 from detectors.shared_units.strata import Strata, logarithmic
@@ -19,7 +20,7 @@ MOST_CLUSTERED = 4000
 """Images that are clustered; the tree needs the distances of all pairs."""
 
 
-def fit_strata(values: NDArray[np.float32], predicted: NDArray[np.int64], num_classes: int, first: int = 0) -> Strata:
+def fit_strata(values: Rows, predicted: NDArray[np.int64], num_classes: int, first: int = 0) -> Strata:
     """Strata of a reference.
 
     Classes that the network predicts for ten clean images or more have one of their own. All images are clustered by
@@ -50,20 +51,34 @@ def fit_strata(values: NDArray[np.float32], predicted: NDArray[np.int64], num_cl
             f"values (n, D) from column 0 on and predictions (n,) are needed, got {values.shape} from {first}, "
             f"{predicted.shape}"
         )
-    if not np.isfinite(values).all():
-        raise ValueError(f"finite values are needed, got {int((~np.isfinite(values)).sum())} others")
     if predicted.min() < 0 or predicted.max() >= num_classes:
         raise ValueError(f"predictions are classes 0 to {num_classes - 1}, got {predicted.min()} to {predicted.max()}")
-    raw = logarithmic(values)
-    location, spread = raw.mean(0), raw.std(0)
+    location, spread = _moments(values)
     scale = np.where(spread > 1e-6 * max(1.0, float(spread.max())), spread, 1.0).astype(np.float32)
-    likened = (raw - location) / scale
-    number = _clusters(likened[:MOST_CLUSTERED])
-    centroids = np.stack([likened[:MOST_CLUSTERED][number == k].mean(0) for k in range(int(number.max()) + 1)])
+    likened = (logarithmic(values[np.arange(min(len(values), MOST_CLUSTERED))]) - location) / scale
+    number = _clusters(likened)
+    centroids = np.stack([likened[number == k].mean(0) for k in range(int(number.max()) + 1)])
     own = np.flatnonzero(np.bincount(predicted, minlength=num_classes) >= MIN_CLASS_IMAGES)
     of_class = np.full(num_classes, -1, np.int64)
     of_class[own] = len(centroids) + np.arange(len(own))
     return Strata(of_class, first, location.astype(np.float32), scale, centroids.astype(np.float32))
+
+
+def _moments(values: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation ``(D,)`` float32 of all rows on a logarithmic scale.
+
+    Raises:
+        ValueError: If something is not finite.
+    """
+    count, total = len(values), np.zeros((1, values.shape[1]), np.float32)
+    for chunk in chunks(values):
+        if not np.isfinite(chunk).all():
+            raise ValueError(f"finite values are needed, got {int((~np.isfinite(chunk)).sum())} others")
+        total = np.concatenate((total, logarithmic(chunk))).sum(0, keepdims=True)
+    mean, squares = total / count, np.zeros_like(total)
+    for chunk in chunks(values):
+        squares = np.concatenate((squares, (logarithmic(chunk) - mean) ** 2)).sum(0, keepdims=True)
+    return mean[0], np.sqrt(squares[0] / count)
 
 
 def _clusters(likened: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -86,7 +101,7 @@ def _clusters(likened: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def fit_shared_units(
-    features: Mapping[str, NDArray[np.float32]],
+    features: Mapping[str, Rows],
     likened_by: str,
     predicted: NDArray[np.int64],
     num_classes: int,
@@ -115,11 +130,18 @@ def fit_shared_units(
         docs/method.md, section Shared units.
     """
     first, _ = side_by_side(features, likened_by)
-    likened = np.asarray(features[likened_by])
+    likened = features[likened_by]
     strata = fit_strata(likened, predicted, num_classes, first)
     # Its own columns only, so they are the first.
-    of_image = Strata(strata.of_class, 0, strata.location, strata.scale, strata.centroids).of(predicted, likened)
-    parts = [fit_units(np.asarray(values), of_image, folds) for values in features.values()]
+    own = Strata(strata.of_class, 0, strata.location, strata.scale, strata.centroids)
+    starts = range(0, len(predicted), CHUNK_ROWS)
+    of_image = np.concatenate(
+        [
+            own.of(predicted[start : start + CHUNK_ROWS], chunk)
+            for start, chunk in zip(starts, chunks(likened), strict=True)
+        ]
+    )
+    parts = [fit_units(values, of_image, folds) for values in features.values()]
     reference = UnitReference(
         np.concatenate([part.values for part in parts], axis=1),
         np.concatenate([part.images for part in parts], axis=1),

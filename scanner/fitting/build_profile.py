@@ -32,7 +32,6 @@ from scanner.profile.header import (
     TapInfo,
     ToolInfo,
 )
-from scanner.profile.looks import ReferenceLooks
 from scanner.profile.unit_arrays import units_to_arrays
 
 
@@ -86,20 +85,16 @@ def build_profile(
             warnings=_warnings(subject, summary, detectors),
         )
     proto, weights = scoring.graph.serialise()
-    units, looks = units_to_arrays(detectors.units), _looks(reference)
+    units = units_to_arrays(detectors.units)
     return Profile(
         header,
         proto,
         np.frombuffer(weights, np.uint8),
-        calibration_to_arrays(detectors.calibration) | units.small | looks.to_arrays(),
+        calibration_to_arrays(detectors.calibration) | units.small | reference.looks.to_arrays(),
         None if bayesian is None else bayesian.posterior,
         unit_values=units.values,
         unit_images=units.images,
     )
-
-
-def _looks(reference: Reference) -> ReferenceLooks:
-    return ReferenceLooks.of(reference.features.appearance, reference.features.digests)
 
 
 def _taps(network: TappedNetwork) -> tuple[TapInfo, ...]:

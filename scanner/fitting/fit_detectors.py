@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Final
@@ -114,12 +114,9 @@ def _fit_units(
     scores = np.zeros(len(plan.folds))
     scores[plan.unseen()] = combined
     late = late_descriptors(network.descriptors)
-    units: Mapping[str, NDArray[np.float32]] = features.spooled.only([d.key for d in late])
     rows = spread_over_folds(folds, MAX_TABLE_BYTES // (4 * sum(d.dim for d in late)))
-    if len(rows) < len(folds):
-        units = {key: units[key][rows] for key in units}
     return fit_shared_units(
-        units,
+        features.spooled.only([d.key for d in late], rows),
         likened_by(network.descriptors).key,
         features.predicted[rows],
         subject.model.num_classes,
@@ -169,7 +166,7 @@ def _fit_posterior(
     from scanner.fitting.bayesian.fit_bayesian import fit_bayesian
 
     features = reference.features
-    inputs = {name: features.spooled[tail_key(name)] for name in reference.tail_shapes}
+    inputs = {name: features.spooled.mapped(tail_key(name)) for name in reference.tail_shapes}
     data = TailData(inputs, reference.tail_shapes, reference.classes, _origin(subject, network, reference))
     seen = TailReference(network.tail, data, features.predicted, reference.plan)
     return fit_bayesian(seen, options.bayesian, options.seed, options.device, progress)
@@ -177,7 +174,8 @@ def _fit_posterior(
 
 def _origin(subject: Subject, network: TappedNetwork, reference: Reference) -> str:
     """Digest of all that the features of the reference depend on."""
-    known = json.dumps([asdict(subject.spec), reference.features.digests], sort_keys=True)
+    digests = [row.tobytes().hex() for row in reference.features.digests]
+    known = json.dumps([asdict(subject.spec), digests], sort_keys=True)
     digest = hashlib.sha256(known.encode())
     for part in network.graph.serialise():
         digest.update(part)

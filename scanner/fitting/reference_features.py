@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from detectors.baselines.confidence import confidence
 from detectors.deep_features.confidence import log_odds
-from detectors.drift.appearance import appearance, shape_statistics
+from detectors.drift.appearance import WIDTH, appearance, shape_statistics
+from detectors.rows import Rows
 from scanner.base.errors import InconclusiveError, ModelError, SourceError
 from scanner.fitting.feature_spool import FeatureSpool, SpooledFeatures
 from scanner.graph.pool import Descriptor
@@ -27,6 +28,7 @@ from scanner.inputs.pipeline import Batch, run_pipeline
 from scanner.inputs.preprocess import PreprocessSpec
 
 MIN_IMAGES = 20
+DIGEST_BYTES = hashlib.sha256().digest_size
 LOGITS = "logits"
 APPEARANCE = "appearance of the pictures"
 """Not a name of an output that a graph of ours has."""
@@ -37,34 +39,34 @@ class ReferenceFeatures:
     """What one pass over the reference gave, for the ``N`` readable images.
 
     Attributes:
-        spooled: Per descriptor key ``(N, D)`` float32, and the logits ``(N, C)``, on disk.
+        spooled: Per descriptor key ``(N, D)`` float32, and the logits ``(N, C)``, on disk; what each image looks like,
+            ``(N, WIDTH)``, likewise.
         predicted: ``(N,)`` int64, predicted class of each image.
         rows: ``(N,)`` int64, index of each image in the source.
         unreadable: Number of images that could not be read.
-        digests: SHA-256 digest of each image's file.
+        digests: ``(N, 32)`` uint8, SHA-256 digest of each image's file.
         confidence: ``(N,)`` probability that the network gives to the class it predicts.
         log_odds: ``(N,)`` the same as log-odds, in nats.
-        appearance: ``(N, WIDTH)`` float32, what each looks like.
     """
 
     spooled: SpooledFeatures
     predicted: NDArray[np.int64]
     rows: NDArray[np.int64]
     unreadable: int
-    digests: tuple[str, ...]
+    digests: NDArray[np.uint8]
     confidence: NDArray[np.float64]
     log_odds: NDArray[np.float64]
-    appearance: NDArray[np.float32]
 
     @property
     def digest(self) -> str:
         """SHA-256 over the sorted digests of the images: of the set, in whatever order it was read."""
-        return hashlib.sha256("\n".join(sorted(self.digests)).encode("ascii")).hexdigest()
+        ordered = np.sort(self.digests.view(f"S{DIGEST_BYTES}"), axis=0)
+        return hashlib.sha256(ordered.tobytes().hex("\n", DIGEST_BYTES).encode("ascii")).hexdigest()
 
     @property
-    def logits(self) -> NDArray[np.float32]:
-        """Logits ``(N, C)``, mapped from disk."""
-        return self.spooled[LOGITS]
+    def appearance(self) -> Rows:
+        """``(N, WIDTH)`` float32, what each image looks like."""
+        return self.spooled[APPEARANCE]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Spooled:
     def dims(self) -> dict[str, int]:
         """Number of values of an image under each name in the spool."""
         tail = {tail_key(name): dim for name, dim in self.tail_inputs.items()}
-        return {d.key: d.dim for d in self.descriptors} | {LOGITS: self.num_classes} | tail
+        return {d.key: d.dim for d in self.descriptors} | {LOGITS: self.num_classes, APPEARANCE: WIDTH} | tail
 
     @property
     def titles(self) -> dict[str, str]:
@@ -101,7 +103,8 @@ class Spooled:
     def of(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The graph's outputs by name in the spool."""
         named = {d.key: outputs[d.output] for d in self.descriptors}
-        return named | {tail_key(name): outputs[name] for name in self.tail_inputs} | {LOGITS: outputs[LOGITS]}
+        named |= {tail_key(name): outputs[name] for name in self.tail_inputs}
+        return named | {name: outputs[name] for name in (LOGITS, APPEARANCE)}
 
 
 def extract_features(
@@ -136,6 +139,7 @@ def extract_features(
     with FeatureSpool(folder, wanted.dims) as spool:
         for batch in run_pipeline(source, spec, run, batch_size=size):
             if len(batch.readable):
+                batch.outputs[APPEARANCE][:, -2:] = shape_statistics(batch.sizes)
                 outputs = wanted.of(batch.outputs)
                 finite.look([batch.items[i] for i in batch.readable.tolist()], outputs)
                 spool.append(outputs)
@@ -158,8 +162,7 @@ class _Seen:
     predicted: list[NDArray[np.int64]] = field(default_factory=list)
     sure: list[NDArray[np.float64]] = field(default_factory=list)
     log_odds: list[NDArray[np.float64]] = field(default_factory=list)
-    appearance: list[NDArray[np.float32]] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
+    digests: bytearray = field(default_factory=bytearray)
     example: str = ""
 
     @property
@@ -173,9 +176,8 @@ class _Seen:
             self.predicted.append(logits.argmax(1))
             self.sure.append(confidence(logits.astype(np.float64)))
             self.log_odds.append(log_odds(logits.astype(np.float64)))
-            batch.outputs[APPEARANCE][:, -2:] = shape_statistics(batch.sizes)
-            self.appearance.append(batch.outputs[APPEARANCE])
-            self.digests.extend(d for d in (batch.digests[i] for i in batch.readable) if d is not None)
+            for digest in (batch.digests[i] for i in batch.readable.tolist()):
+                self.digests += bytes.fromhex(digest or "")  # a file that can be read has one
         if batch.unreadable and not self.example:
             self.example = f", for example {why_unreadable(*batch.unreadable[0])}"
 
@@ -185,10 +187,9 @@ class _Seen:
             np.concatenate(self.predicted),
             np.concatenate(self.rows),
             total - self.count,
-            tuple(self.digests),
+            np.frombuffer(self.digests, np.uint8).reshape(-1, DIGEST_BYTES),
             np.concatenate(self.sure),
             np.concatenate(self.log_odds),
-            np.concatenate(self.appearance),
         )
 
 

@@ -18,6 +18,7 @@ from scanner.fitting.stages import Reference, Subject, TappedNetwork
 from scanner.graph.session import GraphSession
 from scanner.graph.weights import Tail
 from scanner.inputs.preprocess import PreprocessSpec
+from scanner.profile.looks import ReferenceLooks
 
 
 def see_reference(
@@ -44,10 +45,10 @@ def see_reference(
     wanted = Spooled(network.descriptors, subject.model.num_classes, sizes)
     step = progress.task("reference", len(source.items))
     features = extract_features(session, source, spec, wanted, folder, step)
+    looks = ReferenceLooks.of(features.appearance, features.digests)
     classes, assignment = _classes(subject, features, progress)
-    return Reference(
-        features, classes, assignment, plan_calibration(classes, options.seed), tail_shapes, session.provider
-    )
+    plan = plan_calibration(classes, options.seed)
+    return Reference(features, looks, classes, assignment, plan, tail_shapes, session.provider)
 
 
 def measure_tail(session: GraphSession, tail: Tail, spec: PreprocessSpec) -> dict[str, tuple[int, ...]]:

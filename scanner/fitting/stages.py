@@ -26,6 +26,7 @@ from scanner.inputs.items import Source
 from scanner.inputs.preprocess import PreprocessSpec
 from scanner.models.load import LoadedModel
 from scanner.profile.header import SelfCheck
+from scanner.profile.looks import ReferenceLooks
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Reference:
 
     Attributes:
         features: Features, predictions and digests of the ``N`` readable images.
+        looks: What those images look like.
         classes: ``(N,)`` output that each image is fitted under: its label's, or the prediction without labels.
         assignment: What the labels stand for, or None without any.
         plan: Which images are fitted to, and which calibrate.
@@ -104,6 +106,7 @@ class Reference:
     """
 
     features: ReferenceFeatures
+    looks: ReferenceLooks
     classes: NDArray[np.int64]
     assignment: Assignment | None
     plan: CalibrationPlan

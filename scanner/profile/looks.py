@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from detectors.copies import copy_distance
 from detectors.drift.appearance import STATISTICS, statistics_of, thumbnails_of
+from detectors.rows import Rows, chunks
 from scanner.base.errors import ProfileError
 from scanner.profile.content import Profile
 
@@ -36,11 +36,13 @@ class ReferenceLooks:
     contents: NDArray[np.float64]
 
     @classmethod
-    def of(cls, rows: NDArray[np.float32], digests: Sequence[str]) -> ReferenceLooks:
-        """Of the clean images' appearances ``(N, WIDTH)``, of at least two, and their digests in hexadecimal."""
+    def of(cls, rows: Rows, digests: NDArray[np.uint8]) -> ReferenceLooks:
+        """Of the clean images' appearances ``(N, WIDTH)``, of at least two, and their digests ``(n, 32)``."""
         few = rows[np.unique(np.linspace(0, len(rows) - 1, _MOST_COMPARED).astype(int))]
-        quantiles = np.quantile(statistics_of(rows).astype(np.float64), np.linspace(0, 1, LEVELS), axis=0).T
-        contents = np.unique([content_number(int(digest, 16)) for digest in digests]).astype(np.float64)
+        statistics = np.concatenate([statistics_of(chunk) for chunk in chunks(rows)])
+        levels = np.linspace(0, 1, LEVELS)
+        quantiles = np.stack([np.quantile(column.astype(np.float64), levels) for column in statistics.T])
+        contents = np.unique(digests[:, :8].copy().view(">u8")[:, 0] >> (64 - _BITS)).astype(np.float64)
         return cls(quantiles, copy_distance(thumbnails_of(few)), contents)
 
     def to_arrays(self) -> dict[str, NDArray[np.float64]]:

@@ -40,6 +40,16 @@ def test_the_loudest_values_of_each_unit_are_kept(count: int, units: int) -> Non
     assert (reference.table == np.where(values > cut, values, -np.inf)).all()
 
 
+def test_of_equal_values_the_first_images_are_kept_however_many_there_are() -> None:
+    values = np.random.default_rng(0).integers(0, 9, (9000, 5)).astype(np.float32)
+    values[8000, 0] = 9
+    reference = fit_units(values, zeros(9000), zeros(9000))
+    order = np.argsort(-values, axis=0, kind="stable")[: kept_of(9000)]
+    audible = np.isfinite(reference.values)
+    assert audible[0, 0]
+    assert (reference.images[audible] == order[audible]).all()
+
+
 def test_a_unit_of_many_zeros_is_cut_at_zero() -> None:
     values = np.zeros((200, 3), np.float32)
     values[7:12, 1] = [1, 5, 2, 4, 3]

@@ -16,6 +16,14 @@ def partition(strata: np.ndarray) -> list[int]:
     return first[inverse].tolist()
 
 
+def test_the_scale_is_that_of_all_images() -> None:
+    values = rectified(np.random.default_rng(0), 9000, 6)
+    values[-10:] *= 50
+    strata = fit_strata(values, np.arange(9000) % 3, 3, 0)
+    np.testing.assert_allclose(strata.location, logarithmic(values).mean(0, np.float64), rtol=1e-5)
+    np.testing.assert_allclose(strata.scale, logarithmic(values).std(0, np.float64), rtol=1e-4)
+
+
 def test_classes_with_ten_images_have_their_own() -> None:
     counts = [10, 9, 11, 0, 1, 20]
     predicted = np.repeat(np.arange(6), counts)

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scanner.fitting.feature_spool import FeatureSpool
+from scanner.fitting.feature_spool import ROWS_READ, FeatureSpool
 
 
 @given(
@@ -25,10 +25,29 @@ def test_round_trip(tmp_path: Path, sizes: list[int], dims: list[int]) -> None:
         spooled = spool.finish()
     assert list(spooled) == list(names)
     for name in names:
-        np.testing.assert_array_equal(spooled[name], np.concatenate([batch[name] for batch in batches]))
+        whole = np.concatenate([batch[name] for batch in batches])
+        assert spooled[name].shape == whole.shape
+        np.testing.assert_array_equal(spooled[name][np.arange(len(whole))], whole)
+        np.testing.assert_array_equal(spooled.mapped(name), whole)
     last = list(names)[-1:]
     assert list(spooled.only(last)) == last
     assert {path.name for path in tmp_path.iterdir()} >= {f"{i}.f4" for i in range(len(dims))}
+
+
+def test_rows_come_in_any_order_from_any_part_of_the_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    whole = rng.normal(size=(2 * ROWS_READ + 5, 3)).astype(np.float32)
+    with FeatureSpool(tmp_path, {"a": 3}) as spool:
+        spool.append({"a": whole})
+        spooled = spool.finish()
+    rows = rng.integers(0, len(whole), 700)
+    np.testing.assert_array_equal(spooled["a"][rows], whole[rows])
+    chosen = np.arange(3, len(whole), 4)
+    some = spooled.only(["a"], chosen)["a"]
+    assert (len(some), some.shape, some.ndim) == (len(chosen), (len(chosen), 3), 2)
+    few = np.array([len(chosen) - 1, 0, 7])
+    np.testing.assert_array_equal(some[few], whole[chosen[few]])
+    assert spooled["a"][rows[:0]].shape == (0, 3)
 
 
 def test_files_are_closed_when_writing_fails(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from scanner.profile.looks import LEVELS, ReferenceLooks, content_number, looks_
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), np.uint8)
 ROWS = appearance(PICTURES)
-DIGESTS = [hashlib.sha256(image.tobytes()).hexdigest() for image in PICTURES]
+DIGESTS = np.stack([np.frombuffer(hashlib.sha256(image.tobytes()).digest(), np.uint8) for image in PICTURES])
 LOOKS = ReferenceLooks.of(ROWS, DIGESTS)
 
 
@@ -47,7 +47,8 @@ def test_it_comes_back() -> None:
 
 @given(st.lists(st.integers(0, 2**256 - 1), min_size=1, max_size=20), st.integers(0, 2**256 - 1))
 def test_it_knows_its_own_images(digests: list[int], stranger: int) -> None:
-    looks = ReferenceLooks.of(np.zeros((2, WIDTH), np.float32), [f"{digest:064x}" for digest in digests])
+    written = np.array([list(digest.to_bytes(32, "big")) for digest in digests], np.uint8)
+    looks = ReferenceLooks.of(np.zeros((2, WIDTH), np.float32), written)
     assert all(looks.has(digest) for digest in digests)
     assert looks.has(stranger) == (content_number(stranger) in set(map(content_number, digests)))
     back = looks_from_profile(profile_with(**looks.to_arrays()))
@@ -56,14 +57,14 @@ def test_it_knows_its_own_images(digests: list[int], stranger: int) -> None:
 
 
 def test_repeated_images_are_there_once() -> None:
-    looks = ReferenceLooks.of(ROWS, [*DIGESTS, *DIGESTS[:5]])
+    looks = ReferenceLooks.of(ROWS, np.concatenate((DIGESTS, DIGESTS[:5])))
     np.testing.assert_array_equal(looks.contents, LOOKS.contents)
     assert (np.diff(looks.contents) > 0).all()
 
 
 def test_a_large_reference_is_compared_in_part() -> None:
     rows = np.random.default_rng(1).normal(0, 0.1, (5200, WIDTH)).astype(np.float32)
-    looks = ReferenceLooks.of(rows, ["00" * 32])
+    looks = ReferenceLooks.of(rows, np.zeros((1, 32), np.uint8))
     assert 0 <= looks.copy_distance <= 0.05
     np.testing.assert_allclose(looks.quantiles[:, -1], rows[:, -len(STATISTICS) :].max(0))
 
