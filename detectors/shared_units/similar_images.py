@@ -16,16 +16,17 @@ from detectors.shared_units.strata import Strata, logarithmic
 MIN_CLASS_IMAGES = 10
 """Clean images that a class needs for a stratum of its own."""
 MIN_CLUSTER_IMAGES = 8
-MOST_CLUSTERED = 4000
-"""Images that are clustered; the tree needs the distances of all pairs."""
+MOST_CLUSTERED = 2000
+"""Images that are clustered; the tree needs the distances of all pairs, 16 bytes each."""
 
 
 def fit_strata(values: Rows, predicted: NDArray[np.int64], num_classes: int, first: int = 0) -> Strata:
     """Strata of a reference.
 
-    Classes that the network predicts for ten clean images or more have one of their own. All images are clustered by
-    some columns, those of one descriptor: Ward's tree is split from the top as long as a half keeps eight images. A
-    half with fewer goes to the nearest clusters: a picture that is like no other must not keep the rest together.
+    Classes that the network predicts for ten clean images or more have one of their own. All images, of more than 2,000
+    as many from everywhere among them, are clustered by some columns, those of one descriptor: Ward's tree is split
+    from the top as long as a half keeps eight images. A half with fewer goes to the nearest clusters: a picture that is
+    like no other must not keep the rest together.
 
     Args:
         values: ``(n, D)`` float32 of the clean images, finite: the columns that they are likened by.
@@ -55,7 +56,9 @@ def fit_strata(values: Rows, predicted: NDArray[np.int64], num_classes: int, fir
         raise ValueError(f"predictions are classes 0 to {num_classes - 1}, got {predicted.min()} to {predicted.max()}")
     location, spread = _moments(values)
     scale = np.where(spread > 1e-6 * max(1.0, float(spread.max())), spread, 1.0).astype(np.float32)
-    likened = (logarithmic(values[np.arange(min(len(values), MOST_CLUSTERED))]) - location) / scale
+    # A folder's images come class by class, so those that are clustered are from everywhere.
+    some = np.unique(np.linspace(0, len(values) - 1, MOST_CLUSTERED).astype(np.int64))
+    likened = (logarithmic(values[some]) - location) / scale
     number = _clusters(likened)
     centroids = np.stack([likened[number == k].mean(0) for k in range(int(number.max()) + 1)])
     own = np.flatnonzero(np.bincount(predicted, minlength=num_classes) >= MIN_CLASS_IMAGES)

@@ -24,6 +24,13 @@ def test_the_scale_is_that_of_all_images() -> None:
     np.testing.assert_allclose(strata.scale, logarithmic(values).std(0, np.float64), rtol=1e-4)
 
 
+def test_of_a_large_reference_images_of_every_part_are_clustered() -> None:
+    values = np.repeat(np.arange(6.0), 1500)[:, None].astype(np.float32)
+    strata = fit_strata(values, np.arange(9000), 9000, 0)
+    assert len(strata.of(np.arange(9000), values)) == 9000
+    assert np.unique(strata.of(np.arange(9000), values)[750::1500]).size == 6
+
+
 def test_classes_with_ten_images_have_their_own() -> None:
     counts = [10, 9, 11, 0, 1, 20]
     predicted = np.repeat(np.arange(6), counts)
