@@ -4,21 +4,24 @@
 
 Both are run by ONNX Runtime on one thread, alternately, in CPU seconds. The draws include everything a
 scan does for them: the trunk, all passes of the tail, and the entropies. Networks have random weights:
-speed does not depend on them.
+speed does not depend on them. Beside each ratio stands that of the multiplications, below which nothing gets that
+convolves as a convolution is defined.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 import torchvision
 from numpy.typing import NDArray
@@ -29,7 +32,8 @@ from reference.evaluate import describe_machine
 from scanner.fitting.bayesian.fit_posterior import untrained_posterior
 from scanner.graph.bundle import IMAGE, LOGITS
 from scanner.graph.session import GraphSession
-from scanner.graph.weights import choose_weights, cut_tail, expose
+from scanner.graph.shapes import static_shapes, tensor_types
+from scanner.graph.weights import Tail, choose_weights, cut_tail, expose, weight_tensors
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.export import Exported, export_network
 from scanner.scoring.draw_scorer import DrawScorer
@@ -92,10 +96,31 @@ def measure(case: Case) -> dict[str, Any]:
         result[which] = draws.describe() | {
             "ratio": round(statistics.median(ratios), 3),
             "ratio_range": [round(ratios[0], 3), round(ratios[-1], 3)],
+            "ratio_of_multiplications": round(ratio_of_multiplications(network, draws.tail), 3),
             "aim": AIMS.get(which),
             "seconds_per_1000_images": round(1000 * statistics.median(ours[which]) / case.chunk, 2),
         }
     return result
+
+
+def ratio_of_multiplications(network: Exported, tail: Tail) -> float:
+    """Multiplications of the trunk once and of the tail for every draw, by those of the network as often."""
+    own = {name for node in tail.bundle.proto.graph.node for name in node.output}
+    products = dict(_multiplications(network.bundle.proto))
+    whole = sum(products.values())
+    drawn = sum(count for name, count in products.items() if name in own)
+    return (DRAWS * drawn + whole - drawn) / (DRAWS * whole)
+
+
+def _multiplications(model: onnx.ModelProto) -> Iterator[tuple[str, int]]:
+    """By the first output of every convolution and matrix product, how many an image takes."""
+    shapes = static_shapes(tensor_types(model))
+    users = {name: weight for weight in weight_tensors(model) for name in weight.nodes}
+    for node in model.graph.node:
+        if node.output[0] in users:
+            weight, out = users[node.output[0]], shapes[node.output[0]]
+            positions = math.prod(int(size or 1) for size in out[2:]) if node.op_type == "Conv" else 1
+            yield node.output[0], positions * math.prod(weight.shape)
 
 
 class _Draws:
@@ -103,9 +128,9 @@ class _Draws:
 
     def __init__(self, network: Exported, which: str, batches: list[NDArray[np.float32]]) -> None:
         self._batches = batches
-        self._tail = cut_tail(network.bundle, choose_weights(network.bundle.proto, network.candidates, which))
-        self._posterior = untrained_posterior(self._tail, MopedSettings(), DRAWS, 0)
-        self._trunk = GraphSession(*expose(network.bundle, self._tail).serialise(), device="cpu")
+        self.tail = cut_tail(network.bundle, choose_weights(network.bundle.proto, network.candidates, which))
+        self._posterior = untrained_posterior(self.tail, MopedSettings(), DRAWS, 0)
+        self._trunk = GraphSession(*expose(network.bundle, self.tail).serialise(), device="cpu")
         self._names = [LOGITS, *(item for item in self._posterior.inputs if item != IMAGE)]
         self._scorer = DrawScorer(self._posterior, "cpu")
         self._trunk.run({IMAGE: batches[0]}, self._names)
@@ -117,7 +142,7 @@ class _Draws:
 
     def describe(self) -> dict[str, Any]:
         return {
-            "weight_tensors": len(self._tail.weights),
+            "weight_tensors": len(self.tail.weights),
             "draws_in_memory": self._scorer.resident,
             "tail_megabytes": round(len(self._posterior.weights) / 2**20, 1),
         }
