@@ -20,8 +20,10 @@ from scanner.base.errors import ModelError
 from scanner.profile.header import SelfCheck
 from scanner.scoring.agreement import LARGEST_DIFFERENCE, difference
 
-SAMPLE = 128
-"""Images that are tried: a few seconds for the largest networks."""
+SAMPLE, LEAST_SAMPLE = 128, 64
+"""Most and least images that are tried: a few seconds for the largest networks."""
+SAMPLE_SHARE = 0.1
+"""Share of a small reference that is tried: to run the network on it again costs as much of a fit."""
 
 ALPHA = 0.01
 FALSE_ALARM = 1e-4
@@ -49,7 +51,8 @@ class Rescan:
 
 def sample_rows(images: int) -> NDArray[np.int64]:
     """The images to try, spread evenly over the reference."""
-    return np.unique(np.linspace(0, images - 1, min(SAMPLE, images)).astype(np.int64))
+    count = min(SAMPLE, max(LEAST_SAMPLE, int(SAMPLE_SHARE * images)), images)
+    return np.unique(np.linspace(0, images - 1, count).astype(np.int64))
 
 
 def self_checks(rescan: Rescan, detector: DeepFeatures, plan: CalibrationPlan) -> tuple[SelfCheck, ...]:
