@@ -41,7 +41,7 @@ WORKERS = 2
 SMALLER = 25
 """How many times fewer inputs the job has that memory is compared with."""
 NAP = 0.25
-COMPARED = 40
+COMPARED = 200
 """Chunks that one worker and two do."""
 SCAN = (sys.executable, "-m", "scanner")
 

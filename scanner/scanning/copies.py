@@ -37,7 +37,7 @@ class DistinctCounts:
 
 @dataclass
 class CopyTally:
-    """Counts while scanning: eight bytes an input, and thumbnails of at most `MOST` flagged ones.
+    """Counts while scanning, in memory that does not grow: of at most `MOST` flagged ones, thumbnails are kept.
 
     Attributes:
         copy_distance: Of `detectors.copies.copy_distance`; None where only exact copies are known.
@@ -50,7 +50,11 @@ class CopyTally:
     level: int = 0
 
     def add(self, sha256: str, thumbnail: NDArray[np.float32] | None, *, flagged: bool, above: bool) -> None:
-        """Count an input whose outputs are finite."""
+        """Count an input whose outputs are finite.
+
+        Raises:
+            OutputError: Its digest finds no room among temporary files.
+        """
         # Sixty bits tell apart what anybody scans.
         digest = int(sha256[:15], 16)
         self.seen += 1
@@ -66,16 +70,19 @@ class CopyTally:
 
     def finish(self) -> DistinctCounts:
         """The counts."""
-        every, contents = 2**self.level, self.contents.sorted()
+        every, contents, among = 2**self.level, 0, 0
+        for block in self.contents.ascending():
+            contents += len(block)
+            among += int((block % np.uint64(every) == 0).sum())
         digests = sorted(self.flagged)
         groups = np.arange(len(digests))
         if digests and self.copy_distance is not None:
             groups = copies(np.stack([self.flagged[digest][0] for digest in digests]), self.copy_distance)
         above = np.array([self.flagged[digest][1] for digest in digests], bool)
         return DistinctCounts(
-            inputs=int((contents % np.uint64(every) == 0).sum()),
+            inputs=among,
             flagged=len(np.unique(groups)),
             above_all=len(np.unique(groups[above])),
-            repeated=self.seen - len(contents),
+            repeated=self.seen - contents,
             every=every,
         )
