@@ -6,10 +6,14 @@ integers, so that a beta distribution function is a binomial tail.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import lgamma, log, log1p
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+_BLOCK: Final = 2**16
 
 
 def beta_binomial_tail(k: int, n: int, a: int, b: int) -> float:
@@ -40,10 +44,11 @@ def beta_binomial_tail(k: int, n: int, a: int, b: int) -> float:
         return 1.0
     if k > n:
         return 0.0
-    counts = np.arange(n, dtype=np.float64)
-    ratios = np.log((n - counts) * (a + counts)) - np.log((counts + 1) * (b + n - 1 - counts))
-    first = lgamma(n + b) + lgamma(a + b) - lgamma(a + b + n) - lgamma(b)
-    return _tail(np.concatenate(([first], first + np.cumsum(ratios))), k)
+
+    def ratios(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.log((n - counts) * (a + counts)) - np.log((counts + 1) * (b + n - 1 - counts))
+
+    return _tail(lgamma(n + b) + lgamma(a + b) - lgamma(a + b + n) - lgamma(b), ratios, n, k)
 
 
 def binomial_tail(k: int, n: int, p: float) -> float:
@@ -72,19 +77,37 @@ def binomial_tail(k: int, n: int, p: float) -> float:
         return 1.0
     if k > n or p <= 0.0:
         return 0.0
-    counts = np.arange(n, dtype=np.float64)
-    ratios = np.log((n - counts) / (counts + 1)) + log(p) - log1p(-p)
-    first = n * log1p(-p)
-    return _tail(np.concatenate(([first], first + np.cumsum(ratios))), k)
+
+    def ratios(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.log((n - counts) / (counts + 1)) + log(p) - log1p(-p)
+
+    return _tail(n * log1p(-p), ratios, n, k)
 
 
-def _tail(log_pmf: NDArray[np.float64], k: int) -> float:
-    """Sum of ``exp(log_pmf[k:])``, normalised so that rounding in a long recursion cancels.
+def _tail(first: float, ratios: Callable[[NDArray[np.float64]], NDArray[np.float64]], n: int, k: int) -> float:
+    """Probability of ``k`` or more of ``n >= 1``, normalised so that rounding in a long recursion cancels.
 
-    A tail too small for a double is reported as the smallest normal one: never as impossible.
+    A block of counts at a time, so that memory does not grow with their number. A tail too small for a double is
+    reported as the smallest normal one: never as impossible.
+
+    Args:
+        first: Log probability of 0.
+        ratios: By how much the log probability of the next count is larger than that of each of these.
+        n: Largest count.
+        k: Where the tail begins.
     """
-    weights = np.exp(log_pmf - log_pmf.max())
-    return float(np.clip(weights[k:].sum() / weights.sum(), np.finfo(np.float64).tiny, 1.0))
+    total, tail, peak, climbed = 0.0, 0.0, -np.inf, 0.0
+    for start in range(0, n, _BLOCK):
+        counts = np.arange(start, min(start + _BLOCK, n), dtype=np.float64)
+        steps = np.cumsum(np.concatenate(([climbed], ratios(counts))))
+        # The block's own first count was the last one of the block before.
+        log_pmf = first + steps[min(start, 1) :]
+        highest = max(peak, float(log_pmf.max()))
+        weights, scale = np.exp(log_pmf - highest), float(np.exp(peak - highest))
+        total = total * scale + weights.sum()
+        tail = tail * scale + weights[max(k - start - min(start, 1), 0) :].sum()
+        peak, climbed = highest, float(steps[-1])
+    return float(np.clip(tail / total, np.finfo(np.float64).tiny, 1.0))
 
 
 def beta_quantile(probability: float, a: int, b: int) -> float:

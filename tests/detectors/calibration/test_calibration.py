@@ -123,6 +123,14 @@ class TestBinomial:
     def test_beta_quantile_against_scipy(self, a: int, b: int, q: float) -> None:
         assert beta_quantile(q, a, b) == pytest.approx(special.betaincinv(a, b, q), abs=1e-9)
 
+    @pytest.mark.parametrize("n", [65_536, 65_537, 131_073, 300_000])
+    def test_many_trials_in_blocks_against_scipy(self, n: int) -> None:
+        for k in (1, 65_535, 65_536, 65_537, n - 1, n):
+            p = min(0.999, k / n)
+            assert binomial_tail(k, n, p) == pytest.approx(stats.binom.sf(k - 1, n, p), rel=1e-6)
+            expected = stats.betabinom.pmf(np.arange(k, n + 1), n, 20, 1981).sum()
+            assert beta_binomial_tail(k, n, 20, 1981) == pytest.approx(expected, rel=1e-6, abs=1e-300)
+
     @pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (10, 10), (500, 100_000)])
     def test_clopper_pearson_against_scipy(self, k: int, n: int) -> None:
         reference = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
