@@ -38,7 +38,7 @@ from scanner.cli.engines.schedule import run_chunks
 from scanner.inputs.threads import usable_cores
 
 WORKERS = 2
-SMALLER = 25
+SMALLER = 4
 """How many times fewer inputs the job has that memory is compared with."""
 NAP = 0.25
 COMPARED = 200
