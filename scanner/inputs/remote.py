@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.util
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,13 @@ from scanner.inputs.files import MAX_FILE_BYTES
 from scanner.inputs.folder import IMAGE_SUFFIXES
 from scanner.inputs.items import LABELS_UNUSED, EncodedLabels, Item, NamedItems, UnreadableInput, printable
 from scanner.inputs.layout import find_layout
+from scanner.inputs.object_pages import objects_of
 from scanner.inputs.sorted_names import sort_records
 
 _LIBRARIES: Final = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _PATIENCE: Final = {"connect_timeout": 10, "read_timeout": 30, "retries": {"mode": "standard", "max_attempts": 5}}
 KIND: Final = "object-store"
-_PAGE: Final = 1000
+_SILENT: Final = logging.NullHandler()
 
 
 @dataclass(frozen=True)
@@ -66,50 +68,35 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        scheme = url.partition(":")[0]
+        self._scheme = scheme = url.partition(":")[0]
         library = _LIBRARIES[scheme]
         if importlib.util.find_spec(library) is None:
             extra = f"pip install 'latentscan[{scheme}]'" if scheme in ("s3", "gs") else f"pip install {library}"
             raise SourceError(f"needs {library}", where=printable(url), hint=f"Install it with {extra}")
+        # What libraries log, where nobody listens, goes to the terminal, traces and addresses included.
+        for name in (library, "azure", "fsspec"):
+            logging.getLogger(name).addHandler(_SILENT)
         options = {"config_kwargs": _PATIENCE} if library == "s3fs" else {}
         # Listings of an earlier moment are of no use.
         self._system: Any = importlib.import_module("fsspec").filesystem(scheme, use_listings_cache=False, **options)
         self._folder = url.partition("://")[2]
 
     def objects(self) -> Iterator[tuple[str, int, str]]:
-        """Name below the URL, size and entity tag, or nothing, of every object. Of ``s3``, a page of them at a time.
+        """Name below the URL, size and entity tag, or nothing, of every object, a page of them at a time.
 
         Raises:
             SourceError: They cannot be listed.
         """
-        pages = self._pages() if hasattr(self._system, "call_s3") else self._all()
-        start = len(self._folder.partition("/")[2])
-        start += bool(start)
+        bucket, _, folder = self._folder.partition("/")
+        prefix = f"{folder}/" if folder else ""
         try:
-            for key, size, tag in pages:
-                if len(key) > start and not key.endswith("/"):
-                    yield key[start:], size, tag
+            for name, size, tag in objects_of(self._scheme, self._system, bucket, prefix):
+                if name != prefix and not name.endswith("/"):
+                    yield name.removeprefix(prefix), size, tag
         except FileNotFoundError:
             return
         except Exception as error:  # every library has its own
             raise self._failure("listed", error) from None
-
-    def _pages(self) -> Iterator[tuple[str, int, str]]:
-        bucket, _, prefix = self._folder.partition("/")
-        given = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", "MaxKeys": _PAGE}
-        more: dict[str, str] = {}
-        while True:
-            page = self._system.call_s3("list_objects_v2", **given, **more)
-            for entry in page.get("Contents", ()):
-                yield entry["Key"], int(entry["Size"]), _tag(entry)
-            if not page.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
-
-    def _all(self) -> Iterator[tuple[str, int, str]]:
-        for path, entry in self._system.find(self._folder, detail=True).items():
-            if entry.get("type") == "file":
-                yield path.partition("/")[2], int(entry.get("size") or 0), _tag(entry)
 
     def copy(self, target: Path) -> None:
         """Copy the object that the URL itself names.
@@ -197,11 +184,6 @@ def open_remote(url: str, path: Path, *, labels: bool) -> RemoteSource:
         return RemoteSource(path, NamedItems(names, None), None, ignored, layout.described, stated, store)
     classes = EncodedLabels.of_each(lambda: (printable(layout.class_of(name)) for name in names), len(names))
     return RemoteSource(path, NamedItems(names, classes), classes.names, ignored, layout.described, stated, store)
-
-
-def _tag(entry: dict[str, Any]) -> str:
-    tag = str(entry.get("ETag") or entry.get("etag") or "").strip('"')[:200]
-    return tag if tag.isascii() and tag.isprintable() else ""
 
 
 def _is_image(name: str) -> bool:

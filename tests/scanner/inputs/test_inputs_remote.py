@@ -305,8 +305,8 @@ def test_a_container_behind_a_url_is_that_of_the_disk(
 @needs_server
 def test_a_listing_comes_in_pages(store: dict[str, str]) -> None:
     code = (
-        "import sys; from pathlib import Path; from scanner.inputs import remote, sorted_names\n"
-        "remote._PAGE, sorted_names.RUN = map(int, sys.argv[1:])\n"
+        "import sys; from pathlib import Path; from scanner.inputs import object_pages, sorted_names\n"
+        "object_pages.PAGE, sorted_names.RUN = map(int, sys.argv[1:])\n"
         "from scanner.inputs.source import open_source; from scanner.inputs.listing import listing_lines\n"
         "source = open_source(Path('s3://inputs/batch'))\n"
         "sys.stdout.buffer.write(b''.join(listing_lines(source)))"
