@@ -11,7 +11,16 @@ from typing import Final, Protocol
 
 from scanner.base.errors import SourceError
 from scanner.inputs.folder import IMAGE_SUFFIXES
-from scanner.inputs.items import LABELS_UNUSED, MAX_LABEL, EncodedLabels, Item, NamedItems, UnreadableInput, printable
+from scanner.inputs.items import (
+    LABELS_UNUSED,
+    MAX_LABEL,
+    Content,
+    EncodedLabels,
+    Item,
+    NamedItems,
+    UnreadableInput,
+    printable,
+)
 from scanner.inputs.layout import describe_labels, find_layout
 
 _MAX_LABEL_FILE: Final = 64 * 2**10
@@ -55,6 +64,7 @@ class ArchiveSource:
     reader: Reader
     layout: str
     kind: str = "archive"
+    copied: Content | None = None
 
     def read(self, item: Item) -> bytes:
         """Bytes of the image; see :meth:`scanner.inputs.items.Source.read`."""

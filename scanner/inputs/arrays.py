@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scanner.base.errors import SourceError
 from scanner.inputs.array_names import choose_arrays
 from scanner.inputs.files import open_regular
-from scanner.inputs.items import MAX_LABEL, MAX_PIXELS, EncodedLabels, Item, NumberedItems, UnreadableInput
+from scanner.inputs.items import MAX_LABEL, MAX_PIXELS, Content, EncodedLabels, Item, NumberedItems, UnreadableInput
 from scanner.inputs.layout import describe_labels
 from scanner.inputs.npy import Header, Rows, damaged, open_member, open_npy
 
@@ -39,6 +39,7 @@ class ArraySource:
     layout: str
     kind: str = "array"
     ignored: int = 0
+    copied: Content | None = None
 
     def read(self, item: Item) -> NDArray[np.uint8]:
         """Pixels ``(H, W)`` or ``(H, W, C)`` uint8; floats are multiplied by 255 and rounded.

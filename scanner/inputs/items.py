@@ -79,6 +79,19 @@ class Item:
     label: str | None
 
 
+@dataclass(frozen=True)
+class Content:
+    """What is known of the file that holds many images, to tell it from another.
+
+    Attributes:
+        bytes: Its size.
+        sha256: Its digest; None where it was not read as a whole.
+    """
+
+    bytes: int
+    sha256: str | None
+
+
 class Source(Protocol):
     """An ordered set of images, read one at a time, from any thread."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import weakref
@@ -13,13 +14,13 @@ from typing import Any, Final
 from scanner.base.errors import SourceError
 from scanner.base.leftovers import scratch_folder
 from scanner.base.text import printable
-from scanner.inputs.archive import open_archive
-from scanner.inputs.arrays import open_array
+from scanner.inputs.archive import ArchiveSource, open_archive
+from scanner.inputs.arrays import ArraySource, open_array
 from scanner.inputs.folder import IMAGE_SUFFIXES, FolderSource, looks_like_image, open_file, open_folder
-from scanner.inputs.items import Item, Source, UnreadableInput, natural_order
+from scanner.inputs.items import Content, Item, Source, UnreadableInput, natural_order
 from scanner.inputs.manifest import open_manifest
 from scanner.inputs.remote import Store, open_remote
-from scanner.inputs.table import open_table
+from scanner.inputs.table import TableSource, open_table
 from scanner.inputs.tar import TarReader
 from scanner.inputs.urls import url_of
 from scanner.inputs.zipped import ZipReader
@@ -111,9 +112,16 @@ def _open_copy(url: str, path: Path, labels: bool) -> Source:
             opened: Any = _open_file(copy, labels, False)
         except SourceError as error:
             raise SourceError(error.what, where=printable(url), hint=error.hint) from None
-        source: Source = replace(opened, root=path)
+        with copy.open("rb") as file:
+            content = Content(copy.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+        source: Source = replace(opened, root=path, copied=content)
         weakref.finalize(source, stack.pop_all().close)
     return source
+
+
+def copied_content(source: Source) -> Content | None:
+    """What was copied from an object store; None where nothing was."""
+    return source.copied if isinstance(source, ArraySource | ArchiveSource | TableSource) else None
 
 
 def _open_file(path: Path, labels: bool, follow_links: bool) -> Source:

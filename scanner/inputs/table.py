@@ -22,7 +22,7 @@ from scanner.base.errors import SourceError
 from scanner.inputs.columns import LABELS, NAMES
 from scanner.inputs.expansion import MAX_RATIO, most_bytes
 from scanner.inputs.files import MAX_FILE_BYTES
-from scanner.inputs.items import MAX_LABEL, EncodedLabels, Item, NumberedItems, UnreadableInput
+from scanner.inputs.items import MAX_LABEL, Content, EncodedLabels, Item, NumberedItems, UnreadableInput
 from scanner.inputs.layout import describe_labels
 
 _MAX_GROUP: Final = 2 * 2**30
@@ -42,6 +42,7 @@ class TableSource:
     layout: str
     kind: str = "table"
     ignored: int = 0
+    copied: Content | None = None
 
     def read(self, item: Item) -> bytes:
         """Encoded bytes of a row's image; see :meth:`scanner.inputs.items.Source.read`."""

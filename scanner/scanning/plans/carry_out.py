@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from scanner.base.errors import SourceError, UsageError
+from scanner.base.errors import UsageError
 from scanner.base.progress import Progress
 from scanner.base.text import printable
+from scanner.inputs.items import Content
 from scanner.inputs.listed import Listed, open_listed
 from scanner.inputs.listing import Listing
 from scanner.scanning.chunks.columns import Columns
@@ -43,23 +44,9 @@ def open_plan(plan: Plan, options: ScanOptions, progress: Progress) -> tuple[Ope
     if (listing.sha256, len(listing)) != (plan.inputs.listing_sha256, plan.inputs.count):
         raise UsageError("is not the listing of the plan beside it", where=printable(str(options.plan / LISTING_NAME)))
     inputs = plan.inputs
-    if inputs.bytes is not None:
-        _require_size(options, inputs.bytes)
-    listed = Listed(options.inputs, inputs.kind, inputs.layout, inputs.ignored, inputs.follow_links)
+    content = None if inputs.bytes is None else Content(inputs.bytes, inputs.sha256)
+    listed = Listed(options.inputs, inputs.kind, inputs.layout, inputs.ignored, inputs.follow_links, content)
     source = open_listed(listed, listing)
     opened = open_scan(read, source, options, progress)
     chunks = Chunks(options.plan / CHUNKS_NAME, plan.sha256, source, plan.chunk_size, Columns.of(opened))
     return opened, chunks
-
-
-def _require_size(options: ScanOptions, planned: int) -> None:
-    try:
-        found = options.inputs.stat().st_size
-    except OSError as error:
-        raise SourceError(f"cannot be opened ({error.strerror})", where=printable(str(options.inputs))) from None
-    if found != planned:
-        raise SourceError(
-            f"has {found} bytes, and {planned} when the scan was planned",
-            where=printable(str(options.inputs)),
-            hint="Make another plan",
-        )

@@ -34,6 +34,7 @@ class PlannedInputs(Part):
     ignored: Count = Field(description="Entries that are no images by their name.")
     count: Count = Field(description="Number of inputs.")
     bytes: Count | None = Field(description="Size of the file that holds them; null of a folder.")
+    sha256: Sha256 | None = Field(description="Digest of that file where it was copied from a store; else null.")
     follow_links: bool = Field(description="Whether links may lead anywhere.")
     listing_sha256: Sha256 = Field(description="Digest of the listing.")
 

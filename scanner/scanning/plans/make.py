@@ -14,8 +14,9 @@ from scanner.base.errors import UsageError
 from scanner.base.progress import Progress
 from scanner.base.text import printable
 from scanner.base.versions import library_versions
-from scanner.inputs.items import Source
+from scanner.inputs.items import Content, Source
 from scanner.inputs.listing import listing_lines
+from scanner.inputs.source import copied_content
 from scanner.inputs.urls import url_of
 from scanner.profile.content import Profile
 from scanner.scanning.chunks.temporary import CHUNK_SIZE, whole_runs
@@ -79,7 +80,7 @@ def make_plan(options: ScanOptions, progress: Progress, chunk_size: int = CHUNK_
 
 def _plan(options: ScanOptions, profile: Profile, source: Source, known: tuple[str, int]) -> Plan:
     listing_sha256, chunk_size = known
-    inputs, policy = options.inputs, options.policy
+    inputs, policy, content = options.inputs, options.policy, _content(options.inputs, source)
     return Plan(
         version=__version__,
         libraries=library_versions(),
@@ -89,7 +90,8 @@ def _plan(options: ScanOptions, profile: Profile, source: Source, known: tuple[s
             layout=source.layout[:_DESCRIBED],
             ignored=source.ignored,
             count=len(source.items),
-            bytes=None if url_of(inputs) or inputs.is_dir() else inputs.stat().st_size,
+            bytes=None if content is None else content.bytes,
+            sha256=None if content is None else content.sha256,
             follow_links=options.follow_links,
             listing_sha256=listing_sha256,
         ),
@@ -102,6 +104,13 @@ def _plan(options: ScanOptions, profile: Profile, source: Source, known: tuple[s
         alpha_from="default" if policy is None else policy.origins["alpha"],
         chunk_size=chunk_size,
     )
+
+
+def _content(inputs: Path, source: Source) -> Content | None:
+    """The file that holds all inputs; None of a folder."""
+    if url_of(inputs):
+        return copied_content(source)
+    return None if inputs.is_dir() else Content(inputs.stat().st_size, None)
 
 
 def _absolute(path: Path) -> str:

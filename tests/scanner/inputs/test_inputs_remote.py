@@ -293,6 +293,23 @@ def test_a_container_behind_a_url_is_that_of_the_disk(
     everything = b"".join(path.read_bytes() for path in (*job.rglob("*"), *outs[0].iterdir()) if path.is_file())
     assert KEY.encode() not in everything
     assert SECRET.encode() not in everything
+    # Another one in its place is told apart, whatever its size; the copy on this disk that is the same is taken.
+    (job / "chunks" / "0000001.chunk").unlink()
+    content = packed[kind].read_bytes()
+    for other, message in (
+        (content[:2000] + b"!" + content[2001:], "has another SHA-256"),
+        (content + b"\0", "bytes, and"),
+    ):
+        put(store, f"packed/images.{kind}", other)
+        for command in (("scan", "--plan", job), ("merge", job, "--allow-partial")):
+            refused = modelscan(store, *command)
+            assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+            assert f"{url}: " in refused.stderr
+            assert message in refused.stderr or "damaged" in refused.stderr
+        assert not (job / "chunks" / "0000001.chunk").exists()
+    near = modelscan(store, "scan", packed[kind], "--plan", job)
+    assert near.returncode == 0, near.stderr
+    assert (job / "chunks" / "0000001.chunk").exists()
     put(store, "packed/empty.tar", b"no archive" * 100)
     for name, message in (("none.tar", "No such object"), ("empty.tar", "damaged tar archive")):
         failed = modelscan(store, "plan", f"s3://inputs/packed/{name}", *common, "-o", tmp_path / "none")
