@@ -20,9 +20,9 @@ INTRODUCTION: Final = """\
 
 <!-- Written by docs/write_api.py from the docstrings. Change those, and run it again. -->
 
-`import latentscan` gives what the command line does as functions: the commands `fit`, `scan`, `audit`, `inspect` and
-`report` are thin callers of what is listed here. It is typed. Importing it loads neither PyTorch nor ONNX Runtime;
-`fit` loads both, `scan` only the second.
+`import latentscan` gives what the command line does as functions: the commands `fit`, `scan`, `audit`, `fleet`,
+`inspect` and `report` are thin callers of what is listed here. It is typed. Importing it loads neither PyTorch nor
+ONNX Runtime; `fit` loads both, `scan` only the second.
 
 An option class holds the settings of each function, with the command line's defaults, so that a set of options is one
 value that can be stored, compared and changed by `dataclasses.replace`. Where it takes a path, text does as well;
@@ -58,15 +58,17 @@ colours), `ref/` (240 clean images in class folders) and `inputs/` (60 images), 
     import latentscan
 """
 FUNCTIONS: Final = (
-    *("fit", "scan", "audit", "plan", "read_plan", "scan_shard", "merge"),
+    *("fit", "scan", "audit", "plan", "read_plan", "scan_shard", "merge", "fleet"),
     *("report", "read_report", "read_profile", "inspect", "details", "layers"),
 )
-OPTIONS: Final = ("FitOptions", "BayesianOptions", "ScanOptions", "AuditOptions", "LayerOptions")
+OPTIONS: Final = ("FitOptions", "BayesianOptions", "ScanOptions", "AuditOptions", "FleetOptions", "LayerOptions")
 RESULTS: Final = (
     "FitResult",
     "Profile",
     "Report",
     "AuditReport",
+    "FleetReport",
+    "FleetModel",
     "Plan",
     "ScannedPart",
     "ModelFile",
@@ -77,6 +79,9 @@ WORDS: Final = ("Severity", "AuditOutcome", "Decision", "Confidence", "FailOn")
 FORMATS: Final = {
     "AuditReport": "Its fields are those of its JSON file, described in its [schema](audit-1.schema.json).",
     "Report": "Its fields are those of the JSON file, described [one by one](report-format.md).",
+    "FleetReport": "Its fields are those of `fleet.json`, described in its [schema](fleet-1.schema.json); `models` are "
+    "its rows.",
+    "FleetModel": "Its fields are described [one by one](fleet.md#fields).",
     "Plan": "Its fields are those of [plan.json](shards.md#the-folder-of-a-plan): among them `inputs.path` and "
     "`profile.path`, `alpha` and `chunk_size`; `chunks` is their number.",
     "Profile": "`header` holds what the file says about itself, described [field by field](profile-format.md), and "

@@ -12,6 +12,7 @@ Importing this loads neither PyTorch nor ONNX Runtime; `fit` and `layers` load t
 from latentscan._audit import audit
 from latentscan._files import read_profile, read_report
 from latentscan._fit import fit
+from latentscan._fleet import fleet
 from latentscan._inspect import Layer, LayerOptions, Layers, details, inspect, layers
 from latentscan._plan import merge, plan, read_plan, scan_shard
 from latentscan._report import report
@@ -33,9 +34,11 @@ from scanner.base.errors import (
 from scanner.base.progress import Progress
 from scanner.fitting.options import BayesianOptions, FitOptions
 from scanner.fitting.result import FitResult
+from scanner.fleet.options import FleetOptions
 from scanner.models.identify import ModelFile
 from scanner.profile.content import Profile
 from scanner.report.audit.schema import AuditReport
+from scanner.report.fleet.schema import FleetModel, FleetReport
 from scanner.report.schema import Report
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.plans.document import Plan
@@ -54,6 +57,9 @@ __all__ = [
     "FailOn",
     "FitOptions",
     "FitResult",
+    "FleetModel",
+    "FleetOptions",
+    "FleetReport",
     "InconclusiveError",
     "LatentscanError",
     "Layer",
@@ -78,6 +84,7 @@ __all__ = [
     "audit",
     "details",
     "fit",
+    "fleet",
     "inspect",
     "layers",
     "merge",

@@ -15,6 +15,7 @@ from scanner.auditing.options import AuditOptions
 from scanner.base.errors import UsageError
 from scanner.base.text import printable
 from scanner.fitting.options import BayesianOptions, FitOptions
+from scanner.fleet.options import FleetOptions
 from scanner.scanning.options import ScanOptions
 from scanner.verdict.gate_policy import SETTINGS
 from scanner.verdict.terms import Confidence, FailOn
@@ -98,6 +99,32 @@ def checked_scan(options: ScanOptions) -> ScanOptions:
     for field in ("rows", "baseline", "ignore", "model", "plan"):
         values[field] = _path_or_none(getattr(options, field), f"{name}.{field}")
     return replace(options, reports=_destinations(options.reports), **values)
+
+
+def checked_fleet(options: FleetOptions) -> FleetOptions:
+    """The options, with paths and words that were given as text made what they stand for.
+
+    Raises:
+        UsageError: A value is out of range or of another type.
+    """
+    name = "FleetOptions"
+    _require_whole(options.jobs, 1, 1024, f"{name}.jobs")
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        field = setting.name.replace("-", "_")
+        if setting.is_path or (value := getattr(options, field, None)) is None:
+            continue
+        try:
+            values[field] = setting.parse(value)
+        except ValueError as error:
+            raise UsageError(f"{_shown(value)} {error}", where=f"{name}.{field}") from None
+    for field, word in (("fail_on", FailOn), ("min_confidence", Confidence)):
+        values |= {field: word(values[field])} if field in values else {}
+    for field in ("table", "output"):
+        values[field] = _path(getattr(options, field), f"{name}.{field}")
+    for field in ("ignore", "config"):
+        values[field] = _path_or_none(getattr(options, field), f"{name}.{field}")
+    return replace(options, **values)
 
 
 def _checked_bayesian(options: BayesianOptions) -> BayesianOptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,6 @@ from scanner.cli import judging
 
 if TYPE_CHECKING:
     from scanner.report.fleet.schema import FleetReport
-    from scanner.verdict.gate_policy import Policy, Value
 
 
 def fleet(
@@ -37,38 +36,27 @@ def fleet(
 
     Run again, it goes on where it was. Findings are corrected for the number of models.
     """
-    from scanner.cli.fleet_rows import Settings, run_rows
-    from scanner.fleet.table import read_table
+    import latentscan
+    from scanner.cli.console import TerminalProgress
     from scanner.verdict.gate_policy import resolve
 
-    flags: dict[str, Value] = {
+    settings: dict[str, Any] = {
         "alpha": alpha,
-        "fail-on": fail_on,
-        "min-confidence": min_confidence,
-        "max-unreadable": max_unreadable,
+        "fail_on": fail_on,
+        "min_confidence": min_confidence,
+        "max_unreadable": max_unreadable,
         "ignore": ignore,
         "device": device,
         "threads": threads,
     }
-    models = read_table(table)
-    policy = resolve(flags, config)
-    settings = Settings(flags, config, _gate(policy), jobs, lockdown)
-    summary = run_rows(models, output, settings, quiet=quiet)
+    # What is wrong is named as it was given here.
+    resolve({name.replace("_", "-"): value for name, value in settings.items()}, config)
+    options = latentscan.FleetOptions(table, output, jobs, config=config, lockdown=lockdown, **settings)
+    with TerminalProgress(quiet) as progress:
+        summary = latentscan.fleet(options, progress)
     if not quiet:
         _print(summary, output)
     raise typer.Exit(summary.exit_code)
-
-
-def _gate(policy: Policy) -> str:
-    """Digest of all settings that change what a report says."""
-    from scanner.report.read import read_report
-    from scanner.report.triage import read_ignore_file
-
-    baseline, ignore = policy.path("baseline"), policy.path("ignore")
-    return policy.digest(
-        None if baseline is None else read_report(baseline)[1],
-        None if ignore is None else read_ignore_file(ignore).sha256,
-    )
 
 
 def _print(summary: FleetReport, output: Path) -> None:

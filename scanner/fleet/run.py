@@ -7,98 +7,65 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Final
 
 from scanner.base.atomic import atomic_writer, check_folder, output_error
 from scanner.base.errors import LatentscanError
-from scanner.base.text import printable
-from scanner.cli.console import TerminalProgress
+from scanner.base.progress import Progress
+from scanner.base.text import portable, printable
+from scanner.fleet.commands import fit_command, scan_command
 from scanner.fleet.folder import Ended, RowFolder, claimed
 from scanner.fleet.identity import identify
+from scanner.fleet.options import FleetOptions
 from scanner.fleet.summary import FleetOutcome, summarise
-from scanner.fleet.table import FIT_OPTIONS, SCAN_OPTIONS, FleetRow, FleetTable
-from scanner.inputs.threads import usable_cores
-from scanner.report.fleet.schema import FleetRun
-
-if TYPE_CHECKING:
-    from scanner.report.fleet.schema import FleetReport
-    from scanner.verdict.gate_policy import Value
+from scanner.fleet.table import FleetRow, FleetTable, read_table
+from scanner.report.fleet.csv_file import csv_bytes
+from scanner.report.fleet.html import html_bytes
+from scanner.report.fleet.json_file import json_bytes
+from scanner.report.fleet.schema import FleetReport, FleetRun
+from scanner.report.read import read_report
+from scanner.report.run import source_date_epoch
+from scanner.report.triage import read_ignore_file
+from scanner.verdict.gate_policy import Policy, resolve
 
 _VERDICTS: Final = (0, 1, 3)
 _LONGEST: Final = 2000
 _LOOK: Final = 0.2
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How all rows are run.
-
-    Attributes:
-        flags: Settings of the command line by name; None where it says nothing.
-        config: The configuration file that it names.
-        gate: Digest of the settings of judging.
-        jobs: Rows at a time.
-        lockdown: Whether processes give up what they do not need.
-    """
-
-    flags: Mapping[str, Value]
-    config: Path | None
-    gate: str
-    jobs: int
-    lockdown: bool
-
-    def fit(self, row: FleetRow, folder: RowFolder) -> list[str]:
-        """The command that fits a row."""
-        device = self.flags["device"]
-        return [
-            *("fit", row.model, "--clean", row.reference, "--output", str(folder.profile), "--quiet"),
-            *row.flags(FIT_OPTIONS),
-            *([] if device is None else [f"--device={device}"]),
-            *self._lock(),
-        ]
-
-    def scan(self, row: FleetRow, folder: RowFolder) -> list[str]:
-        """The command that scans it."""
-        given = {name: value for name, value in self.flags.items() if value is not None}
-        if self.jobs > 1:
-            given.setdefault("threads", max(1, usable_cores() // self.jobs))
-        # The row's own come later, and the last one counts.
-        return [
-            *("scan", row.inputs, "--profile", str(folder.profile), "--resume", str(folder.job), "--quiet"),
-            *("--report", str(folder.report), "--report", str(folder.page)),
-            *(f"--{name}={value}" for name, value in given.items()),
-            *([] if self.config is None else [f"--config={self.config}"]),
-            *row.flags(SCAN_OPTIONS),
-            *self._lock(),
-        ]
-
-    def _lock(self) -> list[str]:
-        return [] if self.lockdown else ["--no-lockdown"]
-
-
-def run_rows(table: FleetTable, output: Path, settings: Settings, *, quiet: bool) -> FleetReport:
+def run_fleet(options: FleetOptions, progress: Progress) -> FleetReport:
     """Run the rows that are not done, and write the summary.
 
     Raises:
-        LatentscanError: The folder is in use, or cannot be written to. What becomes of rows is in the summary.
+        LatentscanError: The table or a setting is wrong, or the folder is in use or cannot be written to. What becomes
+            of rows is in the summary.
     """
+    table = read_table(options.table)
+    gate = _gate(resolve(options.flags(), options.config))
     started, began = datetime.now(UTC), time.monotonic()
-    check_folder(output)
-    with claimed(output) as descriptor, TerminalProgress(quiet) as progress:
-        runner = _Runner(output, settings, descriptor)
-        outcomes = _all(table, runner, settings.jobs, progress)
+    check_folder(options.output)
+    with claimed(options.output) as descriptor:
+        outcomes = _all(table, _Runner(options, gate, descriptor), options.jobs, progress)
         summary = summarise(table, outcomes, _run(started, time.monotonic() - began))
-        _write(summary, output)
+        _write(summary, options.output)
     return summary
 
 
-def _all(table: FleetTable, runner: _Runner, jobs: int, progress: TerminalProgress) -> list[FleetOutcome]:
+def _gate(policy: Policy) -> str:
+    """Digest of all settings that change what a report says."""
+    baseline, ignore = policy.path("baseline"), policy.path("ignore")
+    return policy.digest(
+        None if baseline is None else read_report(baseline)[1],
+        None if ignore is None else read_ignore_file(ignore).sha256,
+    )
+
+
+def _all(table: FleetTable, runner: _Runner, jobs: int, progress: Progress) -> list[FleetOutcome]:
     """Every row's outcome, in the table's order."""
     told, total, lock, done = progress.task("models", len(table.rows)), len(table.rows), threading.Lock(), 0
 
@@ -132,13 +99,14 @@ class _Runner:
     """Starts the commands of rows, from several threads.
 
     Args:
-        output: The fleet's folder.
-        settings: How.
+        options: How.
+        gate: Digest of the settings of judging.
         claim: Descriptor that every command inherits.
     """
 
-    def __init__(self, output: Path, settings: Settings, claim: int) -> None:
-        self._output, self._settings, self._claim = output.absolute(), settings, claim
+    def __init__(self, options: FleetOptions, gate: str, claim: int) -> None:
+        self._options, self._gate, self._claim = options, gate, claim
+        self._output = options.output.absolute()
         self._running: set[subprocess.Popen[bytes]] = set()
         self.stopped = False
         self._lock = threading.Lock()
@@ -147,7 +115,7 @@ class _Runner:
         """What becomes of a row, and whether anything was run for it."""
         folder = RowFolder(self._output, row)
         try:
-            identity = identify(row, self._settings.gate)
+            identity = identify(row, self._gate)
         except LatentscanError as error:
             return FleetOutcome(row, folder, Ended("read", error.exit_code, str(error))), True
         if folder.is_done(identity):
@@ -167,11 +135,11 @@ class _Runner:
                 process.kill()
 
     def _fit(self, row: FleetRow, folder: RowFolder, log: IO[bytes]) -> Ended | None:
-        code, message = self._command(self._settings.fit(row, folder), log)
+        code, message = self._command(fit_command(self._options, row, folder), log)
         return None if code == 0 else Ended("fit", code, message)
 
     def _scan(self, row: FleetRow, folder: RowFolder, log: IO[bytes]) -> Ended:
-        code, message = self._command(self._settings.scan(row, folder), log)
+        code, message = self._command(scan_command(self._options, row, folder), log)
         # Reports are written before the process ends, and an inconclusive scan may have none.
         if code in _VERDICTS and folder.report.is_file():
             return Ended("done", code, "")
@@ -212,9 +180,6 @@ def _log(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _run(started: datetime, seconds: float) -> FleetRun:
-    from scanner.base.text import portable
-    from scanner.report.run import source_date_epoch
-
     epoch = source_date_epoch(os.environ)
     return FleetRun(
         started_at=(epoch or started).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -225,10 +190,6 @@ def _run(started: datetime, seconds: float) -> FleetRun:
 
 def _write(summary: FleetReport, output: Path) -> None:
     """The summary in every format, each file atomically, after all of them have been made."""
-    from scanner.report.fleet.csv_file import csv_bytes
-    from scanner.report.fleet.html import html_bytes
-    from scanner.report.fleet.json_file import json_bytes
-
     contents = {"fleet.html": html_bytes(summary), "fleet.csv": csv_bytes(summary), "fleet.json": json_bytes(summary)}
     for name, content in contents.items():
         with atomic_writer(output / name) as file:
