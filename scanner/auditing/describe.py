@@ -17,7 +17,7 @@ from detectors.probing.verify import Verified
 from scanner.profile.picture import Picture
 from scanner.profile.thumbnail import picture
 from scanner.report.audit.schema import PatternSection
-from scanner.report.audit.words import moved, rule_of
+from scanner.report.audit.words import effect
 from scanner.report.schema import FlipsOfClass, TriggerExample
 from scanner.verdict.audit_terms import FoundPattern
 
@@ -118,11 +118,11 @@ def _bound(compared: Comparison, position: int) -> float | None:
     return max(value, 0.0) if value <= 1.0 else None
 
 
-def evidence_of(sections: Sequence[PatternSection]) -> tuple[FoundPattern, ...]:
+def evidence_of(sections: Sequence[PatternSection], num_classes: int) -> tuple[FoundPattern, ...]:
     """The patterns as the verdict takes them."""
     return tuple(
         FoundPattern(
-            described=f"{one.described} moves {rule_of(one)}, {moved(one)}",
+            described=f"{one.described} {effect(one, num_classes)}",
             about_all=one.about == ABOUT_ALL,
             is_patch=one.area > 0,
             moved=one.moved,

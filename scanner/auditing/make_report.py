@@ -33,7 +33,7 @@ def make_report(
         images=len(opened.images.items),
         accuracy=opened.accuracy,
         num_classes=opened.subject.model.num_classes,
-        patterns=evidence_of(patterns),
+        patterns=evidence_of(patterns, opened.subject.model.num_classes),
         tried=probed.tried,
         complete=probed.complete,
         alpha=options.alpha,

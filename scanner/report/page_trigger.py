@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from scanner.report.schema import DemonstrationSection, FlipsOfClass, Report
+from scanner.report.shift_words import shift_in_words
 
 MAX_PICTURE_BYTES: Final = 100_000
 MAX_CLASSES: Final = 20
@@ -73,7 +74,7 @@ def shown_trigger(report: Report) -> ShownTrigger | None:
 def rule_in_words(section: DemonstrationSection) -> str:
     """What a pattern does to classes."""
     if section.shift is not None:
-        return "every class to the next one" if section.shift == 1 else f"every class to the {section.shift}th next one"
+        return shift_in_words(section.shift)
     if section.target_name is None:
         return "no image to another class"
     if section.source_name is None:

@@ -25,6 +25,7 @@ from scanner.report.schema import (
     ScoreShiftSection,
     TriggerExample,
 )
+from scanner.report.shift_words import shift_in_words
 from scanner.scanning.shown import Shown
 from scanner.scanning.stages import Counted, OpenedScan
 from scanner.scanning.tally import ScanCounts
@@ -98,7 +99,7 @@ def _does(rule: Rule | None, header: ProfileHeader) -> str:
     if rule is None:
         return "moves no image"
     if rule.shift is not None:
-        return f"moves every class to the {'next' if rule.shift == 1 else f'{rule.shift}th next'} one"
+        return f"moves {shift_in_words(rule.shift, header.num_classes)}"
     if rule.source is None:
         return f"moves images to class {_named(rule.target, header)}"
     return f"moves images of class {_named(rule.source, header)} to class {_named(rule.target, header)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scanner.report.audit.schema import AuditReport, PatternSection
-from scanner.report.audit.words import clean_networks, found_rule, headline, moved, rule_of, tone
+from scanner.report.audit.words import clean_networks, effect, found_rule, headline, tone
 from scanner.report.html import content_security_policy
 from scanner.report.templates import asset, environment
 from scanner.verdict.catalogue import catalogue
@@ -18,8 +18,7 @@ class _Shown:
     """A pattern as the page shows it: its pictures are sources, or None."""
 
     section: PatternSection
-    rule: str
-    moved: str
+    effect: str
     clean_networks: str
     picture: str | None
     examples: tuple[tuple[str | None, str | None, str | None, str | None], ...]
@@ -58,8 +57,7 @@ def _patterns(report: AuditReport) -> list[_Shown]:
     return [
         _Shown(
             pattern,
-            rule_of(pattern),
-            moved(pattern),
+            effect(pattern, report.num_classes),
             clean_networks(pattern),
             source(pattern.pattern),
             tuple(

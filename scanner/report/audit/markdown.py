@@ -29,7 +29,7 @@ def _lines(report: AuditReport) -> Iterator[str]:
     yield "| Pattern | Moves | Clean images | Strongest of its kind on clean networks |"
     yield "| --- | --- | --- | --- |"
     for pattern in report.patterns[:_SHOWN]:
-        cells = (pattern.described, rule_of(pattern), moved(pattern), clean_networks(pattern))
+        cells = (pattern.described, rule_of(pattern, report.num_classes), moved(pattern), clean_networks(pattern))
         yield f"| {' | '.join(escape(cell) for cell in cells)} |"
     yield ""
     ended = "" if search.complete else ", when the budget ended"

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from scanner.base.text import printable
 from scanner.report.audit.schema import AuditReport
-from scanner.report.audit.words import clean_networks, headline, moved, rule_of
+from scanner.report.audit.words import clean_networks, effect, headline
 from scanner.verdict.terms import Severity
 
 _WIDTH = 80
@@ -52,7 +52,7 @@ def _lines(report: AuditReport) -> list[str]:
         "Strongest patterns, on clean images that had no part in finding them",
     ]
     for pattern in report.patterns[:_SHOWN]:
-        told = f"{pattern.described} moves {rule_of(pattern)}: {moved(pattern)}; clean networks: "
+        told = f"{pattern.described} {effect(pattern, report.num_classes)}; clean networks: "
         lines += textwrap.wrap(
             printable(told + clean_networks(pattern), 600), _WIDTH, initial_indent="  ", subsequent_indent="    "
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scanner.report.audit.schema import AuditReport, PatternSection
+from scanner.report.shift_words import shift_in_words
 from scanner.verdict.audit_terms import AuditOutcome
 from scanner.verdict.terms import Severity
 
@@ -33,12 +34,19 @@ def tone(report: AuditReport) -> str:
     return "bad" if severity.rank >= Severity.HIGH.rank else "warn"
 
 
-def rule_of(pattern: PatternSection) -> str:
+def effect(pattern: PatternSection, num_classes: int) -> str:
+    """What a pattern does, as the rest of a sentence that begins with it."""
+    if _follows_no_rule(pattern):
+        return "moves no image by a rule"
+    return f"moves {rule_of(pattern, num_classes)}, {moved(pattern)}"
+
+
+def rule_of(pattern: PatternSection, num_classes: int) -> str:
     """What a pattern does to classes."""
     if pattern.shift is not None:
-        return "every class to the next one" if pattern.shift == 1 else f"every class to the {pattern.shift}th next one"
+        return shift_in_words(pattern.shift, num_classes)
     if pattern.target is None:
-        return "no image to another class"
+        return "no image by a rule"
     if pattern.source is None:
         return f"images to {_class(pattern.target_name)}"
     return f"images of {_class(pattern.source_name)} to {_class(pattern.target_name)}"
@@ -51,10 +59,16 @@ def _class(name: str | None) -> str:
 
 def moved(pattern: PatternSection) -> str:
     """How many images it moves, with the interval."""
-    if not pattern.eligible:
+    if _follows_no_rule(pattern):
         return "none"
+    if not pattern.eligible:
+        return "none that the rule is about"
     share = pattern.moved / pattern.eligible
     return f"{pattern.moved} of {pattern.eligible} ({share:.0%}, {pattern.low:.0%} to {pattern.high:.0%})"
+
+
+def _follows_no_rule(pattern: PatternSection) -> bool:
+    return pattern.target is None and pattern.shift is None
 
 
 def clean_networks(pattern: PatternSection) -> str:

@@ -26,6 +26,7 @@ from scanner.report.audit.schema import (
     SearchSection,
     audit_schema_text,
 )
+from scanner.report.audit.words import effect, moved, rule_of
 from scanner.report.schema import FlipsOfClass, TriggerExample
 from scanner.verdict.decide_audit import decide_audit
 
@@ -127,3 +128,14 @@ def test_an_altered_report_is_refused(tmp_path):
     path.write_text(path.read_text().replace('"moved": 98', '"moved": 8'))
     with pytest.raises(UsageError, match="altered"):
         read_audit(path)
+
+
+def test_what_a_pattern_does_reads_as_a_sentence():
+    found = sample().patterns[0].model_copy(update={"target_name": "cat"})
+    assert effect(found, 10) == "moves images to class cat, 98 of 100 (98%, 93% to 100%)"
+    shifted = found.model_copy(update={"target": None, "shift": 9})
+    assert effect(shifted, 10).startswith("moves every class to the one before it, 98 of 100")
+    assert effect(shifted, 1000).startswith("moves every class to the one 9 further on, ")
+    nothing = found.model_copy(update={"target": None, "eligible": 0, "moved": 0})
+    assert effect(nothing, 10) == "moves no image by a rule"
+    assert (rule_of(nothing, 10), moved(nothing)) == ("no image by a rule", "none")
