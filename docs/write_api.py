@@ -32,9 +32,9 @@ what is out of range is an error before anything is read. Everything that the ca
 In a notebook a `Report` shows itself: the verdict, its reasons and the most suspicious inputs.
 `latentscan.report(report, "html")` is the whole page.
 
-Reading a file (`inspect`, `details`, `read_profile`, `read_report`), loading a model apart (`layers`, `fit`, `audit`)
-and scoring (`scan`) are different functions, and no switch of one function, because they differ in what a hostile file
-could reach ([security](security.md)).
+Reading a file (`inspect`, `details`, `read_profile`, `read_report`, `read_audit`), loading a model apart (`layers`,
+`fit`, `audit`) and scoring (`scan`) are different functions, and no switch of one function, because they differ in what
+a hostile file could reach ([security](security.md)).
 
 ## What a version promises
 
@@ -59,7 +59,7 @@ colours), `ref/` (240 clean images in class folders) and `inputs/` (60 images), 
 """
 FUNCTIONS: Final = (
     *("fit", "scan", "audit", "plan", "read_plan", "scan_shard", "merge", "fleet"),
-    *("report", "read_report", "read_profile", "inspect", "details", "layers"),
+    *("report", "read_report", "read_audit", "read_profile", "inspect", "details", "layers"),
 )
 OPTIONS: Final = ("FitOptions", "BayesianOptions", "ScanOptions", "AuditOptions", "FleetOptions", "LayerOptions")
 RESULTS: Final = (

@@ -10,7 +10,7 @@ Importing this loads neither PyTorch nor ONNX Runtime; `fit` and `layers` load t
 """
 
 from latentscan._audit import audit
-from latentscan._files import read_profile, read_report
+from latentscan._files import read_audit, read_profile, read_report
 from latentscan._fit import fit
 from latentscan._fleet import fleet
 from latentscan._inspect import Layer, LayerOptions, Layers, details, inspect, layers
@@ -89,6 +89,7 @@ __all__ = [
     "layers",
     "merge",
     "plan",
+    "read_audit",
     "read_plan",
     "read_profile",
     "read_report",

@@ -26,7 +26,7 @@ def audit(options: AuditOptions, progress: Progress = SILENCE) -> AuditReport:
 
     Example:
         >>> opening = latentscan.FitOptions(Path("suspect.onnx"), Path("ref"), Path("unused"), device="cpu")
-        >>> report = latentscan.audit(latentscan.AuditOptions(opening, passes=5000, budget=None))
+        >>> report = latentscan.audit(latentscan.AuditOptions(opening, ("audit.json",), passes=5000, budget=None))
         >>> report.verdict.outcome, report.search.passes <= 5000
         (<AuditOutcome.INCONCLUSIVE: 'inconclusive'>, True)
     """

@@ -72,6 +72,7 @@ def checked_audit(options: AuditOptions) -> AuditOptions:
         opening=checked_fit(options.opening),
         reports=_destinations(options.reports, name),
         null=_path_or_none(options.null, f"{name}.null"),
+        ignore=_path_or_none(options.ignore, f"{name}.ignore"),
         fail_on=fail_on,
     )
 

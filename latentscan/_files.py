@@ -1,4 +1,4 @@
-"""Read back what `fit` and `scan` wrote."""
+"""Read back what `fit`, `scan` and `audit` wrote."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from scanner.profile.content import Profile
+from scanner.report.audit.schema import AuditReport
 from scanner.report.schema import Report
 
 
@@ -26,6 +27,24 @@ def read_profile(path: str | os.PathLike[str]) -> Profile:
         240
     """
     from scanner.profile.reader import read_profile as read
+
+    return read(Path(path))
+
+
+def read_audit(path: str | os.PathLike[str]) -> AuditReport:
+    """Read and verify the JSON report of an audit. The file may come from anybody.
+
+    Args:
+        path: The ``.json`` file that `audit` wrote.
+
+    Raises:
+        UsageError: It cannot be read, is no report of an audit, is of another version, or was altered.
+
+    Example:
+        >>> latentscan.read_audit("audit.json").search.complete
+        False
+    """
+    from scanner.report.audit.read import read_audit as read
 
     return read(Path(path))
 

@@ -9,14 +9,16 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from scanner.auditing.compare import compare
-from scanner.auditing.make_report import make_report
+from scanner.auditing.make_report import Outcome, make_report
 from scanner.auditing.open_audit import open_audit
 from scanner.auditing.options import AuditOptions
 from scanner.auditing.probe_model import probe_model
 from scanner.base.progress import Progress
-from scanner.report.audit.formats import check_audit_reports, write_audit_reports
+from scanner.report.audit.formats import AUDIT_FORMATS
 from scanner.report.audit.schema import AuditReport
+from scanner.report.formats import check_reports, write_reports
 from scanner.report.run import Timing
+from scanner.report.triage import read_ignore_file
 
 
 def audit(options: AuditOptions, progress: Progress) -> AuditReport:
@@ -26,10 +28,12 @@ def audit(options: AuditOptions, progress: Progress) -> AuditReport:
         LatentscanError: For everything the user can do something about.
     """
     started, clock = datetime.now(UTC), monotonic()
-    check_audit_reports(options.reports)
+    check_reports(options.reports)
+    ignore = None if options.ignore is None else read_ignore_file(options.ignore)
     opened = open_audit(options, progress)
     probed = probe_model(opened, options, progress)
     compared = compare(opened, probed, options)
-    report = make_report(opened, probed, compared, options, Timing(started, monotonic() - clock, None))
-    write_audit_reports(report, options.reports)
+    timing = Timing(started, monotonic() - clock, None)
+    report = make_report(opened, Outcome(probed, compared, ignore), options, timing)
+    write_reports(report, options.reports, AUDIT_FORMATS)
     return report

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from detectors.probing.probing import STATISTICS, Probed
@@ -18,15 +20,31 @@ from scanner.models.trust import trust_warnings
 from scanner.report.audit.build import build_audit
 from scanner.report.audit.schema import AuditedImages, AuditReport, NetworksSection, PatternSection, SearchSection
 from scanner.report.build import preprocess_section
-from scanner.report.run import Engine, Timing, describe_run
+from scanner.report.policy import policy_section
+from scanner.report.run import Engine, Timing, describe_run, source_date_epoch
+from scanner.report.triage import IgnoreFile, accept_model, ignore_warnings
 from scanner.verdict.audit_terms import AmongNetworks, AuditEvidence
 from scanner.verdict.decide_audit import decide_audit
 
 
-def make_report(
-    opened: OpenedAudit, probed: Probed, compared: Compared, options: AuditOptions, timing: Timing
-) -> AuditReport:
+@dataclass(frozen=True)
+class Outcome:
+    """What an audit came to.
+
+    Attributes:
+        probed: What probing found.
+        compared: The network among clean ones.
+        ignore: What people said of earlier findings; None without an ignore file.
+    """
+
+    probed: Probed
+    compared: Compared
+    ignore: IgnoreFile | None
+
+
+def make_report(opened: OpenedAudit, outcome: Outcome, options: AuditOptions, timing: Timing) -> AuditReport:
     """The verdict and the report of a finished audit."""
+    probed, compared, ignore = outcome.probed, outcome.compared, outcome.ignore
     found = Found(probed, opened.images.pixels, opened.names, compared.comparison)
     patterns = found.sections()
     evidence = AuditEvidence(
@@ -42,14 +60,21 @@ def make_report(
         structure=opened.subject.model.structure,
     )
     engine = Engine(options.opening.device, opened.provider, usable_cores(), options.opening.isolation)
+    audited, today = _audited(opened, options), (source_date_epoch(os.environ) or timing.started_at).date()
+    verdict = accept_model(decide_audit(evidence, options.fail_on), audited["model"], ignore, today)
+    if options.policy is not None and (loosened := options.policy.loosened) is not None:
+        # A person who reads one line is to know that a file decided about this gate.
+        verdict = replace(verdict, reasons=(loosened, *verdict.reasons))
     parts: dict[str, Any] = {
-        **_audited(opened, options),
+        **audited,
+        "warnings": (*audited["warnings"], *ignore_warnings(ignore, (), audited["model"], today)),
+        "policy": policy_section(options.policy, None, None if ignore is None else ignore.sha256),
         "search": _search(probed, options),
         "patterns": patterns,
         "networks": _networks(compared, options),
         "pictures": found.pictures,
     }
-    return build_audit(decide_audit(evidence, options.fail_on), describe_run(timing, engine, sys.argv[1:]), parts)
+    return build_audit(verdict, describe_run(timing, engine, sys.argv[1:]), parts)
 
 
 def _audited(opened: OpenedAudit, options: AuditOptions) -> dict[str, Any]:

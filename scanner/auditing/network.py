@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from detectors.probing.network import Logits, May
 from scanner.auditing.options import AuditOptions
+from scanner.base.progress import Progress
 from scanner.fitting.stages import Subject
 from scanner.graph.session import GraphSession, images_per_run
 from scanner.inputs.normalise import normalise
@@ -35,12 +36,16 @@ def network(subject: Subject, session: GraphSession) -> Logits:
     return logits
 
 
-def budget(options: AuditOptions, clock: Callable[[], float] = time.monotonic) -> May:
-    """Whether a search may go on: in passes, in seconds from now on, or both."""
-    until = None if options.budget is None else clock() + options.budget
+def budget(options: AuditOptions, progress: Progress, clock: Callable[[], float] = time.monotonic) -> May:
+    """Whether a search may go on: in passes, in seconds from now on, or both. Shows how much of it is spent."""
+    began = clock()
+    unit, most = ("passes", options.passes) if options.passes is not None else ("seconds", int(options.budget or 0))
+    spent = progress.task(f"probing ({unit}, at most)", most)
 
     def may(passes: int) -> bool:
+        seconds = clock() - began
+        spent(min(passes if options.passes is not None else int(seconds), most))
         in_passes = options.passes is None or passes <= options.passes
-        return in_passes and (until is None or clock() < until)
+        return in_passes and (options.budget is None or seconds < options.budget)
 
     return may

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from scanner.fitting.options import FitOptions
+from scanner.verdict.gate_policy import Policy
 from scanner.verdict.terms import FailOn
 
 BUDGET_S: Final = 300.0
@@ -26,6 +27,8 @@ class AuditOptions:
         null: Folder with reports of audits of accepted models, to compare with instead of what the program ships.
         alpha: Level from which on a network counts as unusual.
         fail_on: The severity from which on the exit code is 1.
+        ignore: Ignore file, whose entries about the model can let a finding pass the gate.
+        policy: The gate's settings and where they came from, for the report; None where a program calls without any.
     """
 
     opening: FitOptions
@@ -35,3 +38,5 @@ class AuditOptions:
     null: Path | None = None
     alpha: float = ALPHA
     fail_on: FailOn = FailOn.HIGH
+    ignore: Path | None = None
+    policy: Policy | None = None

@@ -14,4 +14,4 @@ def probe_model(opened: OpenedAudit, options: AuditOptions, progress: Progress) 
     told = "no bound" if options.budget is None else f"{options.budget:g} seconds"
     passes = "" if options.passes is None else f", {options.passes} passes"
     progress.say(f"probing: plain patterns on {len(opened.images.items)} clean images (budget: {told}{passes})")
-    return probe(opened.images.pixels, opened.logits, budget(options), options.opening.seed)
+    return probe(opened.images.pixels, opened.logits, budget(options, progress), options.opening.seed)

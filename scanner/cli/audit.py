@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scanner.auditing.options import ALPHA, BUDGET_S, AuditOptions
-from scanner.base.errors import UsageError
+from scanner.cli import judging
 from scanner.cli.fit import parse_device, parse_size
 from scanner.cli.lock import locked_audit
 from scanner.fitting.options import FitOptions
@@ -25,13 +25,7 @@ def audit(
         Path,
         typer.Option(help="Clean images: a folder per class, a folder, a manifest, an array, an archive or a table."),
     ],
-    report: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Report file, repeatable; format by suffix: .json, .html, .sarif, .xml (JUnit), .md; '-' for JSON on "
-            "standard output."
-        ),
-    ] = None,
+    report: judging.Reports = None,
     budget: Annotated[
         float | None, typer.Option(min=1.0, max=1e6, help=f"Seconds of the search. [default: {BUDGET_S:g}]")
     ] = None,
@@ -45,9 +39,11 @@ def audit(
     alpha: Annotated[
         float, typer.Option(min=1e-6, max=0.5, help="Share of clean networks that are called unusual.")
     ] = ALPHA,
-    fail_on: Annotated[
-        str, typer.Option(help="Severity that exits with 1: never, low, medium, high, critical.")
-    ] = FailOn.HIGH.value,
+    fail_on: judging.FailOnLevel = None,
+    ignore: Annotated[
+        str | None, typer.Option(help="Ignore file (.toml): entries about the model, with a reason and an end.")
+    ] = None,
+    config: judging.Config = None,
     arch: Annotated[
         str | None, typer.Option(help="Architecture of a state dict where the weights do not say it, as for 'fit'.")
     ] = None,
@@ -68,7 +64,7 @@ def audit(
     ] = None,
     labels: Annotated[bool, typer.Option(help="Use class folders or labels of the clean images.")] = True,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the choice and the halves of images.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: judging.DeviceName = None,
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that loading the model may take.")] = 600.0,
     lockdown: Annotated[
         bool,
@@ -79,7 +75,15 @@ def audit(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Look for triggers with clean images alone, and say whether plain patterns move the model unusually."""
+    """Look for triggers with clean images alone, and say whether plain patterns move the model unusually.
+
+    `fail-on`, `ignore` and `device` are taken from the flag, else LATENTSCAN_NAME in the environment, else the
+    configuration file, as for 'scan'.
+    """
+    from scanner.verdict.gate_policy import foreign_folders, resolve
+
+    flags = {"fail-on": fail_on, "ignore": ignore, "device": device}
+    policy = resolve(flags, config, foreign=foreign_folders(clean, model, None)).only(*flags)
     opening = FitOptions(
         model=model,
         clean=clean,
@@ -92,7 +96,7 @@ def audit(
         num_classes=num_classes,
         labels=labels,
         seed=seed,
-        device=parse_device(device),
+        device=parse_device(str(policy.values["device"])),
         timeout=timeout,
         key=key,
         output_name=output_name,
@@ -106,7 +110,9 @@ def audit(
         passes=passes,
         null=null,
         alpha=alpha,
-        fail_on=_parse_fail_on(fail_on),
+        fail_on=FailOn(str(policy.values["fail-on"])),
+        ignore=policy.path("ignore"),
+        policy=policy,
     )
     # Before the libraries, which start threads when they are imported.
     with locked_audit(options, wanted=lockdown) as (starter, isolation):
@@ -123,17 +129,7 @@ def audit(
 def _audit(options: AuditOptions, quiet: bool) -> AuditReport:
     import latentscan
     from scanner.cli.console import TerminalProgress
-    from scanner.cli.doctor import NAME_CLASH, name_clash
 
     with TerminalProgress(quiet) as progress:
-        if name_clash():
-            progress.say(f"warning: {NAME_CLASH}")
+        judging.say_settings(options.policy, progress)
         return latentscan.audit(options, progress)
-
-
-def _parse_fail_on(text: str) -> FailOn:
-    try:
-        return FailOn(text)
-    except ValueError:
-        known = ", ".join(FailOn)
-        raise UsageError("is not a severity to fail on", where="--fail-on", hint=f"Use one of {known}") from None

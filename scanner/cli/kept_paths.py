@@ -63,8 +63,8 @@ def outputs_of_rendering(output: str) -> list[str]:
 
 
 def inputs_of_audit(options: AuditOptions) -> list[str]:
-    """What an audit reads: what a fit does, and reports of accepted models."""
-    return [*inputs_of_fit(options.opening), *_named([options.null])]
+    """What an audit reads: what a fit does, reports of accepted models, and the ignore file."""
+    return [*inputs_of_fit(options.opening), *_named([options.null, options.ignore])]
 
 
 def outputs_of_audit(options: AuditOptions) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 
 
 def report(
-    file: Annotated[Path, typer.Argument(help="JSON report that 'scan' wrote.")],
+    file: Annotated[Path, typer.Argument(help="JSON report that 'scan' or 'audit' wrote.")],
     to: Annotated[
         str | None,
         typer.Option(help="html, sarif, junit, md, intoto, cyclonedx, json or text. [default: text, or by --output]"),
@@ -24,8 +24,19 @@ def report(
 
     with locked_rendering(file, output):
         if to in (None, "text") and output == STDOUT:
-            from scanner.report.terminal import print_summary
-
-            print_summary(latentscan.read_report(file), sys.stdout, detail="full")
+            _print(file)
         else:
             latentscan.report(file, to, output)
+
+
+def _print(file: Path) -> None:
+    from scanner.report.audit.read import read_either
+    from scanner.report.audit.schema import AuditReport
+    from scanner.report.audit.terminal import print_audit
+    from scanner.report.terminal import print_summary
+
+    report = read_either(file)
+    if isinstance(report, AuditReport):
+        print_audit(report, sys.stdout)
+    else:
+        print_summary(report, sys.stdout, detail="full")

@@ -14,29 +14,31 @@ def verify(
 ) -> None:
     """Check that models are those of approved reports: same digest, and a verdict that passed the gate.
 
-    Exits with 1 if one is not. It scans nothing. A report is as trustworthy as the place where it is kept.
+    Reports are those of 'scan' and 'audit'. Exits with 1 if one is not. It scans nothing. A report is as trustworthy as
+    the place where it is kept.
     """
     from scanner.base.text import printable
     from scanner.cli.lock import locked_verification
     from scanner.models.identify import identify
-    from scanner.report.read import read_report
+    from scanner.report.audit.read import read_either
+    from scanner.report.audit.schema import AuditReport
 
     with locked_verification(models, report):
-        approved: dict[str, tuple[str, bool]] = {}
+        approved: dict[str, tuple[str, bool, str]] = {}
         for path in report:
-            finished, _ = read_report(path)
+            finished = read_either(path)
             passed = finished.verdict.exit_code == 0
-            name = printable(path.name)
+            name, what = printable(path.name), "audit" if isinstance(finished, AuditReport) else "scan"
             if finished.model.sha256 not in approved or not passed:
                 # One report that failed outweighs any that passed.
-                approved[finished.model.sha256] = name, passed
+                approved[finished.model.sha256] = name, passed, what
         failed = False
         for model in models:
             digest = identify(model).sha256
-            name, passed = approved.get(digest, ("", False))
+            name, passed, what = approved.get(digest, ("", False, ""))
             failed |= not passed
             outcome = (
-                f"approved by {name}" if passed else f"FAILED its scan, see {name}" if name else "NOT in any report"
+                f"approved by {name}" if passed else f"FAILED its {what}, see {name}" if name else "NOT in any report"
             )
             typer.echo(f"{printable(str(model))}: {outcome} (sha256 {digest[:16]})")
         raise typer.Exit(int(failed))

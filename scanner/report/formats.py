@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pydantic
+
 from scanner.base.atomic import atomic_writer, check_destination, output_error
 from scanner.base.errors import UsageError
 from scanner.base.text import printable
 from scanner.report.json_report import document
-from scanner.report.schema import Report
 
 STDOUT: Final = "-"
 
@@ -40,9 +41,9 @@ class Format:
     module: str
     function: str
 
-    def render(self, report: Report) -> bytes:
+    def render(self, report: pydantic.BaseModel) -> bytes:
         """The report in this format."""
-        function: Callable[[Report], bytes] = getattr(importlib.import_module(self.module), self.function)
+        function: Callable[[pydantic.BaseModel], bytes] = getattr(importlib.import_module(self.module), self.function)
         return function(as_written(report))
 
 
@@ -57,36 +58,36 @@ FORMATS: Final = (
 )
 
 
-def as_written(report: Report) -> Report:
+def as_written(report: pydantic.BaseModel) -> pydantic.BaseModel:
     """The report as it comes back from its JSON: floats rounded."""
-    return Report.model_validate(document(report))
+    return type(report).model_validate(document(report))
 
 
-def format_named(name: str) -> Format:
+def format_named(name: str, formats: Sequence[Format] = FORMATS) -> Format:
     """The format with this name.
 
     Raises:
         UsageError: There is none.
     """
-    for known in FORMATS:
+    for known in formats:
         if known.name == name:
             return known
-    names = ", ".join(known.name for known in FORMATS)
+    names = ", ".join(known.name for known in formats)
     raise UsageError(f"there is no format {printable(name, 40)!r}", where="--to", hint=f"Formats are {names}")
 
 
-def format_of(destination: str) -> Format:
+def format_of(destination: str, formats: Sequence[Format] = FORMATS) -> Format:
     """The format that a file name asks for by its end; standard output gets JSON.
 
     Raises:
         UsageError: None does.
     """
     if destination == STDOUT:
-        return FORMATS[0]
+        return formats[0]
     name = Path(destination).name.lower()
-    fitting = [(len(suffix), known) for known in FORMATS for suffix in known.suffixes if name.endswith(suffix)]
+    fitting = [(len(suffix), known) for known in formats for suffix in known.suffixes if name.endswith(suffix)]
     if not fitting:
-        suffixes = ", ".join(suffix for known in FORMATS for suffix in known.suffixes)
+        suffixes = ", ".join(suffix for known in formats for suffix in known.suffixes)
         raise UsageError(
             "unknown report format",
             where=printable(destination),
@@ -95,12 +96,8 @@ def format_of(destination: str) -> Format:
     return max(fitting, key=lambda pair: pair[0])[1]
 
 
-def check_reports(destinations: Sequence[str], format_of: Callable[[str], object] = format_of) -> None:
+def check_reports(destinations: Sequence[str]) -> None:
     """Find out early, before anything is computed, that a report could not be written.
-
-    Args:
-        destinations: Files, or '-'.
-        format_of: Tells a destination's format; that of a scan's reports, or of other ones.
 
     Raises:
         UsageError: A format is unknown, or two reports have one name.
@@ -117,13 +114,18 @@ def check_reports(destinations: Sequence[str], format_of: Callable[[str], object
             check_destination(Path(destination))
 
 
-def write_reports(report: Report, destinations: Sequence[str]) -> None:
+def write_reports(report: pydantic.BaseModel, destinations: Sequence[str], formats: Sequence[Format] = FORMATS) -> None:
     """Write the report in every format asked for, each file atomically, after all of them have been made.
+
+    Args:
+        report: The report.
+        destinations: Files, or '-'.
+        formats: Those of its kind of report.
 
     Raises:
         OutputError: A destination cannot be written.
     """
-    contents = [format_of(destination).render(report) for destination in destinations]
+    contents = [format_of(destination, formats).render(report) for destination in destinations]
     for destination, content in zip(destinations, contents, strict=True):
         write_bytes(content, destination)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,12 +9,10 @@ from typing import Any
 import pydantic
 
 from scanner.base.errors import UsageError
-from scanner.base.files import read_bounded
 from scanner.base.text import printable
 from scanner.report.json_report import document, report_digest
+from scanner.report.read_json import read_json
 from scanner.report.schema import REPORT_URN, REPORT_VERSION, Report
-
-MAX_BYTES = 256 * 2**20
 
 
 def read_report(path: Path) -> tuple[Report, str]:
@@ -27,13 +23,17 @@ def read_report(path: Path) -> tuple[Report, str]:
     Raises:
         UsageError: It cannot be read, is no report, is newer than this program, or does not match its own digest.
     """
-    where = printable(str(path))
-    content = read_bounded(path, MAX_BYTES)
-    try:
-        values = json.loads(content)
-    except (ValueError, RecursionError):
-        raise UsageError("is not JSON", where=where, hint="Give a report that 'scan --report out.json' wrote") from None
-    if not isinstance(values, dict) or values.get("$schema") != REPORT_URN:
+    values, sha256 = read_json(path)
+    return checked_report(values, printable(str(path))), sha256
+
+
+def checked_report(values: dict[str, Any], where: str) -> Report:
+    """A report from the values of a JSON file.
+
+    Raises:
+        UsageError: As of `read_report`.
+    """
+    if values.get("$schema") != REPORT_URN:
         raise UsageError("is not a latentscan report", where=where, hint="Give a report that 'scan' wrote")
     _check_version(values, where)
     try:
@@ -51,7 +51,7 @@ def read_report(path: Path) -> tuple[Report, str]:
         raise UsageError(f"is not a valid report ({count} errors)", where=where, hint="Scan again") from None
     if any(not picture.is_intact() or picture.sha256 != key for key, picture in report.pictures.items()):
         raise UsageError("holds pictures that are not what they claim", where=where, hint="Scan again")
-    return report, hashlib.sha256(content).hexdigest()
+    return report
 
 
 def _check_version(values: dict[str, Any], where: str) -> None:

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from scanner.base.text import printable
 from scanner.report.json_report import visible
-from scanner.report.schema import FINDING_RULES, Finding, Report
+from scanner.report.schema import FINDING_RULES, Finding, Report, Suppression
 from scanner.verdict.catalogue import RuleText, catalogue
 from scanner.verdict.terms import FINDING_CHECKS, CheckStatus, Severity
 
@@ -150,15 +150,18 @@ def _result(finding: Finding, report: Report) -> Object:
     if report.policy is not None and report.policy.baseline_sha256 is not None:
         result["baselineState"] = "unchanged" if finding.known else "new"
     if finding.suppressed is not None:
-        result["suppressions"] = [
-            {
-                "kind": "external",
-                "status": "accepted",
-                "justification": printable(finding.suppressed.reason),
-                "properties": {"expires": finding.suppressed.expires, "source": printable(finding.suppressed.source)},
-            }
-        ]
+        result["suppressions"] = [suppression(finding.suppressed)]
     return result
+
+
+def suppression(suppressed: Suppression) -> Object:
+    """Why a finding counts no longer."""
+    return {
+        "kind": "external",
+        "status": "accepted",
+        "justification": printable(suppressed.reason),
+        "properties": {"expires": suppressed.expires, "source": printable(suppressed.source)},
+    }
 
 
 def _message(finding: Finding) -> str:

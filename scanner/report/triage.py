@@ -23,7 +23,7 @@ from scanner.base.files import read_bounded
 from scanner.base.text import portable, printable
 from scanner.profile.header import ModelInfo
 from scanner.report.schema import Finding, Suppression
-from scanner.verdict.accept import accept
+from scanner.verdict.accept import AnyVerdict, accept
 from scanner.verdict.terms import Acceptance, Severity, Verdict
 
 MAX_BYTES = 4 * 2**20
@@ -115,7 +115,7 @@ def _entry(value: object, where: str) -> IgnoreEntry:
     return IgnoreEntry(kind, match[1], reason.strip(), expires, Severity(value["up-to"]))
 
 
-def accept_model(verdict: Verdict, model: ModelInfo, ignore: IgnoreFile | None, today: date) -> Verdict:
+def accept_model(verdict: AnyVerdict, model: ModelInfo, ignore: IgnoreFile | None, today: date) -> AnyVerdict:
     """The verdict, with a failing exit code turned into 0 where an entry accepts this model's findings today."""
     for entry in ignore.entries if ignore else ():
         if entry.kind != "model" or entry.digest != model.sha256 or entry.expires is None or entry.up_to is None:

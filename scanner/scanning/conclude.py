@@ -9,7 +9,8 @@ from typing import Final
 from scanner.profile.header import ProfileHeader
 from scanner.report.batch import BatchOutcome, batch_section
 from scanner.report.findings import find
-from scanner.report.schema import PolicySection, SharedUnit, SharedUnitsSection, UnitPlace
+from scanner.report.policy import policy_section
+from scanner.report.schema import SharedUnit, SharedUnitsSection, UnitPlace
 from scanner.report.triage import accept_model, ignore_warnings, triage
 from scanner.scanning.chunks.folder import NOT_SCANNED
 from scanner.scanning.evidence_sections import (
@@ -62,7 +63,7 @@ def conclude(opened: OpenedScan, counted: Counted, told: Told, options: ScanOpti
         top_inputs,
         triage(found, verdict, told.ignore, told.known, digests, told.today),
         tuple(ignore_warnings(told.ignore, found, header.model, told.today)),
-        _policy_section(options, told),
+        policy_section(options.policy, told.baseline_sha256, None if told.ignore is None else told.ignore.sha256),
         evidence_sections(opened, counted, evidence),
     )
 
@@ -146,18 +147,3 @@ def _place(header: ProfileHeader, units: BatchUnits, unit: int) -> tuple[str, in
     """Descriptor's key and channel of a unit."""
     descriptor, channel = units.descriptor_of(header, unit)
     return descriptor.key, channel
-
-
-def _policy_section(options: ScanOptions, told: Told) -> PolicySection | None:
-    policy = options.policy
-    if policy is None:
-        return None
-    ignore_sha256 = None if told.ignore is None else told.ignore.sha256
-    return PolicySection(
-        values={**policy.gate},
-        sources={name: policy.origins[name] for name in policy.gate},
-        config=policy.config_name,
-        baseline_sha256=told.baseline_sha256,
-        ignore_sha256=ignore_sha256,
-        sha256=policy.digest(told.baseline_sha256, ignore_sha256),
-    )

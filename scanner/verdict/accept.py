@@ -7,16 +7,20 @@ that changes is the exit code. An inconclusive scan cannot be accepted, because 
 from __future__ import annotations
 
 import dataclasses
+from typing import TypeVar
 
+from scanner.verdict.audit_terms import AuditVerdict
 from scanner.verdict.checks import PARTIAL
 from scanner.verdict.terms import Acceptance, Severity, Verdict
 
+AnyVerdict = TypeVar("AnyVerdict", Verdict, AuditVerdict)
 
-def accept(verdict: Verdict, acceptance: Acceptance, up_to: Severity) -> Verdict:
+
+def accept(verdict: AnyVerdict, acceptance: Acceptance, up_to: Severity) -> AnyVerdict:
     """The verdict with a failing exit code turned into 0, and a sentence that says so.
 
     Args:
-        verdict: From `decide`.
+        verdict: From `decide` or `decide_audit`.
         acceptance: The reason, its last day and where it is written.
         up_to: Severest finding that the reason covers.
 

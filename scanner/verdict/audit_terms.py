@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from scanner.graph.structure.analyse import Structure
-from scanner.verdict.terms import Check, Decision, ExitCode, FailOn, Severity
+from scanner.verdict.terms import Acceptance, Check, Decision, ExitCode, FailOn, Severity
 
 
 class AuditOutcome(StrEnum):
@@ -112,6 +112,7 @@ class AuditVerdict:
         exit_code: 0 below it, 1 at or above it, 3 inconclusive.
         rules_version: Version of the rules.
         rules_sha256: SHA-256 of the rules file.
+        accepted: Why a finding that fails the gate does not; None where nothing was accepted.
     """
 
     outcome: AuditOutcome
@@ -124,3 +125,4 @@ class AuditVerdict:
     exit_code: ExitCode
     rules_version: str
     rules_sha256: str
+    accepted: Acceptance | None = None

@@ -12,7 +12,7 @@ import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,6 +160,8 @@ class Policy:
         """What a file lets pass that would not have passed without it, in words; None where it lets nothing pass."""
         parts = []
         for name, looser in _LOOSER.items():
+            if name not in self.values:
+                continue
             value, usual = self.values[name], next(one.default for one in SETTINGS if one.name == name)
             if self.origins[name] == "file" and looser(value, usual):
                 parts.append(f"{name} is {value} instead of {usual}")
@@ -168,7 +170,16 @@ class Policy:
     @property
     def gate(self) -> dict[str, Value]:
         """The settings that decide about the exit code."""
-        return {setting.name: self.values[setting.name] for setting in SETTINGS if setting.gate}
+        return {
+            setting.name: self.values[setting.name]
+            for setting in SETTINGS
+            if setting.gate and setting.name in self.values
+        }
+
+    def only(self, *names: str) -> Policy:
+        """The same with these settings alone: those that a command has."""
+        values = {name: self.values[name] for name in names}
+        return replace(self, values=values, origins={name: self.origins[name] for name in names})
 
     @property
     def config_name(self) -> str | None:

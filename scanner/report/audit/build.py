@@ -10,7 +10,7 @@ import scanner
 from scanner.base.versions import library_versions
 from scanner.report.audit.schema import AuditReport, AuditVerdictSection
 from scanner.report.json_report import document, report_digest
-from scanner.report.schema import CheckResult, RulesInfo, RunSection, ToolSection
+from scanner.report.schema import CheckResult, RulesInfo, RunSection, Suppression, ToolSection
 from scanner.report.taxonomy import load_taxonomy
 from scanner.verdict.audit_terms import AuditVerdict
 
@@ -46,6 +46,7 @@ def build_audit(verdict: AuditVerdict, run: RunSection, parts: Mapping[str, Any]
             rule_ids=verdict.rules,
             fail_on=verdict.fail_on,
             exit_code=verdict.exit_code,
+            accepted=None if verdict.accepted is None else Suppression(**dataclasses.asdict(verdict.accepted)),
             rules=RulesInfo(version=verdict.rules_version, sha256=verdict.rules_sha256),
         ),
         taxonomy=load_taxonomy(),

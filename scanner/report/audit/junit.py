@@ -61,6 +61,9 @@ def _outcome(check: CheckResult, report: AuditReport) -> tuple[str, str]:
         return "skipped", f"Not assessed: {check.message}"
     code, rule = report.verdict.exit_code, found_rule(report)
     decisive = {"LS601": _COMPARED, "LS602": _COMPARED, "LS603": _PATTERNS, "LS604": _PATTERNS}.get(rule or "", rule)
+    if report.verdict.accepted is not None and check.id == decisive:
+        accepted = report.verdict.accepted
+        return "skipped", f"ACCEPTED until {accepted.expires}: {accepted.reason}. {check.message}"
     if (code == 1 and check.id == decisive) or (code == 3 and check.id in report.verdict.rule_ids):
         return "failure", check.message
     return "skipped", f"Reported only (fails on {report.verdict.fail_on}): {check.message}"

@@ -9,7 +9,7 @@ from scanner.report.audit.schema import AuditReport
 from scanner.report.audit.words import FINDING_RULES, found_rule
 from scanner.report.findings import fingerprint
 from scanner.report.json_report import visible
-from scanner.report.sarif import FINGERPRINT, LEVELS, SCHEMA, SECURITY_SEVERITY, Object, uri
+from scanner.report.sarif import FINGERPRINT, LEVELS, SCHEMA, SECURITY_SEVERITY, Object, suppression, uri
 from scanner.verdict.catalogue import RuleText, catalogue
 from scanner.verdict.terms import CheckStatus
 
@@ -98,7 +98,9 @@ def _result(rule: str, report: AuditReport) -> Object:
     # Square brackets would be links.
     message = f"Model {name}: {report.verdict.reasons[0]}".replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
     found = fingerprint(rule, report.model.sha256)
+    accepted = report.verdict.accepted
     return {
+        **({} if accepted is None else {"suppressions": [suppression(accepted)]}),
         "ruleId": rule,
         "ruleIndex": FINDING_RULES.index(rule),
         "level": "none" if severity is None else LEVELS[severity],

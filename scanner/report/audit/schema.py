@@ -12,9 +12,11 @@ from scanner.profile.picture import Picture
 from scanner.report.schema import (
     CheckResult,
     FlipsOfClass,
+    PolicySection,
     PreprocessSection,
     RulesInfo,
     RunSection,
+    Suppression,
     ToolSection,
     TriggerExample,
 )
@@ -113,7 +115,10 @@ class AuditVerdictSection(Part):
     reasons: tuple[Text, ...] = Field(min_length=1, description="Sentences, the decisive one first.")
     rule_ids: tuple[RuleId, ...] = Field(description="The rule that applied and the checks that failed.")
     fail_on: FailOn = Field(description="The severity from which on the exit code is 1.")
-    exit_code: ExitCode = Field(description="0 below `fail_on`, 1 at or above it, 3 inconclusive.")
+    exit_code: ExitCode = Field(description="0 below `fail_on` or accepted, 1 at or above it, 3 inconclusive.")
+    accepted: Suppression | None = Field(
+        default=None, description="Who accepted a finding that would have failed the gate, and why; null otherwise."
+    )
     rules: RulesInfo = Field(description="The rules that the verdict follows.")
 
 
@@ -139,6 +144,9 @@ class AuditReport(Part):
     )
     networks: NetworksSection | None = Field(description="The network among clean ones; null where not compared.")
     checks: tuple[CheckResult, ...] = Field(description="Every check of the verdict, passed or not.")
+    policy: PolicySection | None = Field(
+        default=None, description="The gate's settings; null where a program called the audit without any."
+    )
     verdict: AuditVerdictSection = Field(description="What follows from all of it.")
     taxonomy: Taxonomy = Field(description="Where findings of this kind belong in published catalogues.")
     pictures: dict[Sha256, Picture] = Field(

@@ -27,8 +27,9 @@ def _lines(report: AuditReport) -> list[str]:
     severity = "not assessed" if verdict.severity is None else str(verdict.severity)
     if verdict.exit_code == 3 and verdict.severity is Severity.NONE:
         severity = "no verdict"
+    words = [str(verdict.decision), str(verdict.outcome), *([] if verdict.accepted is None else ["ACCEPTED"])]
     lines = [
-        f"Verdict:  {severity.upper()}  {', '.join(dict.fromkeys((str(verdict.decision), str(verdict.outcome))))} "
+        f"Verdict:  {severity.upper()}  {', '.join(dict.fromkeys(words))} "
         f"(exit code {verdict.exit_code}, fails on {verdict.fail_on})",
         "",
         headline(report) + ".",

@@ -57,7 +57,7 @@ def here(place: Path, model: str, *, report: str, null: str | None = None, passe
 
 @pytest.fixture(scope="module")
 def found(place: Path) -> subprocess.CompletedProcess[str]:
-    reports = [f"--report=out.{suffix}" for suffix in ("json", "html", "sarif", "xml", "md")]
+    reports = [f"--report=out.{suffix}" for suffix in ("json", "html", "sarif", "xml", "md", "intoto.json", "cdx.json")]
     return audit(place, "backdoor.onnx", "--clean", "ref", "--passes", "60000", *reports)
 
 
@@ -96,7 +96,8 @@ def test_the_same_passes_give_the_same_report(place, found):
     one, other = (json.loads((place / name).read_text()) for name in ("out.json", "again.json"))
     assert one.pop("run") != other.pop("run")
     for report in (one, other):
-        del report["search"]["budget_passes"], report["report_digest"], report["model"]["isolation"]
+        # The settings of a command line, which a program has none of.
+        del report["search"]["budget_passes"], report["report_digest"], report["model"]["isolation"], report["policy"]
     assert one == other
 
 
@@ -115,6 +116,42 @@ def test_clean_networks_decide_what_is_unusual(place):
     assert report.networks is not None
     # The nineteen and the audit of the clean model itself, which the shipped suspect is not.
     assert (report.networks.networks, round(1 / report.networks.p_value)) == (20, 21)
+
+
+def test_a_report_becomes_any_other_format(place, found, monkeypatch, capfd):
+    monkeypatch.chdir(place)
+    for suffix in ("html", "sarif", "xml", "md", "intoto.json", "cdx.json"):
+        assert run(["report", "out.json", "--output", f"later.{suffix}"]) == 0
+        assert (place / f"later.{suffix}").read_bytes() == (place / f"out.{suffix}").read_bytes()
+    assert run(["report", "out.json"]) == 0
+    assert capfd.readouterr().out == found.stderr[found.stderr.index("Verdict:") :]
+
+
+def test_a_report_says_which_model_passed(place, found, monkeypatch, capfd):
+    monkeypatch.chdir(place)
+    here(place, "clean.onnx", report="inconclusive.json", passes=60000)
+    reports = ["--report", "out.json", "--report", "inconclusive.json"]
+    assert run(["verify", "backdoor.onnx", "clean.onnx", *reports]) == 1
+    assert capfd.readouterr().out.count("FAILED its audit") == 2
+
+
+def test_somebody_may_answer_for_a_model(place, found, monkeypatch, tmp_path, capfd):
+    monkeypatch.chdir(place)
+    digest = read_audit(place / "out.json").model.sha256
+    entry = f"[[ignore]]\nmodel = '{digest}'\nup-to = 'high'\nexpires = 2999-01-01\nreason = 'a lab model'\n"
+    (tmp_path / "known.toml").write_text(entry)
+    (tmp_path / "latentscan.toml").write_text("ignore = 'known.toml'\nfail-on = 'high'\nalpha = 0.001\n")
+    arguments = ["backdoor.onnx", "--clean", "ref", "--passes", "60000", "--preprocess", "unit", "--device", "cpu"]
+    written = [f"--report={tmp_path}/x.{suffix}" for suffix in ("json", "intoto.json", "sarif", "xml", "cdx.json")]
+    assert run(["audit", *arguments, "--config", str(tmp_path / "latentscan.toml"), *written]) == 0
+    assert "ACCEPTED" in capfd.readouterr().err
+    report = read_audit(tmp_path / "x.json")
+    assert (report.verdict.severity, report.verdict.accepted.reason) == ("high", "a lab model")
+    assert report.policy.values == {"fail-on": "high"}
+    assert json.loads((tmp_path / "x.intoto.json").read_text())["predicate"]["result"] == "WARNED"
+    assert json.loads((tmp_path / "x.sarif").read_text())["runs"][0]["results"][0]["suppressions"]
+    assert 'failures="0"' in (tmp_path / "x.xml").read_text()
+    assert "a lab model" in (tmp_path / "x.cdx.json").read_text()
 
 
 def _copies(folder: Path, count: int) -> None:
@@ -140,7 +177,7 @@ def _copies(folder: Path, count: int) -> None:
         (("missing.onnx", "--clean", "ref"), "missing.onnx"),
         (("clean.onnx", "--clean", "nowhere"), "nowhere"),
         (("clean.onnx", "--clean", "ref", "--report", "x.docx"), "unknown report format"),
-        (("clean.onnx", "--clean", "ref", "--report", "x.intoto.json"), "a format of scans alone"),
+        (("clean.onnx", "--clean", "ref", "--ignore", "gone.toml"), "gone.toml"),
         (("clean.onnx", "--clean", "ref", "--report", "x.json", "--report", "x.json"), "two reports"),
         (("clean.onnx", "--clean", "ref", "--report", "nowhere/x.json"), "nowhere"),
         (("clean.onnx", "--clean", "ref", "--fail-on", "bad"), "--fail-on"),

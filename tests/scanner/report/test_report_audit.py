@@ -10,13 +10,18 @@ import jsonschema
 import numpy as np
 import pytest
 from audit_samples import among, evidence, pattern
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from google.protobuf import json_format
+from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
+from in_toto_attestation.v1 import statement_pb2
 from report_samples import sample_report
 
 from scanner.base.errors import UsageError
 from scanner.profile.picture import Picture
 from scanner.profile.thumbnail import picture
 from scanner.report.audit.build import build_audit
-from scanner.report.audit.formats import check_audit_reports, write_audit_reports
+from scanner.report.audit.formats import AUDIT_FORMATS
 from scanner.report.audit.read import read_audit
 from scanner.report.audit.schema import (
     AuditedImages,
@@ -27,6 +32,7 @@ from scanner.report.audit.schema import (
     audit_schema_text,
 )
 from scanner.report.audit.words import effect, moved, rule_of
+from scanner.report.formats import check_reports, write_reports
 from scanner.report.schema import FlipsOfClass, TriggerExample
 from scanner.verdict.decide_audit import decide_audit
 
@@ -104,10 +110,12 @@ def test_the_schema_is_the_documented_one():
 
 def test_every_format_holds_hostile_names(tmp_path):
     report = sample()
-    names = [str(tmp_path / f"x.{suffix}") for suffix in ("json", "html", "sarif", "xml", "md")]
-    check_audit_reports(names)
-    write_audit_reports(report, names)
-    texts = {Path(name).suffix: Path(name).read_text("utf-8") for name in names}
+    names = [
+        str(tmp_path / f"x.{suffix}") for suffix in ("json", "html", "sarif", "xml", "md", "intoto.json", "cdx.json")
+    ]
+    check_reports(names)
+    write_reports(report, names, AUDIT_FORMATS)
+    texts = {Path(name).name[1:]: Path(name).read_text("utf-8") for name in names}
     jsonschema.validate(json.loads(texts[".json"]), json.loads(audit_schema_text()))
     assert read_audit(tmp_path / "x.json") == AuditReport.model_validate(json.loads(texts[".json"]))
     for text in texts.values():
@@ -120,11 +128,16 @@ def test_every_format_holds_hostile_names(tmp_path):
     log = json.loads(texts[".sarif"])
     jsonschema.validate(log, schema)
     assert log["runs"][0]["results"][0]["ruleId"] == "LS601"
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(texts[".cdx.json"]) is None
+    statement = json.loads(texts[".intoto.json"])
+    json_format.ParseDict(statement, statement_pb2.Statement())
+    json_format.ParseDict(statement["predicate"], test_result_pb2.TestResult())
+    assert (statement["predicate"]["result"], "LS600" in statement["predicate"]["failedTests"]) == ("FAILED", True)
 
 
 def test_an_altered_report_is_refused(tmp_path):
     path = tmp_path / "x.json"
-    write_audit_reports(sample(), [str(path)])
+    write_reports(sample(), [str(path)], AUDIT_FORMATS)
     path.write_text(path.read_text().replace('"moved": 98', '"moved": 8'))
     with pytest.raises(UsageError, match="altered"):
         read_audit(path)
