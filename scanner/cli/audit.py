@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from scanner.auditing.options import ALPHA, BUDGET_S, AuditOptions
 from scanner.cli import judging
+from scanner.cli.auditing import audit_policy, leave_with_audit
 from scanner.cli.fit import parse_device, parse_size
 from scanner.cli.lock import locked_audit
 from scanner.fitting.options import FitOptions
 from scanner.verdict.terms import FailOn
-
-if TYPE_CHECKING:
-    from scanner.report.audit.schema import AuditReport
 
 
 def audit(
@@ -80,10 +78,7 @@ def audit(
     `fail-on`, `ignore` and `device` are taken from the flag, else LATENTSCAN_NAME in the environment, else the
     configuration file, as for 'scan'.
     """
-    from scanner.verdict.gate_policy import foreign_folders, resolve
-
-    flags = {"fail-on": fail_on, "ignore": ignore, "device": device}
-    policy = resolve(flags, config, foreign=foreign_folders(clean, model, None)).only(*flags)
+    policy = audit_policy({"fail-on": fail_on, "ignore": ignore, "device": device}, config, clean, model)
     opening = FitOptions(
         model=model,
         clean=clean,
@@ -116,20 +111,4 @@ def audit(
     )
     # Before the libraries, which start threads when they are imported.
     with locked_audit(options, wanted=lockdown) as (starter, isolation):
-        finished = _audit(replace(options, opening=replace(opening, starter=starter, isolation=isolation)), quiet)
-    if not quiet:
-        import sys
-
-        from scanner.report.audit.terminal import print_audit
-
-        print_audit(finished, sys.stderr)
-    raise typer.Exit(finished.verdict.exit_code)
-
-
-def _audit(options: AuditOptions, quiet: bool) -> AuditReport:
-    import latentscan
-    from scanner.cli.console import TerminalProgress
-
-    with TerminalProgress(quiet) as progress:
-        judging.say_settings(options.policy, progress)
-        return latentscan.audit(options, progress)
+        leave_with_audit(replace(options, opening=replace(opening, starter=starter, isolation=isolation)), quiet)

@@ -10,6 +10,7 @@ import typer
 
 from scanner.base.device import Device
 from scanner.base.errors import UsageError
+from scanner.cli.auditing import audit_after, leave_with_audit
 from scanner.cli.lock import locked_fit
 from scanner.fitting.options import DEMONSTRATION_IMAGES, BayesianOptions, FitOptions
 
@@ -97,6 +98,10 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every random choice.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that loading the model may take.")] = 600.0,
+    audit: Annotated[
+        list[str] | None,
+        typer.Option(help="Audit the model as well, on the same clean images: a report of 'audit', repeatable."),
+    ] = None,
     gallery: Annotated[
         bool, typer.Option(help="Keep a few clean thumbnails of each class in the profile, for the reports.")
     ] = True,
@@ -117,7 +122,10 @@ def fit(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Learn how the model sees clean images, and write a profile to scan with."""
+    """Learn how the model sees clean images, and write a profile to scan with.
+
+    With --audit, 'audit' follows, with its defaults, and its verdict decides about the exit code.
+    """
     options = FitOptions(
         model=model,
         clean=clean,
@@ -153,13 +161,17 @@ def fit(
         output_name=output_name,
         follow_links=follow_links,
     )
+    also = audit_after(options, audit)
     # Before the libraries, which start threads when they are imported.
-    with locked_fit(options, wanted=lockdown) as (starter, isolation):
-        result = _fit(replace(options, starter=starter, isolation=isolation), quiet)
-    if not quiet:
-        from scanner.cli.fit_summary import print_fit_summary
+    with locked_fit(options, also, wanted=lockdown) as (starter, isolation):
+        options = replace(options, starter=starter, isolation=isolation)
+        result = _fit(options, quiet)
+        if not quiet:
+            from scanner.cli.fit_summary import print_fit_summary
 
-        print_fit_summary(result)
+            print_fit_summary(result)
+        if also is not None:
+            leave_with_audit(replace(also, opening=options), quiet)
 
 
 def _fit(options: FitOptions, quiet: bool) -> FitResult:

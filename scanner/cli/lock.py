@@ -66,8 +66,15 @@ def locked_scan(options: ScanOptions, *, wanted: bool) -> Iterator[tuple[Layer, 
 
 
 @contextmanager
-def locked_fit(options: FitOptions, *, wanted: bool) -> Iterator[tuple[Helper | None, tuple[Layer, ...]]]:
+def locked_fit(
+    options: FitOptions, audit: AuditOptions | None = None, *, wanted: bool
+) -> Iterator[tuple[Helper | None, tuple[Layer, ...]]]:
     """The same for a fit, whose one need of other processes, a child that reads the model, a helper sees to.
+
+    Args:
+        options: What the fit does.
+        audit: What an audit does after it; None without one.
+        wanted: Whether it is to be locked down.
 
     Yields:
         What starts the child, or None where this process may; and the layers.
@@ -82,7 +89,9 @@ def locked_fit(options: FitOptions, *, wanted: bool) -> Iterator[tuple[Helper | 
     code = whole_path(options.architecture) if options.trust_code and options.architecture is not None else None
     allowed = Allowed(options.trust, code, options.timeout)
     with start_helper(allowed) as helper, _own_folder() as own, _made(checkpoint) as above:
-        kept = _kept(own, inputs_of_fit(options), [str(helper.place), *outputs_of_fit(options)], memory)
+        inputs = inputs_of_fit(options) if audit is None else inputs_of_audit(audit)
+        outputs = [*outputs_of_fit(options), *([] if audit is None else outputs_of_audit(audit))]
+        kept = _kept(own, inputs, [str(helper.place), *outputs], memory)
         kept = replace(kept, emptied=(*kept.emptied, *above))
         yield helper, _lock_down(kept, options.device, with_torch=options.bayesian is not None)
 

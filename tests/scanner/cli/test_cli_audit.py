@@ -37,8 +37,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def audit(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return command(place, "audit", *arguments)
+
+
+def command(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "scanner", "audit", *arguments, "--preprocess", "unit", "--device", "cpu"],
+        [sys.executable, "-m", "scanner", *arguments, "--preprocess", "unit", "--device", "cpu"],
         cwd=place,
         env={**os.environ, "PYTHONPATH": str(ROOT), "SOURCE_DATE_EPOCH": "0"},
         capture_output=True,
@@ -152,6 +156,16 @@ def test_somebody_may_answer_for_a_model(place, found, monkeypatch, tmp_path, ca
     assert json.loads((tmp_path / "x.sarif").read_text())["runs"][0]["results"][0]["suppressions"]
     assert 'failures="0"' in (tmp_path / "x.xml").read_text()
     assert "a lab model" in (tmp_path / "x.cdx.json").read_text()
+
+
+def test_a_fit_audits_in_one_go(place):
+    done = command(place, "fit", "backdoor.onnx", "--clean", "ref", "-o", "p.h5", "--audit", "one.json")
+    assert done.returncode == 1, done.stderr
+    assert (place / "p.h5").exists()
+    report = read_audit(place / "one.json")
+    assert (report.verdict.outcome, report.policy.values) == ("exploitable", {"fail-on": "high"})
+    assert report.run.isolation
+    assert run(["fit", "x.onnx", "--clean", str(place / "ref"), "--audit", "x.docx"]) == 2
 
 
 def _copies(folder: Path, count: int) -> None:
