@@ -10,22 +10,26 @@ from typing import Any
 
 from reference.datasets import DataSet, load
 from reference.evaluate import describe_machine
+from reference.panel.attacks.attack import PanelAttack
 from reference.panel.attacks.roster import panel_attack
 from reference.panel.bench import Bench, Opened, open_network
 from reference.panel.cells import Cell
 from reference.panel.estimate import Estimate
 from reference.panel.labels import LABEL_MAPS
-from reference.panel.measure import measure
+from reference.panel.measure import DEFAULT_NAME, measure
 from reference.panel.networks import network_named
 from reference.panel.peers import CONTROLS, PEERS
 from reference.panel.pictures import SIZES, choose_pictures
 from reference.panel.store import load_result, load_results, save_result
 from reference.panel.train_cells import clean_cell, trained
+from reference.power import code_digest
 from reference.training import read_record
 from scanner.base.atomic import output_error
 from scanner.base.progress import Progress
 
 CELLS, RUNS = "cells", "runs"
+DIGEST = "detectors_sha256"
+"""What of a cell says by which mathematics the default was measured."""
 SUCCESS = 0.85
 """Least success rate at which an attack counts."""
 
@@ -80,37 +84,69 @@ def run_cells(cells: Sequence[Cell], data_folder: Path, out: Path, progress: Pro
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(error, folder) from error
-    missing = [cell for cell in cells if load_result(folder, cell) is None]
-    progress.say(f"{len(cells)} cells, {len(missing)} of them not finished; results go to {out}")
-    hands, estimate = _Hands(data_folder, out / RUNS), Estimate(missing)
-    for cell in missing:
+    digest = code_digest()
+    known = {cell.name: load_result(folder, cell) for cell in cells}
+    missing = [cell for cell in cells if known[cell.name] is None]
+    old = [cell for cell in cells if (result := known[cell.name]) and result.get(DIGEST) != digest]
+    progress.say(
+        f"{len(cells)} cells, {len(missing)} of them not finished, {len(old)} measured by other code; "
+        f"results go to {out}"
+    )
+    hands, estimate = _Hands(data_folder, out / RUNS), Estimate([*old, *missing])
+    for cell in [*old, *missing]:
         started = time.monotonic()
-        result = _finish(cell, hands, progress)
+        before = known[cell.name]
+        result = _finish(cell, hands, progress) if before is None else _again(cell, before, hands, progress)
         seconds = time.monotonic() - started
-        save_result(folder, cell, {**result, "seconds": round(seconds, 1), "machine": describe_machine()})
+        took = round(seconds, 1) if before is None else before["seconds"]
+        machine = describe_machine() if before is None else before["machine"]
+        save_result(folder, cell, {**result, DIGEST: digest, "seconds": took, "machine": machine})
         estimate.finished(cell, seconds)
         progress.say(f"{cell.name}: {_line(result)} ({seconds:.0f} s); {estimate.left()}")
     return load_results(folder, cells)
 
 
-def _finish(cell: Cell, hands: _Hands, progress: Progress) -> dict[str, Any]:
+def _attack(cell: Cell, data: DataSet) -> PanelAttack:
+    _, channels, height, width = data.test.images.shape
+    return panel_attack(cell.attack, (channels, height, width), cell.seed)
+
+
+def _benches(cell: Cell, hands: _Hands, progress: Progress) -> tuple[Bench, Bench, Path]:
+    """The backdoored network and the clean one, on the same pictures, and where the former was trained."""
     network = network_named(cell.network)
     data = hands.load(network.data)
     run = trained(cell, data, hands.runs, progress.say)
-    _, channels, height, width = data.test.images.shape
-    attack, aim = panel_attack(cell.attack, (channels, height, width), cell.seed), LABEL_MAPS[cell.labels]
-    pictures = choose_pictures(data, attack.trigger, aim, cell.seed)
-    bench = Bench(open_network(network, run, data), data, pictures)
+    pictures = choose_pictures(data, _attack(cell, data).trigger, LABEL_MAPS[cell.labels], cell.seed)
+    backdoored = Bench(open_network(network, run, data), data, pictures)
+    return backdoored, Bench(hands.open_clean(cell, data), data, pictures), run
+
+
+def _finish(cell: Cell, hands: _Hands, progress: Progress) -> dict[str, Any]:
+    bench, clean, run = _benches(cell, hands, progress)
+    attack = _attack(cell, bench.data)
     found = measure(bench, PEERS, cell.seed, said=lambda name: progress.say(f"{cell.name}: {name}"))
-    control = measure(Bench(hands.open_clean(cell, data), data, pictures), CONTROLS, cell.seed, SIZES[:1])
     return {
         "trigger": attack.trigger.description,
         "source": attack.source,
         "counts": found["attack_success_rate"] >= SUCCESS,
         "training": read_record(run),
         "backdoored": found,
-        "clean_network": control,
+        "clean_network": measure(clean, CONTROLS, cell.seed, SIZES[:1]),
     }
+
+
+def _again(cell: Cell, before: dict[str, Any], hands: _Hands, progress: Progress) -> dict[str, Any]:
+    """A finished cell with the default measured again: what others found does not change with this tool's code."""
+    bench, clean, _ = _benches(cell, hands, progress)
+    progress.say(f"{cell.name}: {DEFAULT_NAME} again")
+    parts = {
+        "backdoored": measure(bench, (), cell.seed),
+        "clean_network": measure(clean, (), cell.seed, SIZES[:1]),
+    }
+    result = dict(before)
+    for part, found in parts.items():
+        result[part] = {**before[part], "detectors": {**before[part]["detectors"], **found["detectors"]}}
+    return result
 
 
 def _line(result: dict[str, Any]) -> str:

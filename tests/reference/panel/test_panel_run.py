@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -91,6 +92,25 @@ def test_a_finished_cell_is_not_measured_again(out: Path) -> None:
     before = path.stat().st_mtime_ns
     assert len(run_cells([CELL], Path(), out, SILENCE)) == 1
     assert path.stat().st_mtime_ns == before
+
+
+def test_the_default_is_measured_again_by_other_code_and_nothing_else(out: Path, tmp_path: Path) -> None:
+    found = load_result(out / CELLS, CELL)
+    assert found is not None
+    other = tmp_path / "out"
+    shutil.copytree(out, other)
+    stale = {**found, "detectors_sha256": "another", "seconds": 1.5}
+    stale["backdoored"] = {**found["backdoored"], "detectors": {**found["backdoored"]["detectors"], "strip": None}}
+    stale["backdoored"]["detectors"]["latentscan"] = {"400": {"detection_at_0.01": 0.123}}
+    save_result(other / CELLS, CELL, {key: value for key, value in stale.items() if key not in ("cell", "format")})
+    (again,) = run_cells([CELL], Path(), other, SILENCE)
+    assert again["backdoored"]["detectors"]["strip"] is None
+    assert again["seconds"] == 1.5
+    fresh = again["backdoored"]["detectors"]["latentscan"]
+    for size, figures_of in found["backdoored"]["detectors"]["latentscan"].items():
+        if isinstance(figures_of, dict):
+            assert fresh[size] == figures_of
+    assert again["detectors_sha256"] == found["detectors_sha256"]
 
 
 def test_tables_and_picture(out: Path, tmp_path: Path) -> None:
