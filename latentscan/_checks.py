@@ -73,7 +73,6 @@ def checked_audit(options: AuditOptions) -> AuditOptions:
         reports=_destinations(options.reports, name),
         null=_path_or_none(options.null, f"{name}.null"),
         ignore=_path_or_none(options.ignore, f"{name}.ignore"),
-        inputs=_path_or_none(options.inputs, f"{name}.inputs"),
         fail_on=fail_on,
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from time import monotonic
 
-from scanner.auditing.carriers import find_carriers
 from scanner.auditing.compare import compare
 from scanner.auditing.make_report import Outcome, make_report
 from scanner.auditing.open_audit import open_audit
@@ -34,8 +33,7 @@ def audit(options: AuditOptions, progress: Progress) -> AuditReport:
     opened = open_audit(options, progress)
     probed = probe_model(opened, options, progress)
     compared = compare(opened, probed, options)
-    carriers = None if opened.inputs is None else find_carriers(opened, probed, opened.inputs, progress)
     timing = Timing(started, monotonic() - clock, None)
-    report = make_report(opened, Outcome(probed, compared, ignore, carriers), options, timing)
+    report = make_report(opened, Outcome(probed, compared, ignore), options, timing)
     write_reports(report, options.reports, AUDIT_FORMATS)
     return report

@@ -18,14 +18,7 @@ from scanner.fitting.model_info import model_info, preprocess_info
 from scanner.inputs.threads import usable_cores
 from scanner.models.trust import trust_warnings
 from scanner.report.audit.build import build_audit
-from scanner.report.audit.schema import (
-    AuditedImages,
-    AuditReport,
-    CarriersSection,
-    NetworksSection,
-    PatternSection,
-    SearchSection,
-)
+from scanner.report.audit.schema import AuditedImages, AuditReport, NetworksSection, PatternSection, SearchSection
 from scanner.report.build import preprocess_section
 from scanner.report.policy import policy_section
 from scanner.report.run import Engine, Timing, describe_run, source_date_epoch
@@ -42,13 +35,11 @@ class Outcome:
         probed: What probing found.
         compared: The network among clean ones.
         ignore: What people said of earlier findings; None without an ignore file.
-        carriers: Inputs that carry a pattern; None without inputs or such a pattern.
     """
 
     probed: Probed
     compared: Compared
     ignore: IgnoreFile | None
-    carriers: CarriersSection | None
 
 
 def make_report(opened: OpenedAudit, outcome: Outcome, options: AuditOptions, timing: Timing) -> AuditReport:
@@ -80,7 +71,6 @@ def make_report(opened: OpenedAudit, outcome: Outcome, options: AuditOptions, ti
         "policy": policy_section(options.policy, None, None if ignore is None else ignore.sha256),
         "search": _search(probed, options),
         "patterns": patterns,
-        "carriers": outcome.carriers,
         "networks": _networks(compared, options),
         "pictures": found.pictures,
     }

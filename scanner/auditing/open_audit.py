@@ -19,8 +19,6 @@ from scanner.fitting.open_files import open_files
 from scanner.fitting.reference_summary import class_names
 from scanner.fitting.session import open_session
 from scanner.fitting.stages import Subject
-from scanner.inputs.items import Source
-from scanner.inputs.source import open_source
 
 _SMALLEST = 8
 
@@ -37,7 +35,6 @@ class OpenedAudit:
         accuracy: Its accuracy on the images; None without labels.
         names: Names of its classes.
         accepted: Audits of accepted models; None where none were given.
-        inputs: Inputs that may carry what is found; None where none were given.
     """
 
     subject: Subject
@@ -47,7 +44,6 @@ class OpenedAudit:
     accuracy: float | None
     names: tuple[str, ...]
     accepted: Accepted | None
-    inputs: Source | None
 
 
 def open_audit(options: AuditOptions, progress: Progress) -> OpenedAudit:
@@ -56,15 +52,12 @@ def open_audit(options: AuditOptions, progress: Progress) -> OpenedAudit:
     Raises:
         ModelError: The model cannot be loaded, takes images that no pattern fits on, or overflows on a clean one.
         UnsafeModelError: Loading it would run code from it.
-        SourceError: The clean images or the inputs cannot be used.
+        SourceError: The clean images cannot be used.
         PreprocessError: Nothing says how to preprocess them.
         InconclusiveError: There are too few.
         UsageError: The reports of accepted models cannot be read.
     """
     accepted = read_accepted(options.null)
-    inputs = None
-    if options.inputs is not None:
-        inputs = open_source(options.inputs, labels=False, follow_links=options.opening.follow_links)
     subject = choose_preprocess(open_files(options.opening, progress), options.opening, progress)
     height, width, channels = *subject.spec.size, subject.spec.channels
     if min(height, width) < _SMALLEST or channels not in (1, 3):
@@ -90,4 +83,4 @@ def open_audit(options: AuditOptions, progress: Progress) -> OpenedAudit:
         assignment = assign_classes(labels.of(images.items), predicted(before), labels.given, number)
         outputs, accuracy = assignment.outputs, assignment.accuracy
     names = class_names(number, None if labels is None else labels.names, outputs, subject.model.class_names)
-    return OpenedAudit(subject, images, logits, session.provider, accuracy, names, accepted, inputs)
+    return OpenedAudit(subject, images, logits, session.provider, accuracy, names, accepted)

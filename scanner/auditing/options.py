@@ -29,7 +29,6 @@ class AuditOptions:
         fail_on: The severity from which on the exit code is 1.
         ignore: Ignore file, whose entries about the model can let a finding pass the gate.
         policy: The gate's settings and where they came from, for the report; None where a program calls without any.
-        inputs: Inputs that may carry what is found; None without any.
     """
 
     opening: FitOptions
@@ -41,4 +40,3 @@ class AuditOptions:
     fail_on: FailOn = FailOn.HIGH
     ignore: Path | None = None
     policy: Policy | None = None
-    inputs: Path | None = None

@@ -23,9 +23,6 @@ def audit(
         Path,
         typer.Option(help="Clean images: a folder per class, a folder, a manifest, an array, an archive or a table."),
     ],
-    inputs: Annotated[
-        Path | None, typer.Option(help="Inputs that may carry what is found: their pixels are compared with it.")
-    ] = None,
     report: judging.Reports = None,
     budget: Annotated[
         float | None, typer.Option(min=1.0, max=1e6, help=f"Seconds of the search. [default: {BUDGET_S:g}]")
@@ -111,7 +108,6 @@ def audit(
         fail_on=FailOn(str(policy.values["fail-on"])),
         ignore=policy.path("ignore"),
         policy=policy,
-        inputs=inputs,
     )
     # Before the libraries, which start threads when they are imported.
     with locked_audit(options, wanted=lockdown) as (starter, isolation):

@@ -63,9 +63,8 @@ def outputs_of_rendering(output: str) -> list[str]:
 
 
 def inputs_of_audit(options: AuditOptions) -> list[str]:
-    """What an audit reads: what a fit does, reports of accepted models, the ignore file, and inputs to look through."""
-    images = _images(options.inputs, follow_links=options.opening.follow_links)
-    return [*inputs_of_fit(options.opening), *images, *_named([options.null, options.ignore])]
+    """What an audit reads: what a fit does, reports of accepted models, and the ignore file."""
+    return [*inputs_of_fit(options.opening), *_named([options.null, options.ignore])]
 
 
 def outputs_of_audit(options: AuditOptions) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scanner.report.audit.schema import AuditReport, PatternSection
-from scanner.report.audit.words import carriers, clean_networks, effect, found_rule, headline, tone
+from scanner.report.audit.words import clean_networks, effect, found_rule, headline, tone
 from scanner.report.html import content_security_policy
 from scanner.report.templates import asset, environment
 from scanner.verdict.catalogue import catalogue
@@ -35,7 +35,6 @@ def html_bytes(report: AuditReport) -> bytes:
             headline=headline(report),
             tone=tone(report),
             patterns=_patterns(report),
-            carriers=carriers(report),
             rule=None if rule is None else catalogue()[rule],
             style=style,
             policy=content_security_policy(style, None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scanner.report.audit.schema import AuditReport
-from scanner.report.audit.words import carriers, clean_networks, headline, moved, rule_of, tone
+from scanner.report.audit.words import clean_networks, headline, moved, rule_of, tone
 from scanner.report.markdown import code, escape
 
 _MARKS = {"good": "✅", "bad": "❌", "warn": "⚠️", "unknown": "❔"}
@@ -26,9 +26,6 @@ def _lines(report: AuditReport) -> Iterator[str]:
     yield ""
     yield from (f"- {escape(reason)}" for reason in verdict.reasons)
     yield ""
-    if (told := carriers(report)) is not None:
-        yield f"{escape(told)}."
-        yield ""
     yield "| Pattern | Moves | Clean images | Strongest of its kind on clean networks |"
     yield "| --- | --- | --- | --- |"
     for pattern in report.patterns[:_SHOWN]:

@@ -28,7 +28,6 @@ from scanner.verdict.terms import Decision, ExitCode, FailOn, Severity
 AUDIT_VERSION: Literal["1.0.0"] = "1.0.0"
 AUDIT_URN: Literal["urn:latentscan:audit:1"] = "urn:latentscan:audit:1"
 MAX_PATTERNS = 12
-MAX_CARRIERS = 100
 
 Family = Literal["patch", "wave", "cosine", "blend", "tint", "warp"]
 Kind = Literal["all classes", "one class"]
@@ -107,35 +106,6 @@ class NetworksSection(Part):
     loudest_family: Family = Field(description="Family in which this one is most unusual.")
 
 
-class CarryingInput(Part):
-    """One input that carries the pattern."""
-
-    index: Count = Field(description="Position of the input in the source, from 0.")
-    id: Text = Field(description="Path below the source, with '/' between folders, or 'file.npz[17]'.")
-    sha256: Sha256 = Field(description="SHA-256 of the input's bytes.")
-    likeness: float = Field(
-        description="How much of the pattern is in it: the share of its pixels of a patch, and of other patterns the "
-        "estimated strength, as a share of theirs."
-    )
-
-
-class CarriersSection(Part):
-    """Which inputs carry the pattern: those with more of it than any clean image that it was counted on."""
-
-    name: Text = Field(description="Name of the folder or file of the inputs.")
-    described: Text = Field(description="The pattern, as in `patterns`.")
-    inputs: Count = Field(description="Inputs that were compared.")
-    unreadable: Count = Field(description="Inputs that could not be read.")
-    clean: Count = Field(
-        description="Clean images that they were compared with. A clean input carries it by chance with a probability "
-        "of at most one in one more than these."
-    )
-    clean_most: float = Field(description="The most that one of these has of it.")
-    carrying: Count = Field(description="Inputs that have more.")
-    p_value: Share = Field(description="Exact, that so many have if none carries it and all are like the clean images.")
-    alike: tuple[CarryingInput, ...] = Field(max_length=MAX_CARRIERS, description="These, the most alike first.")
-
-
 class AuditVerdictSection(Part):
     """What follows."""
 
@@ -171,11 +141,6 @@ class AuditReport(Part):
     search: SearchSection = Field(description="What was tried.")
     patterns: tuple[PatternSection, ...] = Field(
         max_length=MAX_PATTERNS, description="The strongest patterns, by their statistics, the largest first."
-    )
-    carriers: CarriersSection | None = Field(
-        default=None,
-        description="Inputs that carry a pattern which moves most clean images; null where there are no inputs or no "
-        "such pattern.",
     )
     networks: NetworksSection | None = Field(description="The network among clean ones; null where not compared.")
     checks: tuple[CheckResult, ...] = Field(description="Every check of the verdict, passed or not.")

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from scanner.base.text import printable
 from scanner.report.audit.schema import AuditReport
-from scanner.report.audit.words import carriers, clean_networks, effect, headline
+from scanner.report.audit.words import clean_networks, effect, headline
 from scanner.verdict.terms import Severity
 
 _WIDTH = 80
@@ -52,8 +52,6 @@ def _lines(report: AuditReport) -> list[str]:
         "",
         "Strongest patterns, on clean images that had no part in finding them",
     ]
-    if (told := carriers(report)) is not None:
-        lines[-2:-2] = textwrap.wrap(printable(f"Inputs        {told}", 600), _WIDTH, subsequent_indent=14 * " ")
     for pattern in report.patterns[:_SHOWN]:
         told = f"{pattern.described} {effect(pattern, report.num_classes)}; clean networks: "
         lines += textwrap.wrap(

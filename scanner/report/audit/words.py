@@ -79,17 +79,6 @@ def clean_networks(pattern: PatternSection) -> str:
     return f"{pattern.usual:.0%} in the median, {pattern.largest:.0%} at most{unusual}"
 
 
-def carriers(report: AuditReport) -> str | None:
-    """How many inputs carry the pattern, in a sentence; None where none were looked through."""
-    found = report.carriers
-    if found is None:
-        return None
-    return (
-        f"{found.carrying} of {found.inputs} inputs carry {found.described}: they have more of it than any of "
-        f"{found.clean} clean images (p = {found.p_value:.2g})"
-    )
-
-
 def found_rule(report: AuditReport) -> str | None:
     """The rule that applied, where one did."""
     return next((rule for rule in report.verdict.rule_ids if rule in FINDING_RULES), None)

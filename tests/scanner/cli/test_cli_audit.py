@@ -168,29 +168,6 @@ def test_a_fit_audits_in_one_go(place):
     assert run(["fit", "x.onnx", "--clean", str(place / "ref"), "--audit", "x.docx"]) == 2
 
 
-def test_inputs_that_carry_what_was_found_are_named(place, tmp_path):
-    images = colour_images(40, seed=7)[0]
-    images[:10, 12:15, 12:15] = 255
-    for index, image in enumerate(images):
-        Image.fromarray(image).save(tmp_path / f"{index:02}.png")
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    arguments = ["--passes", "60000", "--inputs", str(tmp_path), "--report", "in.json", "--report", "in.html"]
-    done = audit(place, "backdoor.onnx", "--clean", "ref", *arguments)
-    assert done.returncode == 1, done.stderr
-    found = read_audit(place / "in.json").carriers
-    assert (found.inputs, found.unreadable, found.carrying) == (40, 1, 10)
-    assert sorted(one.id for one in found.alike) == [f"{index:02}.png" for index in range(10)]
-    assert found.p_value < 1e-6
-    assert "10 of 40 inputs carry" in " ".join(done.stderr.split())
-    assert "Inputs that carry it" in (place / "in.html").read_text()
-
-
-def test_without_a_pattern_inputs_are_not_looked_through(place):
-    opening = latentscan.FitOptions(place / "clean.onnx", place / "ref", Path(), preprocess="unit", device="cpu")
-    options = latentscan.AuditOptions(opening, budget=None, passes=60000, inputs=place / "ref")
-    assert latentscan.audit(options).carriers is None
-
-
 def _copies(folder: Path, count: int) -> None:
     """Reports of other clean models: as that of the first, with a little less or more moved."""
     from scanner.report.json_report import document, report_bytes, report_digest
@@ -215,7 +192,6 @@ def _copies(folder: Path, count: int) -> None:
         (("clean.onnx", "--clean", "nowhere"), "nowhere"),
         (("clean.onnx", "--clean", "ref", "--report", "x.docx"), "unknown report format"),
         (("clean.onnx", "--clean", "ref", "--ignore", "gone.toml"), "gone.toml"),
-        (("clean.onnx", "--clean", "ref", "--inputs", "gone"), "gone"),
         (("clean.onnx", "--clean", "ref", "--report", "x.json", "--report", "x.json"), "two reports"),
         (("clean.onnx", "--clean", "ref", "--report", "nowhere/x.json"), "nowhere"),
         (("clean.onnx", "--clean", "ref", "--fail-on", "bad"), "--fail-on"),
