@@ -186,10 +186,11 @@ def fit_table() -> str:
     """The costs of whole fits, before and now."""
     rows = []
     for name, found in json.loads((ROOT / "benchmarks/results/fit.json").read_text())["cases"].items():
-        plain, before, now = (found[which] for which in ("plain", "before", "fit"))
+        plain, now, before = found["plain"], found["fit"], found.get("before")
         ratio = found["cpu_seconds_against_plain"]["fit"]["median"]
-        seconds = " | ".join(f"{each['cpu_seconds']:,.1f}" for each in (plain, before, now))
-        rows.append(f"| {name} | {seconds} | {ratio:.2f} | {before['peak_mib']:.0f} | {now['peak_mib']:.0f} |\n")
+        seconds, peak = (f"{before['cpu_seconds']:,.1f}", f"{before['peak_mib']:.0f}") if before else ("-", "-")
+        cells = f"{plain['cpu_seconds']:,.1f} | {seconds} | {now['cpu_seconds']:,.1f} | {ratio:.2f} | {peak}"
+        rows.append(f"| {name} | {cells} | {now['peak_mib']:.0f} |\n")
     return "".join(rows)
 
 
