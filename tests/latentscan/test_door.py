@@ -167,6 +167,24 @@ class TestOptions:
         with pytest.raises(latentscan.UsageError, match=says):
             latentscan.fit(latentscan.FitOptions(Path("x"), Path("y"), tmp_path / "z.h5", bayesian=bayesian))
 
+    @pytest.mark.parametrize(
+        ("changes", "says"),
+        [
+            ({"jobs": 0}, r"^FleetOptions\.jobs: 0 is not a whole number from 1 to 1024$"),
+            ({"alpha": 1.5}, r"^FleetOptions\.alpha: 1\.5 is not between 0 and 1$"),
+            ({"fail_on": "sometimes"}, r"^FleetOptions\.fail_on: 'sometimes' is none of never, "),
+            ({"device": "tpu"}, r"^FleetOptions\.device: 'tpu' is none of auto, cpu, cuda$"),
+            ({"ignore": 7}, r"^FleetOptions\.ignore: 7 is not a path$"),
+            ({"table": None}, r"^FleetOptions\.table: None is not a path$"),
+            ({}, r"^nothing\.csv: "),
+        ],
+    )
+    def test_fleet_refuses(self, changes, says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(latentscan.LatentscanError, match=says):
+            latentscan.fleet(latentscan.FleetOptions(**{"table": "nothing.csv", "output": "out", **changes}))
+        assert not (tmp_path / "out").exists()
+
     def test_text_stands_for_paths_and_words(self, fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(fitted)
         options = latentscan.ScanOptions("inputs", "modelscan.h5", fail_on="low", model="suspect.onnx", threads=1)

@@ -68,12 +68,14 @@ class Running:
         environment: Where clients find it.
         put: Stores an object in the bucket ``inputs``.
         secret: What must appear nowhere.
+        broken: Environment in which the store cannot be had.
     """
 
     scheme: str
     environment: dict[str, str]
     put: Callable[[str, bytes], None]
     secret: str
+    broken: dict[str, str]
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def google(_work: Path) -> Iterator[Running]:
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
             "GOOGLE_OAUTH_ACCESS_TOKEN": token,
         }
-        yield Running("gs", environment, put, token)
+        yield Running("gs", environment, put, token, {**environment, "STORAGE_EMULATOR_HOST": "http://127.0.0.1:9"})
 
 
 @contextmanager
@@ -128,7 +130,10 @@ def azure(work: Path) -> Iterator[Running]:
                 f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
             )
             container = BlobServiceClient.from_connection_string(connection).create_container("inputs")
-            yield Running("az", {"AZURE_STORAGE_CONNECTION_STRING": connection}, container.upload_blob, AZURE_KEY)
+            environment = {"AZURE_STORAGE_CONNECTION_STRING": connection}
+            # Another key: a server that is gone is asked for minutes.
+            broken = {"AZURE_STORAGE_CONNECTION_STRING": connection.replace(AZURE_KEY, "A" + AZURE_KEY[1:])}
+            yield Running("az", environment, container.upload_blob, AZURE_KEY[1:], broken)
         finally:
             server.terminate()
 
@@ -188,19 +193,19 @@ def test_another_store_is_the_folder(
         made = modelscan(store.environment, "plan", url, "--profile", demo_profile, "-o", job, "--chunk-size", "64")
         done = modelscan(store.environment, "scan", "--plan", job)
         merged = modelscan(store.environment, "merge", job, "--report", out / "r.json", "--rows", out / "rows.jsonl")
-    # The server is gone: one line, and not what the store's library says.
-    gone = modelscan(store.environment, "plan", url, "--profile", demo_profile, "-o", tmp_path / "none")
+        # One line, and not what the store's library says.
+        failed = modelscan(store.broken, "plan", url, "--profile", demo_profile, "-o", tmp_path / "none")
     alone = modelscan(
         {}, "scan", tmp_path / "batch", "--profile", demo_profile, "--rows", tmp_path / "alone.jsonl", "-q"
     )
-    assert (made.returncode, done.returncode, gone.returncode) == (0, 0, 2), made.stderr + done.stderr + gone.stderr
+    assert (made.returncode, done.returncode, failed.returncode) == (0, 0, 2), made.stderr + done.stderr + failed.stderr
     assert merged.returncode == alone.returncode in (0, 1, 3), merged.stderr
     # Word for word, but for what is empty, an object or a file.
     rows = (out / "rows.jsonl").read_text().replace("the object has no bytes", "the file has no bytes")
     assert rows == (tmp_path / "alone.jsonl").read_text()
-    assert f"{url}: cannot be listed" in gone.stderr
-    assert gone.stderr.count("\n") == 1
-    said = "".join(process.stdout + process.stderr for process in (made, done, merged, gone))
+    assert f"{url}: cannot be listed" in failed.stderr
+    assert failed.stderr.count("\n") == 1
+    said = "".join(process.stdout + process.stderr for process in (made, done, merged, failed))
     assert "Traceback" not in said
     written = b"".join(path.read_bytes() for path in (*job.rglob("*"), *out.rglob("*")) if path.is_file())
     assert store.secret not in said
