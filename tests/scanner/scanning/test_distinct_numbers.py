@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanner.base.errors import OutputError
@@ -24,6 +24,7 @@ def ascending(numbers: list[int], room: int) -> tuple[list[int], int]:
 
 
 @given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 20), max_size=300), st.integers(2, 40))
+@settings(deadline=None)
 def test_each_once_in_order_whatever_the_room(numbers: list[int], room: int) -> None:
     assert ascending(numbers, room)[0] == sorted(set(numbers))
 
