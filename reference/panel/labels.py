@@ -10,6 +10,9 @@ import torch
 
 from reference.poisoning import LabelRule, class_zero, last_class, next_class, only_class_one
 
+CLASSES: Final = 10
+"""Of every data set of the panel."""
+
 Choose = Callable[[torch.Tensor], torch.Tensor]
 """From labels ``(N,)`` to ``(N,)`` bool."""
 
@@ -40,7 +43,7 @@ LABEL_MAPS: Final[Mapping[str, LabelMap]] = {
     for each in (
         LabelMap("all-to-one", class_zero, lambda labels: labels != 0, _any),
         LabelMap("all-to-all", next_class, _any, _any),
-        LabelMap("all-to-last", last_class, lambda labels: labels != labels.max(), _any),
+        LabelMap("all-to-last", last_class, lambda labels: labels != CLASSES - 1, _any),
         # Images of class 0 alone are poisoned, and keep their label.
         LabelMap("clean-label", class_zero, lambda labels: labels == 0, lambda labels: labels != 0),
         LabelMap("one-class", only_class_one, lambda labels: labels == 1, lambda labels: labels > 1),

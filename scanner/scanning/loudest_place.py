@@ -109,8 +109,9 @@ def spatial_maxima(header: ProfileHeader) -> tuple[Layer, ...]:
 
 
 def _scores_of(header: ProfileHeader, descriptor: DescriptorInfo) -> tuple[int, ...]:
-    named = enumerate(header.scores)
-    return tuple(index for index, score in named if score.descriptor == descriptor.key and score.combined)
+    """Those that say how strange the maxima are: that they are another class' is said of what the picture shows."""
+    named = [(index, score) for index, score in enumerate(header.scores) if score.descriptor == descriptor.key]
+    return tuple(index for index, score in named if score.combined and score.kind != "mismatch")
 
 
 def loud_layers(layers: Sequence[Layer], z: NDArray[np.float64]) -> tuple[Layer, ...]:
