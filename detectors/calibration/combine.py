@@ -70,7 +70,8 @@ def combine_kinds(
         [3.0]
 
     References:
-        docs/method.md, section Combination and calibration.
+        docs/method.md, section From scores to one p-value, for why; Boyd and Vandenberghe (2004), Convex optimization,
+        section 3.1.5, for the soft maximum.
     """
     if contradicts.shape != z.shape[1:]:
         raise ValueError(f"the kind of each score is needed, got {contradicts.shape} for scores {z.shape}")

@@ -52,7 +52,7 @@ def fitted(place: Path) -> Path:
     """The same folder, with the profile and the reports that the examples make."""
     with pytest.MonkeyPatch.context() as patch:
         blocks = re.findall(r"^```pycon\n(.*?)^```$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE | re.DOTALL)
-        assert len(blocks) == 14
+        assert len(blocks) == 15
         assert run_examples("\n".join(blocks), "docs/api.md", place, patch) > 12
     return place
 
