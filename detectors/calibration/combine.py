@@ -70,8 +70,7 @@ def combine_kinds(
         [3.0]
 
     References:
-        docs/method.md, section From scores to one p-value, for why; Boyd and Vandenberghe (2004), Convex optimization,
-        section 3.1.5, for the soft maximum.
+        docs/method.md, section From scores to one p-value.
     """
     if contradicts.shape != z.shape[1:]:
         raise ValueError(f"the kind of each score is needed, got {contradicts.shape} for scores {z.shape}")
