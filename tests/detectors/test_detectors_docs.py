@@ -21,7 +21,7 @@ import detectors
 ROOT = Path(__file__).resolve().parents[2]
 SECTION = re.compile(r"^References:\n((?: {4}.*\n?|\n)+)", re.MULTILINE)
 WORK = re.compile(r"\b[A-Z][\w-]+[^()]*\((?:18|19|20)\d\d\), \w")
-OWN = re.compile(r"(docs/[\w/]+\.md), section ([\w ]+)")
+OWN = re.compile(r"(docs/[\w/]+\.md), section ([\w -]+)")
 
 
 def public() -> Iterator[tuple[str, object]]:
