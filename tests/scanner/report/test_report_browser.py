@@ -57,6 +57,8 @@ def test_what_slipped_through_could_not_run(driver, tmp_path):
 
 
 def test_sorting_and_filtering(driver, tmp_path):
+    from selenium.webdriver.support.wait import WebDriverWait
+
     opened(driver, tmp_path, full_report(count=5))
     rows = "section[aria-labelledby=h-inputs] tbody tr"
     head = driver.find_elements("css selector", "section[aria-labelledby=h-inputs] th button")[1]
@@ -69,7 +71,9 @@ def test_sorting_and_filtering(driver, tmp_path):
     cards = [card for card in driver.find_elements("css selector", "#gallery > li") if card.is_displayed()]
     assert (len(shown), len(cards)) == (1, 1)
     driver.find_element("css selector", "#raw summary").click()
-    assert "report_digest" in driver.find_element("id", "raw-text").text
+    # The text is filled in by the event of opening, which comes after the click.
+    raw = driver.find_element("id", "raw-text")
+    assert WebDriverWait(driver, 10).until(lambda _: "report_digest" in raw.text)
 
 
 @pytest.mark.parametrize("width", [390, 1280])
