@@ -41,7 +41,7 @@ from detectors.deep_features.fit import fit_rows
 from detectors.deep_features.grouping import group_classes
 from detectors.deep_features.projection import Projection, projection_from_covariance, projection_from_images
 from detectors.deep_features.recipe import DEFAULT
-from detectors.deep_features.scores import lower_bound, score_rows
+from detectors.deep_features.scores import ScoreKind, lower_bound, score_rows
 from detectors.deep_features.settings import DensitySettings
 from scanner.base.atomic import atomic_writer
 from scanner.base.versions import FIT_LIBRARIES, library_versions
@@ -55,6 +55,7 @@ ALPHAS = (0.01, 0.05)
 DRAWS, DRAWS_BEFORE = 20, 4
 INPUTS = 500
 LATENT, DESCRIPTORS = 400, 2
+KINDS_BEFORE: tuple[ScoreKind, ...] = ("likelihood", "reconstruction")
 ACCURACY = 0.9
 LEVEL = 0.99
 HIGH = 1e-3  # the batch p-value from which on a verdict is high
@@ -170,8 +171,8 @@ def _by_all_images(
         groups = group_classes(np.bincount(classes, minlength=num_classes), minimum=1)
         whole = fit_rows(values, every, classes, groups, DensitySettings(DEFAULT.family))
         scores = score_rows(whole, new.features[key], fresh, new.predicted)
-        found += [scores[kind] for kind in DEFAULT.kinds]
-        columns = {kind: np.empty(len(classes)) for kind in DEFAULT.kinds}
+        found += [scores[kind] for kind in KINDS_BEFORE]
+        columns = {kind: np.empty(len(classes)) for kind in KINDS_BEFORE}
         for fit_on, left_out in plan.parts():
             groups = group_classes(np.bincount(classes[fit_on], minlength=num_classes), minimum=1)
             projection = _components(values[fit_on].astype(np.float64), whole.projection.dim)
@@ -181,8 +182,8 @@ def _by_all_images(
                     # Above the peak of the density that scores inputs, as the fold's own was not corrected for.
                     shift = whole.density.supremum - fold.density.supremum if kind == "likelihood" else 0.0
                     columns[kind][left_out] = column + shift
-        clean += [columns[kind] for kind in DEFAULT.kinds]
-    bounds = np.array([lower_bound(kind) for _ in reference.features for kind in DEFAULT.kinds])
+        clean += [columns[kind] for kind in KINDS_BEFORE]
+    bounds = np.array([lower_bound(kind) for _ in reference.features for kind in KINDS_BEFORE])
     clean_scores, one_fold = np.stack(clean, 1), np.zeros(len(classes), np.int64)
     calibration = calibrate(clean_scores, one_fold, fit_standardiser(clean_scores, bounds), DEFAULT.sharpness)
     return calibration, calibration.judge(np.stack(found, 1)[:, None])
