@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detectors.deep_features.confidence import log_odds
+from detectors.baselines.confidence import log_odds
 from detectors.deep_features.recipe import Recipe
 from reference.datasets import DataSet
 from scanner.graph.bundle import GraphBundle

@@ -1,4 +1,4 @@
-"""What the network's own output says: log-softmax, confidence and entropy (the paper's DNN row).
+"""What the network's own output says: log-softmax, confidence, log-odds and entropy (the paper's DNN row).
 
 Every function takes logits ``(N, C)`` with ``C >= 1`` and raises ``ValueError`` for another shape. A row with a logit
 that is not finite gives NaN.
@@ -60,6 +60,30 @@ def confidence(logits: NDArray[np.float64]) -> NDArray[np.float64]:
         networks, https://arxiv.org/abs/1610.02136.
     """
     return np.asarray(np.exp(log_softmax(logits).max(1)), np.float64)
+
+
+def log_odds(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-odds ``(N,)`` of the predicted class against all others, in nats; of a single class, infinity.
+
+    .. math:: \\log p_c - \\log \\sum_{j \\ne c} p_j, \\quad c = \\arg\\max_j p_j
+
+    Unlike the probability, it goes on rising where that rounds to 1.
+
+    Example:
+        >>> log_odds(np.array([[0.0, 0.0], [3.0, 0.0]])).tolist()
+        [0.0, 3.0]
+
+    References:
+        Blanchard, Higham and Higham (2021), Accurately computing the log-sum-exp and softmax functions, IMA Journal of
+        Numerical Analysis 41, 2311-2330.
+    """
+    log_p = log_softmax(logits)
+    best = log_p.max(1)
+    if log_p.shape[1] == 1:
+        return np.where(np.isnan(best), np.nan, np.inf)
+    np.put_along_axis(log_p, logits.argmax(1)[:, None], -np.inf, 1)
+    second = log_p.max(1)
+    return np.asarray(best - second - np.log(np.exp(log_p - second[:, None]).sum(1)), np.float64)
 
 
 def overconfidence(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:

@@ -79,37 +79,6 @@ class ConfidenceSlopes:
         return np.where(bounded, scaled, scores + self.slopes * off)
 
 
-def log_odds(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log-odds ``(N,)`` of the predicted class against all others, in nats: how sure the network is.
-
-    .. math:: m = z_c - \\log \\sum_{j \\ne c} e^{z_j}, \\quad c = \\arg\\max_j z_j
-
-    Args:
-        logits: ``(N, C)``. A row that is not finite gives NaN, a single class infinity.
-
-    Raises:
-        ValueError: If the shape is another.
-
-    Example:
-        >>> log_odds(np.array([[0.0, 0.0], [3.0, 0.0]])).tolist()
-        [0.0, 3.0]
-
-    References:
-        Blanchard, Higham and Higham (2021), Accurately computing the log-sum-exp and softmax functions, IMA Journal of
-        Numerical Analysis 41, 2311-2330.
-    """
-    if logits.ndim != 2 or not logits.shape[1]:
-        raise ValueError(f"logits (N, C) of at least one class are needed, got shape {logits.shape}")
-    kept = np.where(np.isfinite(logits).all(1, keepdims=True), logits, np.nan)
-    best = kept.max(1)
-    if logits.shape[1] == 1:
-        return np.where(np.isnan(best), np.nan, np.inf)
-    others = kept.copy()
-    np.put_along_axis(others, logits.argmax(1)[:, None], -np.inf, 1)
-    second = others.max(1)
-    return np.asarray(best - second - np.log(np.exp(others - second[:, None]).sum(1)), np.float64)
-
-
 def fit_confidence_slopes(
     scores: NDArray[np.float64], bounds: NDArray[np.float64], confidence: NDArray[np.float64]
 ) -> ConfidenceSlopes:

@@ -86,7 +86,7 @@ class DeepFeatures:
             features: ``(N, D)`` by descriptor key.
             predicted: ``(N,)`` predicted classes.
             confidence: ``(N,)`` log-odds of the predicted class, in nats
-                (:func:`~detectors.deep_features.confidence.log_odds`).
+                (:func:`~detectors.baselines.confidence.log_odds`).
 
         Raises:
             ValueError: If a descriptor is missing, or the shapes do not fit its densities.

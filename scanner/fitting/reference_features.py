@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.baselines.confidence import confidence
-from detectors.deep_features.confidence import log_odds
+from detectors.baselines.confidence import confidence, log_odds
 from detectors.drift.appearance import WIDTH, appearance, shape_statistics
 from detectors.rows import Rows
 from scanner.base.errors import InconclusiveError, ModelError, SourceError

@@ -1,37 +1,36 @@
 """Scores given the network's confidence, as nodes.
 
 They equal :class:`detectors.deep_features.confidence.ConfidenceSlopes` on
-:func:`~detectors.deep_features.confidence.log_odds`.
+:func:`~detectors.baselines.confidence.log_odds`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from detectors.deep_features.detector import DeepFeatures
+from detectors.deep_features.confidence import ConfidenceSlopes
 from scanner.graph.bundle import LOGITS
 from scanner.graph.nodes import NodeWriter
 
 
-def append_confidence(writer: NodeWriter, scores: str, predicted: str, detector: DeepFeatures, output: str) -> None:
+def append_confidence(
+    writer: NodeWriter, scores: str, predicted: str, slopes: ConfidenceSlopes | None, num_classes: int, output: str
+) -> None:
     """Append what takes scores to those at the clean images' mean confidence.
 
     Args:
         writer: Where nodes go.
         scores: Tensor ``(N, K, S)`` float64.
         predicted: Tensor ``(N,)`` int64, the predicted class.
-        detector: The slopes; without them, or where all are 0, scores stay as they are.
+        slopes: The slopes; without them, or where all are 0, scores stay as they are.
+        num_classes: Number of logits.
         output: Name of the result, shaped as the scores.
     """
-    slopes = detector.confidence
     if slopes is None or not slopes.slopes.any():
         writer.node("Identity", scores, output=output)
         return
-    off = writer.node(
-        "Sub",
-        _clipped(writer, _log_odds(writer, predicted, len(detector.groups.of_class)), slopes.low, slopes.high),
-        writer.scalar(slopes.centre),
-    )
+    clipped = _clipped(writer, _log_odds(writer, predicted, num_classes), slopes.low, slopes.high)
+    off = writer.node("Sub", clipped, writer.scalar(slopes.centre))
     steps = writer.node("Mul", writer.unsqueeze(off, 2), writer.constant("slopes", slopes.slopes))  # (N, 1, S)
     bounded = ~np.isnan(slopes.bounds)
     if not bounded.any():

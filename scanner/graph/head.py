@@ -81,7 +81,7 @@ def merge_head(
         evidence.append(_standardised(writer, by_group, detector.class_scales[descriptor.key]))
     joined = writer.node("Concat", *columns, axis=2) if len(columns) > 1 else columns[0]
     by_input = writer.node("Transpose", joined, perm=[1, 0, 2])
-    append_confidence(writer, by_input, predicted, detector, SCORES)
+    append_confidence(writer, by_input, predicted, detector.confidence, len(detector.groups.of_class), SCORES)
     _class_evidence(writer, evidence, detector, of_class)
     folds = len(detector.densities[scored[0].key])
     proto.graph.output.append(

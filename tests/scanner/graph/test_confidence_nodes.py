@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from detectors.deep_features.confidence import ConfidenceSlopes, log_odds
+from detectors.baselines.confidence import log_odds
+from detectors.deep_features.confidence import ConfidenceSlopes
 from scanner.graph.bundle import IR_VERSION, OPSET, GraphBundle
 from scanner.graph.confidence_nodes import append_confidence
 from scanner.graph.nodes import NodeWriter
@@ -29,8 +27,7 @@ def run(slopes: ConfidenceSlopes | None, scores: np.ndarray, logits: np.ndarray)
     graph = helper.make_graph([], "confidence", inputs, outputs)
     writer = NodeWriter(graph, "test/")
     predicted = writer.node("ArgMax", "logits", axis=1, keepdims=0)
-    detector: Any = SimpleNamespace(confidence=slopes, groups=SimpleNamespace(of_class=np.zeros(classes)))
-    append_confidence(writer, "given", predicted, detector, "scores")
+    append_confidence(writer, "given", predicted, slopes, classes, "scores")
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
     session = GraphSession(*GraphBundle.from_model_proto(model).serialise(), device="cpu")

@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper
 from scnn_samples import pixels, scnn_bundle
 
+from detectors.baselines.confidence import log_odds
 from detectors.calibration.judge import Calibration, calibrate
 from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.calibration.standardise import fit_standardiser
-from detectors.deep_features.confidence import log_odds
 from detectors.deep_features.density import FAMILIES, Family
 from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.grouping import NO_GROUP, UNLIKE
