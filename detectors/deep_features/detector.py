@@ -169,8 +169,8 @@ def fit_deep_features(
             threads does so several at a time. The result is the same.
 
     Raises:
-        ValueError: If there is no descriptor that varies, nothing but a mismatch to score where all classes share one
-            density, or shapes or classes do not fit together.
+        ValueError: If there is no descriptor that varies, nothing but a mismatch to score where fewer than two
+            classes have a density of their own, or shapes or classes do not fit together.
 
     Example:
         >>> from detectors.calibration.plan import plan_calibration
@@ -191,9 +191,9 @@ def fit_deep_features(
     _check(features, classes, plan)
     settings = DensitySettings(recipe.family, recipe.retained_variance, recipe.images_per_component, seed)
     groups = group_classes(np.bincount(classes.fitted[plan.fit_rows()], minlength=classes.count))
-    kinds = tuple(kind for kind in recipe.kinds if kind != "mismatch" or groups.count > 1)
+    kinds = tuple(kind for kind in recipe.kinds if kind != "mismatch" or groups.own_count > 1)
     if not kinds:
-        raise ValueError("a mismatch is that between classes, and all images share one density: use another score")
+        raise ValueError("a mismatch needs two classes with a density of their own: use another score")
     densities: dict[str, tuple[DescriptorDensity, ...]] = {}
     names: list[ScoreName] = []
     columns: list[NDArray[np.float64]] = []

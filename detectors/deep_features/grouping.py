@@ -36,10 +36,10 @@ class ClassGroups:
         of_class: ``(C,)`` int64, group of each class; :data:`NO_GROUP` for one without images, where
             no group is shared.
         count: Number of groups ``G``.
-        shared: The group of all classes with too few images, or None where there is none.
+        shared: The group of all classes with too few images, which is the last; None where there is none.
 
     Raises:
-        ValueError: If there is no class, or a group that is not one of those counted.
+        ValueError: If there is no class, a group that is not one of those counted, or a shared one that is not last.
 
     Example:
         >>> ClassGroups(np.array([0, 1, 1]), count=2, shared=1).own.tolist()
@@ -58,14 +58,21 @@ class ClassGroups:
         if self.of_class.ndim != 1 or not len(self.of_class) or self.count < 1:
             raise ValueError(f"groups of classes (C,) are needed, got {self.of_class.shape} and {self.count} groups")
         low, high = self.of_class.min(), self.of_class.max()
-        if low < NO_GROUP or high >= self.count or not (self.shared is None or 0 <= self.shared < self.count):
-            raise ValueError(f"groups in [0, {self.count}) are needed, got {low} to {high} and shared {self.shared}")
+        if low < NO_GROUP or high >= self.count or self.shared not in (None, self.count - 1):
+            raise ValueError(
+                f"groups in [0, {self.count}), the shared one last, are needed, got {low} to {high} and {self.shared}"
+            )
 
     @property
     def own(self) -> NDArray[np.bool_]:
         """``(C,)``: whether a class has a density of its own."""
         own: NDArray[np.bool_] = self.of_class != NO_GROUP
         return own if self.shared is None else own & (self.of_class != self.shared)
+
+    @property
+    def own_count(self) -> int:
+        """Number of classes with a density of their own, whose groups are the first."""
+        return self.count - (self.shared is not None)
 
 
 def group_classes(counts: NDArray[np.int64], minimum: int = MIN_CLASS_IMAGES) -> ClassGroups:

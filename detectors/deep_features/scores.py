@@ -6,7 +6,9 @@
 * ``max-likelihood``: the same maximised over classes (the paper's out-of-distribution reading).
 * ``reconstruction``: squared error of the principal-component reconstruction (Ndiour et al. 2022), plus a millionth
   of the features' variance.
-* ``mismatch``: log-likelihood of the best other class minus that of the predicted class, in nats.
+* ``mismatch``: log-likelihood of the best other class minus that of the predicted class, in nats. Only classes with a
+  density of their own are others: the one that small classes share lies around the mean of all images, differs from
+  fold to fold, and is no class.
 """
 
 from __future__ import annotations
@@ -98,9 +100,10 @@ def score_features(
         \\mathrm{likelihood} &= b - \\log p(z | c) \\\\
         \\mathrm{max\\text{-}likelihood} &= b - \\max_g \\log p(z | g) \\\\
         \\mathrm{reconstruction} &= \\|(x - \\bar x) - V V^T (x - \\bar x)\\|^2 + 10^{-6}\\,\\mathrm{tr}\\,S \\\\
-        \\mathrm{mismatch} &= \\max_{g \\ne c} \\log p(z | g) - \\log p(z | c)
+        \\mathrm{mismatch} &= \\max_{g \\ne c,\\, g \\text{ own}} \\log p(z | g) - \\log p(z | c)
 
     where ``S`` is the covariance of the features. A predicted class without a density is scored by the best group.
+    Where fewer than two classes have a density of their own, there is no mismatch, and it is zero.
 
     Raises:
         ValueError: If the shapes do not fit the density, or a predicted class does not exist.
@@ -136,9 +139,10 @@ def score_features(
     group = density.groups.of_class[predicted]
     own = np.take_along_axis(log_likelihood, np.maximum(group, 0)[:, None], 1)[:, 0]
     own = np.where(group == NO_GROUP, best, own)
-    np.put_along_axis(log_likelihood, np.maximum(group, 0)[:, None], -np.inf, 1)
-    other = log_likelihood.max(1)
-    other = np.where(np.isfinite(other) & (group != NO_GROUP), other, own)
+    other = own
+    if density.groups.own_count > 1:
+        np.put_along_axis(log_likelihood, np.maximum(group, 0)[:, None], -np.inf, 1)
+        other = np.where(group == NO_GROUP, own, log_likelihood[:, : density.groups.own_count].max(1))
     return {
         "likelihood": density.supremum - own,
         "max-likelihood": density.supremum - best,

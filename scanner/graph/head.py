@@ -261,11 +261,16 @@ class _DescriptorHead:
         likelihood = own if self._ungrouped is None else writer.node("Where", self._ungrouped, best, own)
         if kind == "likelihood":
             return likelihood
-        if self._folds[0].density.groups.count == 1:
+        groups = self._folds[0].density.groups
+        if groups.own_count < 2:
             return writer.node("Sub", likelihood, likelihood)
-        # The predicted class' own deviance is put out of reach, and the smallest of the others is taken.
+        # The predicted class' own deviance is put out of reach, and the smallest of the other classes' is taken. The
+        # group that small classes share is the last, and no class.
         far = writer.node("Add", writer.node("Mul", own, writer.scalar(0.0)), writer.scalar(np.inf))
         others = writer.node("ScatterElements", deviances, index, far, axis=1)
+        if groups.shared is not None:
+            first, last = writer.numbers(0), writer.numbers(groups.own_count)
+            others = writer.node("Slice", others, first, last, writer.numbers(1))
         other = writer.node("ReduceMin", others, writer.numbers(1), keepdims=1)
         if self._ungrouped is not None:
             other = writer.node("Where", self._ungrouped, likelihood, other)
