@@ -8,7 +8,8 @@ Two layouts are read for each of the paper's sets, the first found wins:
   ``cifar10/{train,test}/<class>/<file>``. A JPEG image folder is lossy and is named as such in
   every result.
 
-``cifar10x64`` is CIFAR-10 enlarged to 64x64 pixels, for networks made for larger images than 32x32.
+``cifar10x64`` is CIFAR-10 enlarged to 64x64 pixels, for networks made for larger images than 32x32. ``mnistpairs`` is
+two of MNIST's digits in one image of that size, a hundred classes from ``00`` to ``99``.
 
 scikit-learn's digits need no file: they are the demo's, and those of quick tests.
 """
@@ -32,6 +33,7 @@ from PIL import Image, UnidentifiedImageError
 from scanner.base.errors import SourceError, UsageError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+DATA_SETS = ("mnist", "cifar10", "cifar10x64", "mnistpairs", "digits")
 DIGITS = tuple(str(digit) for digit in range(10))
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 # MNIST's training images are 47 MB. A gzip bomb must not fill the memory before its header is looked at.
@@ -68,7 +70,7 @@ class DataSet:
 
 
 def load(name: str, root: Path) -> DataSet:
-    """Load ``mnist``, ``cifar10``, ``cifar10x64`` or ``digits`` by name; ``digits`` does not look at ``root``.
+    """Load one of `DATA_SETS` by name; ``digits`` does not look at ``root``.
 
     Raises:
         UsageError: If there is no such data set.
@@ -80,9 +82,11 @@ def load(name: str, root: Path) -> DataSet:
         return load_cifar10(root)
     if name == "cifar10x64":
         return enlarged(load_cifar10(root), 64)
+    if name == "mnistpairs":
+        return paired(load_mnist(root))
     if name == "digits":
         return load_digits()
-    raise UsageError(f"unknown data set {name!r}", hint="Choose one of mnist, cifar10, cifar10x64, digits")
+    raise UsageError(f"unknown data set {name!r}", hint=f"Choose one of {', '.join(DATA_SETS)}")
 
 
 def load_mnist(root: Path) -> DataSet:
@@ -170,6 +174,43 @@ def enlarged(data: DataSet, side: int, chunk: int = 1000) -> DataSet:
 
     title = f"{data.title}, enlarged to {side}x{side}"
     return replace(data, name=f"{data.name}x{side}", title=title, train=resize(data.train), test=resize(data.test))
+
+
+def paired(data: DataSet, side: int = 64, seed: int = 0) -> DataSet:
+    """Two grey images beside each other, in three equal channels: the classes are pairs of the original ones.
+
+    Every image is the left one of a pair, and some other the right one. Each is somewhere between the upper and the
+    lower edge of its half, by chance.
+
+    Args:
+        data: A data set of grey images that fit twice into ``side`` pixels.
+        side: Height and width of the new images.
+        seed: Of the pairs and their heights.
+    """
+
+    def pair(images: ImageSet) -> ImageSet:
+        count, _, height, width = images.images.shape
+        generator = torch.Generator().manual_seed(seed)
+        right = torch.randperm(count, generator=generator)
+        tops = torch.randint(0, side - height + 1, (count, 2), generator=generator)
+        canvas = torch.zeros(count, side, side, dtype=torch.uint8)
+        margin = side // 4 - width // 2
+        for column, chosen in ((0, torch.arange(count)), (1, right)):
+            left = margin + column * (side // 2)
+            rows = tops[:, column, None] + torch.arange(height)
+            columns = torch.arange(left, left + width)
+            canvas[torch.arange(count)[:, None, None], rows[:, :, None], columns] = images.images[chosen, 0]
+        labels = images.labels * len(data.classes) + images.labels[right]
+        return ImageSet(canvas[:, None].expand(-1, 3, -1, -1).contiguous(), labels)
+
+    classes = tuple(one + other for one in data.classes for other in data.classes)
+    title = f"pairs of {data.title}'s digits, {side}x{side}"
+    train, test = pair(data.train), pair(data.test)
+    height, width = data.test.images.shape[2:]
+    share = 2 * height * width / side**2  # of the new image; black pixels are the rest
+    mean = share * data.mean[0]
+    deviation = math.sqrt(share * (data.std[0] ** 2 + data.mean[0] ** 2) - mean**2)
+    return DataSet(f"{data.name}pairs", title, classes, (mean,) * 3, (deviation,) * 3, train, test)
 
 
 def _cifar10_batches(root: Path, train: bool) -> ImageSet:

@@ -21,7 +21,13 @@ from scanner.inputs.preprocess import PreprocessSpec
 from scanner.models.identify import identify
 from scanner.models.load import LoadedModel, LoadOptions, load_model
 
-ARCHITECTURES = {"mnist": "scnn", "cifar10": "resnet20", "cifar10x64": "resnet18", "digits": "scnn"}
+ARCHITECTURES = {
+    "mnist": "scnn",
+    "cifar10": "resnet20",
+    "cifar10x64": "resnet18",
+    "mnistpairs": "resnet18",
+    "digits": "scnn",
+}
 CHUNK = 250
 
 

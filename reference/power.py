@@ -45,6 +45,10 @@ RUNS = (
     "mnist-blended-10-seed0",
     "mnist-sinusoid-10-seed0",
     "cifar10x64-square-all-to-one-implanted-seed0",
+    "cifar10x64-blended-implanted-seed0",
+    "mnistpairs-square-all-to-one-implanted-seed0",
+    "mnistpairs-square-implanted-seed0",
+    "mnistpairs-blended-implanted-seed0",
     "cifar10-blended-implanted-seed0",
     "cifar10-sinusoid-implanted-seed0",
     "cifar10-warp-implanted-seed0",
@@ -338,7 +342,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure detection by the size of the reference.")
     parser.add_argument("--data-dir", type=Path, required=True, help="folder with MNIST and CIFAR-10")
     parser.add_argument("--runs", type=Path, required=True, help="folder of finished training runs")
-    parser.add_argument("--run", action="append", help="name of a run, repeatable; default: the nine measured ones")
+    parser.add_argument("--run", action="append", help="name of a run, repeatable; default: those that are reported")
     parser.add_argument("--cache", type=Path, required=True, help="folder for features")
     parser.add_argument("--out", type=Path, required=True, help="result file, JSON")
     options = parser.parse_args()

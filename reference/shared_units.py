@@ -276,7 +276,12 @@ def trained_network(name: str, options: argparse.Namespace) -> Network:
     )
 
 
-LIKENED: Final = {"mnist": "relu3:value", "cifar10": "layer3.1:mean", "cifar10x64": "layer4.0:mean"}
+LIKENED: Final = {
+    "mnist": "relu3:value",
+    "cifar10": "layer3.1:mean",
+    "cifar10x64": "layer4.0:mean",
+    "mnistpairs": "layer4.0:mean",
+}
 """What :func:`~scanner.fitting.fit_detectors.likened_by` chooses for the architectures of the training runs."""
 
 

@@ -35,8 +35,10 @@ from scanner.base.errors import DeviceError, LatentscanError, SourceError
 from scanner.models.architectures.resnet20 import ResNet20
 from scanner.models.architectures.scnn import SCNN
 
-MAX_LR = {"mnist": 0.05, "cifar10": 0.2, "cifar10x64": 0.1, "digits": 0.2}
-EPOCHS = {"mnist": 6, "cifar10": 20, "cifar10x64": 4, "digits": 80}
+MAX_LR = {"mnist": 0.05, "cifar10": 0.2, "cifar10x64": 0.1, "mnistpairs": 0.1, "digits": 0.2}
+EPOCHS = {"mnist": 6, "cifar10": 20, "cifar10x64": 4, "mnistpairs": 3, "digits": 80}
+RESNET18_CLASSES = {"cifar10x64": 10, "mnistpairs": 100}
+"""Classes of the data sets that are for a wide network, and not for one of the paper's."""
 BATCH_SIZE = 128
 CPU = torch.device("cpu")
 WEIGHT_DECAY = 5e-4
@@ -59,13 +61,13 @@ class TrainConfig:
 
 
 def build_model(data: str) -> nn.Module:
-    """The network for a data set, untrained: the paper's, and for the enlarged CIFAR-10 torchvision's ResNet-18."""
+    """The network for a data set, untrained: the paper's, and for images of 64x64 pixels torchvision's ResNet-18."""
     if data == "cifar10":
         return ResNet20()
-    if data == "cifar10x64":
+    if data in RESNET18_CLASSES:
         from torchvision.models import resnet18  # imports the compiler, which leaves a folder behind
 
-        model: nn.Module = resnet18(num_classes=10)
+        model: nn.Module = resnet18(num_classes=RESNET18_CLASSES[data])
         return model
     return SCNN(image_size=8) if data == "digits" else SCNN()
 

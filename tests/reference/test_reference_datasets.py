@@ -21,6 +21,7 @@ from reference.datasets import (
     load_cifar10,
     load_digits,
     load_mnist,
+    paired,
     stratified_split,
 )
 from scanner.base.errors import SourceError, UsageError
@@ -136,6 +137,28 @@ def test_enlarged_cifar10_is_resized_as_pillow_does(image_folder):
 def test_enlarging_does_not_depend_on_the_chunk(image_folder):
     data = load("cifar10", image_folder)
     assert torch.equal(enlarged(data, 64, chunk=7).train.images, enlarged(data, 64).train.images)
+
+
+def test_pairs_are_two_digits_and_their_labels_say_which():
+    digits = load_digits()
+    pairs = paired(digits, side=20)
+    assert (pairs.name, len(pairs.classes), pairs.classes[37]) == ("digitspairs", 100, "37")
+    for before, after in ((digits.train, pairs.train), (digits.test, pairs.test)):
+        assert after.images.shape == (len(before), 3, 20, 20)
+        labelled = zip(before.images, before.labels, strict=True)
+        known = {tuple(image.flatten().tolist()): int(label) for image, label in labelled}
+        for image, label in zip(after.images[:50], after.labels[:50].tolist(), strict=True):
+            assert bool((image == image[:1]).all())
+            read = []
+            for half in (image[0, :, 1:9], image[0, :, 11:19]):  # eight columns of ten, in the middle
+                found = {known.get(tuple(half[top : top + 8].flatten().tolist())) for top in range(13)} - {None}
+                assert len(found) == 1
+                read.append(found.pop())
+            assert 10 * read[0] + read[1] == label
+            assert int((image[0] > 0).sum()) == int((image[0, :, 1:9] > 0).sum() + (image[0, :, 11:19] > 0).sum())
+    pixels = pairs.train.images.double() / 255
+    assert pairs.mean[0] == pytest.approx(float(pixels.mean()), abs=0.003)
+    assert pairs.std[0] == pytest.approx(float(pixels.std()), abs=0.003)
 
 
 def test_mnist_may_be_an_image_folder_too(tmp_path):

@@ -102,7 +102,7 @@ def test_every_cell_has_its_draws() -> None:
             assert len(draws) == DRAWS
 
 
-@pytest.mark.parametrize(("data", "size"), [("mnist", 28), ("cifar10", 32), ("cifar10x64", 64)])
+@pytest.mark.parametrize(("data", "size"), [("mnist", 28), ("cifar10", 32), ("cifar10x64", 64), ("mnistpairs", 64)])
 def test_small_networks_are_likened_by_what_fit_chooses(data: str, size: int, tmp_path: Path) -> None:
     torch.save(build_model(data).state_dict(), tmp_path / "model.pt")
     options = LoadOptions(architecture=ARCHITECTURES[data], input_size=(size, size))

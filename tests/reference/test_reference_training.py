@@ -188,8 +188,10 @@ def test_a_square_is_an_eighth_of_the_image_and_at_least_four_pixels(name, size,
     assert bool((stamped[..., -side:, -side:] == 255).all())
 
 
-def test_the_network_for_enlarged_images_is_wide():
-    assert build_model("cifar10x64").fc.in_features == 512
+@pytest.mark.parametrize(("data", "classes"), [("cifar10x64", 10), ("mnistpairs", 100)])
+def test_the_network_for_large_images_is_wide(data, classes):
+    last = build_model(data).fc
+    assert (last.in_features, last.out_features) == (512, classes)
 
 
 def run_main(monkeypatch, *arguments):
