@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
         "benchmarks/results/listing_memory.json",
         "benchmarks/results/decode.json",
         "benchmarks/results/fit.json",
+        "benchmarks/results/io_binding.json",
     ],
 )
 def test_results_name_machine_and_versions(name: str) -> None:
@@ -127,6 +128,16 @@ def test_ten_million_names_fit_into_a_gibibyte() -> None:
         assert f"{found[kind]['many']['peak_mib']:.0f} MiB" in text
     expected = [f"{found[kind]['mib_for_ten_million']:,}" for kind in ("manifest", "bucket")]
     assert f"ten million take {expected[0]} and {expected[1]} MiB" in text
+
+
+def test_what_binding_memory_saves_is_that_of_the_result_file() -> None:
+    networks = json.loads((ROOT / "benchmarks/results/io_binding.json").read_text())["networks"]
+    text = " ".join((ROOT / "docs/performance.md").read_text().split())
+    (few, (low, high)), (other, (least, most)) = (
+        (networks[name]["bound_by_arrays"], networks[name]["quartiles"]) for name in ("resnet20", "resnet18")
+    )
+    assert f"takes {few:.3f} of the CPU seconds that it takes without (quartiles {low:.3f} to {high:.3f})" in text
+    assert f"ResNet-18 at 224 takes {other:.3f} ({least:.3f} to {most:.3f})" in text
 
 
 def test_the_table_of_weight_draws_is_that_of_the_result_file() -> None:
