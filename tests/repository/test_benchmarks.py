@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ ROOT = Path(__file__).parents[2]
         "benchmarks/results/decode.json",
         "benchmarks/results/fit.json",
         "benchmarks/results/io_binding.json",
+        "benchmarks/results/draw_stopping.json",
     ],
 )
 def test_results_name_machine_and_versions(name: str) -> None:
@@ -205,12 +207,29 @@ def fit_table() -> str:
     return "".join(rows)
 
 
-def test_the_table_of_fits_is_that_of_the_result_file() -> None:
+def stopping_table() -> str:
+    """For which shares of inputs some weight draws decide what all of them say."""
+    rows = []
+    for model, groups in json.loads((ROOT / "benchmarks/results/draw_stopping.json").read_text())["models"].items():
+        run, variant = model.split(", ")
+        for group, found in groups.items():
+            ranks, ps = (found[what]["decided_after"] for what in ("rank of bald", "p-value"))
+            cells = [
+                f"{ranks['30']:.1%}",
+                f"{ranks['39']:.1%}",
+                *(f"{ps[done]:.1%}" for done in ("0", "20", "30", "39")),
+            ]
+            rows.append(f"| {run.split('-')[0]}, {variant}, {group} | {' | '.join(cells)} |\n")
+    return "".join(rows)
+
+
+@pytest.mark.parametrize(("name", "table"), [("fit", fit_table), ("stopping", stopping_table)])
+def test_a_table_of_costs_is_that_of_its_result_file(name: str, table: Callable[[], str]) -> None:
     page = ROOT / "docs/performance.md"
-    head, start, rest = page.read_text().partition("<!-- fit: begin -->\n")
-    table, end, tail = rest.partition("<!-- fit: end -->\n")
-    titles = "".join(table.splitlines(keepends=True)[:2])
-    written = head + start + titles + fit_table() + end + tail
+    head, start, rest = page.read_text().partition(f"<!-- {name}: begin -->\n")
+    rows, end, tail = rest.partition(f"<!-- {name}: end -->\n")
+    titles = "".join(rows.splitlines(keepends=True)[:2])
+    written = head + start + titles + table() + end + tail
     if os.environ.get("LATENTSCAN_UPDATE_GOLDEN"):
         page.write_text(written)
     assert page.read_text() == written
