@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
         "benchmarks/results/fit.json",
         "benchmarks/results/io_binding.json",
         "benchmarks/results/draw_stopping.json",
+        "benchmarks/results/draw_shapes.json",
     ],
 )
 def test_results_name_machine_and_versions(name: str) -> None:
@@ -223,7 +224,21 @@ def stopping_table() -> str:
     return "".join(rows)
 
 
-@pytest.mark.parametrize(("name", "table"), [("fit", fit_table), ("stopping", stopping_table)])
+def shapes_table() -> str:
+    """What other ways to compute draws take."""
+    rows = []
+    for name, found in json.loads((ROOT / "benchmarks/results/draw_shapes.json").read_text())["stages"].items():
+        ratios = [
+            found[what]["ratio"] for what in ("stacked", "grouped", "winograd", "transform", "drawing", "loading")
+        ]
+        rows.append(f"| {name} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |\n")
+    return "".join(rows)
+
+
+TABLES = {"fit": fit_table, "stopping": stopping_table, "shapes": shapes_table}
+
+
+@pytest.mark.parametrize(("name", "table"), TABLES.items())
 def test_a_table_of_costs_is_that_of_its_result_file(name: str, table: Callable[[], str]) -> None:
     page = ROOT / "docs/performance.md"
     head, start, rest = page.read_text().partition(f"<!-- {name}: begin -->\n")
