@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -235,7 +235,49 @@ def shapes_table() -> str:
     return "".join(rows)
 
 
-TABLES = {"fit": fit_table, "stopping": stopping_table, "shapes": shapes_table}
+def cpu_table() -> str:
+    """The costs of scans, of fits beside them, of starting and of memory."""
+    found = json.loads((ROOT / "benchmarks/results/cpu.json").read_text())
+    large, small = found["networks"]
+    few, many = found["memory"].items()
+
+    def ratio(compared: Mapping[str, float]) -> str:
+        return f"{compared['ratio']:.2f} ({compared['ratio_min']:.2f} to {compared['ratio_max']:.2f})"
+
+    def peaks(command: str) -> str:
+        return f"{few[1][f'{command}_peak_mib']} and {many[1][f'{command}_peak_mib']} MiB"
+
+    def seconds(started: str) -> str:
+        return f"{found['start_up'][started]['median_seconds']:.2f} s"
+
+    scan, fit, pipeline = "scan_against_plain_inference", "fit", "pipeline_against_decode_plus_inference"
+    counts = f"{int(few[0]):,} and {int(many[0]):,} inputs"
+    against = "`scan` against plain ONNX Runtime inference"
+    rows = [
+        (f"{against}, ResNet-18 at {large['size']}", ratio(large[scan]), "1.05"),
+        (f"the same, ResNet-20 at {small['size']}", ratio(small[scan]), "1.20"),
+        (
+            "pipeline on 500-pixel JPEG files against decoding alone plus inference alone",
+            ratio(found["pipeline"][pipeline]),
+            "-",
+        ),
+        ("`modelscan --help`, whole process", seconds("help"), "0.4 s"),
+        ("`modelscan scan` of 8 images with ResNet-18, whole process", seconds("scan_8_images_resnet18"), "1.5 s"),
+        *(
+            (
+                f"`fit` against one plain pass, {name}, {each[fit]['references']} images",
+                f"{each[fit]['ratio']:.2f}",
+                "1.5",
+            )
+            for name, each in (("ResNet-18", large), ("ResNet-20", small))
+        ),
+        (f"peak memory of `scan`, ResNet-20, {counts}", peaks("scan"), "flat"),
+        ("peak memory of `fit`, the same numbers of images", peaks("fit"), "flat"),
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+TABLES = {"cpu": cpu_table, "fit": fit_table, "stopping": stopping_table, "shapes": shapes_table}
 
 
 @pytest.mark.parametrize(("name", "table"), TABLES.items())
