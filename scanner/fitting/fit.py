@@ -11,6 +11,7 @@ from dataclasses import replace
 from scanner.base.compiler_cache import temporary_compiler_cache
 from scanner.base.leftovers import scratch_folder
 from scanner.base.progress import Progress
+from scanner.fitting.blas_threads import one_blas_thread
 from scanner.fitting.build_profile import build_profile
 from scanner.fitting.choose_preprocess import choose_preprocess
 from scanner.fitting.finish_graph import finish_graph
@@ -36,7 +37,7 @@ def fit(options: FitOptions, progress: Progress) -> FitResult:
     opened = open_files(options, progress)
     subject = choose_preprocess(opened, options, progress)
     network = tap_network(subject, recipe, options, progress)
-    with temporary_compiler_cache(), scratch_folder() as folder:
+    with temporary_compiler_cache(), one_blas_thread(), scratch_folder() as folder:
         reference = see_reference(subject, network, options, folder, progress)
         detectors = fit_detectors(subject, network, reference, recipe, options, progress)
         scoring = finish_graph(subject, network, reference, detectors, options)
