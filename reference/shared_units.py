@@ -259,7 +259,10 @@ def read_features(path: Path, part: str) -> Features:
 def trained_network(name: str, options: argparse.Namespace) -> Network:
     """A small network of :mod:`reference.training`."""
     subject, model_sha256 = open_subject(name, options.runs, options.data_dir, options.cache)
-    kinds = {f"class {c}": np.flatnonzero(subject.clean.labels == c) for c in range(0, subject.num_classes, 3)}
+    kinds = {
+        f"class {c}": np.flatnonzero(subject.clean.labels == c)
+        for c in range(0, subject.num_classes, subject.num_classes // 3)
+    }
     return Network(
         subject.title,
         subject.reference,
