@@ -15,7 +15,7 @@ from detectors.probing.catalogue import library
 from detectors.probing.network import Counted, Logits, May, predicted
 from detectors.probing.probe import FAMILIES, Family, Shape
 from detectors.probing.score import broad, one_class
-from detectors.probing.search import ABOUT_ALL, ALL, FEW, Kind, search
+from detectors.probing.search import ABOUT_ALL, ALL, FEW, Kind, Trial, search
 from detectors.probing.verify import Verified, verify
 
 STATISTICS: Final = FAMILIES
@@ -37,6 +37,8 @@ class Probed:
         complete: Whether the search came to its end before the budget did.
         before: ``(N,)`` classes of the images that patterns were counted on.
         rows: ``(N,)`` which of the given images these are.
+        chosen_on: ``(M,)`` which of them patterns were chosen on.
+        trials: Everything that was tried on these.
 
     Example:
         See :func:`probe`.
@@ -56,6 +58,8 @@ class Probed:
     complete: bool
     before: NDArray[np.int64]
     rows: NDArray[np.int64]
+    chosen_on: NDArray[np.int64]
+    trials: tuple[Trial, ...]
 
     @property
     def statistics(self) -> NDArray[np.float64]:
@@ -113,6 +117,8 @@ def probe(images: NDArray[np.uint8], logits: Logits, may: May, seed: int) -> Pro
         complete=searched.complete,
         before=predicted(everything[judging]),
         rows=judging,
+        chosen_on=choosing,
+        trials=searched.trials,
     )
 
 

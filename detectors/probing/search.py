@@ -74,6 +74,7 @@ class Searched:
         complete: Whether the search came to its end before the budget did.
         tried: Patterns that were tried.
         passes: Images that the network was asked about.
+        trials: All of them, each on as many images as it got.
 
     Example:
         See :func:`search`.
@@ -89,6 +90,7 @@ class Searched:
     complete: bool = False
     tried: int = 0
     passes: int = 0
+    trials: tuple[Trial, ...] = ()
 
 
 @dataclass
@@ -210,7 +212,12 @@ def search(
 
 def _finish(run: _Search, count: int) -> Searched:
     """The best of those that were tried on most images."""
-    found = Searched(complete=not run.network.stopped, tried=len(run.trials), passes=run.network.passes)
+    found = Searched(
+        complete=not run.network.stopped,
+        tried=len(run.trials),
+        passes=run.network.passes,
+        trials=tuple(run.trials.values()),
+    )
     for family in FAMILIES:
         for kind in KINDS:
             ranked = run.rank(family, kind, count)
