@@ -1,6 +1,7 @@
 """`audit`: from a suspect model and clean images to what plain patterns do to it.
 
-model -> clean images -> patterns on one half, counted on the other -> among clean networks -> verdict -> reports
+model -> clean images -> patterns on one half, counted on the other -> among clean networks -> refined, where asked for
+-> verdict -> reports
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from scanner.auditing.make_report import Outcome, make_report
 from scanner.auditing.open_audit import open_audit
 from scanner.auditing.options import AuditOptions
 from scanner.auditing.probe_model import probe_model
+from scanner.auditing.refine_model import refine_model, require_torch
 from scanner.base.progress import Progress
 from scanner.report.audit.formats import AUDIT_FORMATS
 from scanner.report.audit.schema import AuditReport
@@ -29,11 +31,14 @@ def audit(options: AuditOptions, progress: Progress) -> AuditReport:
     """
     started, clock = datetime.now(UTC), monotonic()
     check_reports(options.reports)
+    require_torch(options)
     ignore = None if options.ignore is None else read_ignore_file(options.ignore)
     opened = open_audit(options, progress)
     probed = probe_model(opened, options, progress)
     compared = compare(opened, probed, options)
     timing = Timing(started, monotonic() - clock, None)
-    report = make_report(opened, Outcome(probed, compared, ignore), options, timing)
+    report = make_report(
+        opened, Outcome(probed, compared, refine_model(opened, probed, options, progress), ignore), options, timing
+    )
     write_reports(report, options.reports, AUDIT_FORMATS)
     return report

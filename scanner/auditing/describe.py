@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,13 @@ from detectors.probing.search import ABOUT_ALL, Kind
 from detectors.probing.verify import Verified
 from scanner.profile.picture import Picture
 from scanner.profile.thumbnail import picture
-from scanner.report.audit.schema import PatternSection
+from scanner.report.audit.schema import PatternSection, RefinedSection
 from scanner.report.audit.words import effect
 from scanner.report.schema import FlipsOfClass, TriggerExample
 from scanner.verdict.audit_terms import FoundPattern
+
+if TYPE_CHECKING:
+    from detectors.inversion.refine import Refined
 
 _EXAMPLES: Final = 3
 _MOST_CLASSES: Final = 1000
@@ -50,6 +53,27 @@ class Found:
         """The patterns, those with the largest statistics first."""
         found = self.probed.found
         return tuple(self._section(key) for key in sorted(found, key=lambda key: -found[key].statistic))
+
+    def refined(self, found: Sequence[Refined]) -> tuple[RefinedSection, ...]:
+        """What gradients found, patches first, of each kind the smallest first."""
+        ranked = sorted(found, key=lambda one: (one.kind != "smallest patch", not one.reached, one.soft, one.target))
+        return tuple(self._refined(one) for one in ranked)
+
+    def _refined(self, one: Refined) -> RefinedSection:
+        counted, shape = one.verified, Shape(*self.images.shape[1:])
+        return RefinedSection(
+            kind=one.kind,
+            target=one.target,
+            target_name=self.names[one.target],
+            size=one.size,
+            area=counted.probe.area(shape),
+            reached=one.reached,
+            eligible=counted.eligible,
+            moved=counted.moved,
+            low=counted.low,
+            high=counted.high,
+            pattern=self._picture(counted.probe.stamp(np.full_like(self.images[:1], _GRAY))[0]),
+        )
 
     def _section(self, key: Key) -> PatternSection:
         one, rule, position = self.probed.found[key], self.probed.found[key].rule, STATISTICS.index(key[0])

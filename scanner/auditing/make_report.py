@@ -14,6 +14,7 @@ from scanner.auditing.compare import Compared
 from scanner.auditing.describe import Found, evidence_of
 from scanner.auditing.open_audit import OpenedAudit
 from scanner.auditing.options import AuditOptions
+from scanner.auditing.refine_model import Refinement
 from scanner.fitting.model_info import model_info, preprocess_info
 from scanner.inputs.threads import usable_cores
 from scanner.models.trust import trust_warnings
@@ -34,11 +35,13 @@ class Outcome:
     Attributes:
         probed: What probing found.
         compared: The network among clean ones.
+        refinement: What gradients made of it.
         ignore: What people said of earlier findings; None without an ignore file.
     """
 
     probed: Probed
     compared: Compared
+    refinement: Refinement
     ignore: IgnoreFile | None
 
 
@@ -46,7 +49,7 @@ def make_report(opened: OpenedAudit, outcome: Outcome, options: AuditOptions, ti
     """The verdict and the report of a finished audit."""
     probed, compared, ignore = outcome.probed, outcome.compared, outcome.ignore
     found = Found(probed, opened.images.pixels, opened.names, compared.comparison)
-    patterns = found.sections()
+    patterns, refined = found.sections(), found.refined(outcome.refinement.found)
     evidence = AuditEvidence(
         images=len(opened.images.items),
         accuracy=opened.accuracy,
@@ -67,10 +70,15 @@ def make_report(opened: OpenedAudit, outcome: Outcome, options: AuditOptions, ti
         verdict = replace(verdict, reasons=(loosened, *verdict.reasons))
     parts: dict[str, Any] = {
         **audited,
-        "warnings": (*audited["warnings"], *ignore_warnings(ignore, (), audited["model"], today)),
+        "warnings": (
+            *audited["warnings"],
+            *_not_refined(outcome.refinement),
+            *ignore_warnings(ignore, (), audited["model"], today),
+        ),
         "policy": policy_section(options.policy, None, None if ignore is None else ignore.sha256),
         "search": _search(probed, options),
         "patterns": patterns,
+        "refined": refined,
         "networks": _networks(compared, options),
         "pictures": found.pictures,
     }
@@ -94,6 +102,10 @@ def _audited(opened: OpenedAudit, options: AuditOptions) -> dict[str, Any]:
         "preprocess": preprocess_section(preprocess_info(preprocess)),
         "warnings": (*preprocess.warnings, *trust_warnings(model)),
     }
+
+
+def _not_refined(refinement: Refinement) -> tuple[str, ...]:
+    return (f"Patterns were not refined: {refinement.why_not}.",) if refinement.why_not else ()
 
 
 def _search(probed: Probed, options: AuditOptions) -> SearchSection:

@@ -25,6 +25,8 @@ class AuditOptions:
         budget: Seconds that the search may take; None for no such bound.
         passes: Images that the search may run; None for no such bound. The same number gives the same result anywhere.
         null: Folder with reports of audits of accepted models, to compare with instead of what the program ships.
+        refine: Whether patterns are made as small as they can be by gradients as well, which takes PyTorch and as many
+            seconds again; what was begun within them is finished.
         alpha: Level from which on a network counts as unusual.
         fail_on: The severity from which on the exit code is 1.
         ignore: Ignore file, whose entries about the model can let a finding pass the gate.
@@ -36,6 +38,7 @@ class AuditOptions:
     budget: float | None = BUDGET_S
     passes: int | None = None
     null: Path | None = None
+    refine: bool = False
     alpha: float = ALPHA
     fail_on: FailOn = FailOn.HIGH
     ignore: Path | None = None

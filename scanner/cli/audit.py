@@ -34,6 +34,9 @@ def audit(
     null: Annotated[
         Path | None, typer.Option(help="Folder of JSON reports of audits of accepted models, to compare with.")
     ] = None,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Find the smallest patch and weakest offset of each class by gradients.")
+    ] = False,
     alpha: Annotated[
         float, typer.Option(min=1e-6, max=0.5, help="Share of clean networks that are called unusual.")
     ] = ALPHA,
@@ -104,6 +107,7 @@ def audit(
         budget=budget if budget is not None or passes is not None else BUDGET_S,
         passes=passes,
         null=null,
+        refine=refine,
         alpha=alpha,
         fail_on=FailOn(str(policy.values["fail-on"])),
         ignore=policy.path("ignore"),

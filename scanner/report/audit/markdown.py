@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scanner.report.audit.schema import AuditReport
-from scanner.report.audit.words import clean_networks, headline, moved, rule_of, tone
+from scanner.report.audit.words import clean_networks, headline, moved, refined, rule_of, smallest_refined, tone
 from scanner.report.markdown import code, escape
 
 _MARKS = {"good": "✅", "bad": "❌", "warn": "⚠️", "unknown": "❔"}
@@ -31,6 +31,11 @@ def _lines(report: AuditReport) -> Iterator[str]:
     for pattern in report.patterns[:_SHOWN]:
         cells = (pattern.described, rule_of(pattern, report.num_classes), moved(pattern), clean_networks(pattern))
         yield f"| {' | '.join(escape(cell) for cell in cells)} |"
+    if report.refined:
+        yield ""
+        yield "Smallest by gradients, not compared with clean networks:"
+        yield ""
+        yield from (f"- {escape(refined(one))}" for one in smallest_refined(report))
     yield ""
     ended = "" if search.complete else ", when the budget ended"
     yield f"{search.tried} patterns on {search.searched_on} clean images, {search.passes} passes{ended}; counted on "

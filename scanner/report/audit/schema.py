@@ -28,9 +28,11 @@ from scanner.verdict.terms import Decision, ExitCode, FailOn, Severity
 AUDIT_VERSION: Literal["1.0.0"] = "1.0.0"
 AUDIT_URN: Literal["urn:latentscan:audit:1"] = "urn:latentscan:audit:1"
 MAX_PATTERNS = 12
+MAX_REFINED = 20
 
 Family = Literal["patch", "wave", "cosine", "blend", "tint", "warp"]
 Kind = Literal["all classes", "one class"]
+RefinedKind = Literal["smallest patch", "weakest offset"]
 
 
 class AuditedImages(Part):
@@ -93,6 +95,24 @@ class PatternSection(Part):
     examples: tuple[TriggerExample, ...] = Field(max_length=3, description="Clean images before and after.")
 
 
+class RefinedSection(Part):
+    """The smallest pattern of a kind that gradients found for one class. It enters neither p-value nor verdict."""
+
+    kind: RefinedKind = Field(description="What is small about it: the pixels that it hides, or its amplitude.")
+    target: Count = Field(description="Class that it moves images to.")
+    target_name: Text = Field(description="Its name.")
+    size: Count = Field(description="Pixels that it hides, or the largest change of a pixel in gray levels.")
+    area: Share = Field(description="Share of the picture that it hides; 0 for an offset.")
+    reached: bool = Field(
+        description="Whether it moves nine in ten of the images that it was made on; where not, none was found."
+    )
+    eligible: Count = Field(description="Other images, of other classes, that it was counted on.")
+    moved: Count = Field(description="Those of them that end in the class.")
+    low: Share = Field(description="Lower end of an exact 95% interval of their share.")
+    high: Share = Field(description="Its upper end.")
+    pattern: Sha256 | None = Field(description="Key of a picture of it, on gray, in `pictures`.")
+
+
 class NetworksSection(Part):
     """The network among clean ones."""
 
@@ -142,6 +162,11 @@ class AuditReport(Part):
     patterns: tuple[PatternSection, ...] = Field(
         max_length=MAX_PATTERNS, description="The strongest patterns, by their statistics, the largest first."
     )
+    refined: tuple[RefinedSection, ...] = Field(
+        default=(),
+        max_length=MAX_REFINED,
+        description="What gradients made of them, where that was asked for: not compared with clean networks.",
+    )
     networks: NetworksSection | None = Field(description="The network among clean ones; null where not compared.")
     checks: tuple[CheckResult, ...] = Field(description="Every check of the verdict, passed or not.")
     policy: PolicySection | None = Field(
@@ -150,7 +175,7 @@ class AuditReport(Part):
     verdict: AuditVerdictSection = Field(description="What follows from all of it.")
     taxonomy: Taxonomy = Field(description="Where findings of this kind belong in published catalogues.")
     pictures: dict[Sha256, Picture] = Field(
-        default_factory=dict, max_length=84, description="Thumbnails, by the SHA-256 of their content."
+        default_factory=dict, max_length=104, description="Thumbnails, by the SHA-256 of their content."
     )
     limitations: tuple[Text, ...] = Field(description="What the audit cannot tell, whatever its verdict.")
     warnings: tuple[Text, ...] = Field(description="What a person should know before relying on this report.")

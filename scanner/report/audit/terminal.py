@@ -7,7 +7,7 @@ from typing import TextIO
 
 from scanner.base.text import printable
 from scanner.report.audit.schema import AuditReport
-from scanner.report.audit.words import clean_networks, effect, headline
+from scanner.report.audit.words import clean_networks, effect, headline, refined, smallest_refined
 from scanner.verdict.terms import Severity
 
 _WIDTH = 80
@@ -57,4 +57,8 @@ def _lines(report: AuditReport) -> list[str]:
         lines += textwrap.wrap(
             printable(told + clean_networks(pattern), 600), _WIDTH, initial_indent="  ", subsequent_indent="    "
         )
+    if report.refined:
+        lines += ["", "Smallest by gradients, not compared with clean networks"]
+    for one in smallest_refined(report):
+        lines += textwrap.wrap(printable(refined(one), 600), _WIDTH, initial_indent="  ", subsequent_indent="    ")
     return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scanner.report.audit.schema import AuditReport, PatternSection
+from scanner.report.audit.schema import AuditReport, PatternSection, RefinedSection
 from scanner.report.shift_words import shift_in_words
 from scanner.verdict.audit_terms import AuditOutcome
 from scanner.verdict.terms import Severity
@@ -69,6 +69,24 @@ def moved(pattern: PatternSection) -> str:
 
 def _follows_no_rule(pattern: PatternSection) -> bool:
     return pattern.target is None and pattern.shift is None
+
+
+def refined(one: RefinedSection) -> str:
+    """What gradients found for one class."""
+    kind = "patch" if one.kind == "smallest patch" else "offset"
+    if not one.reached:
+        return f"no {kind} was found that moves 90% of images to {_class(one.target_name)}"
+    size = f"{one.size} pixels ({one.area:.1%} of the picture)" if kind == "patch" else f"{one.size} of 255 gray levels"
+    share = one.moved / one.eligible if one.eligible else 0.0
+    counted = f"{one.moved} of {one.eligible} ({share:.0%}, {one.low:.0%} to {one.high:.0%})"
+    return f"{'a' if kind == 'patch' else 'an'} {kind} of {size} moves images to {_class(one.target_name)}, {counted}"
+
+
+def smallest_refined(report: AuditReport) -> tuple[RefinedSection, ...]:
+    """Of each kind the smallest that was found."""
+    kinds = ("smallest patch", "weakest offset")
+    found = (next((one for one in report.refined if one.kind == kind and one.reached), None) for kind in kinds)
+    return tuple(one for one in found if one is not None)
 
 
 def clean_networks(pattern: PatternSection) -> str:

@@ -105,6 +105,21 @@ def test_the_same_passes_give_the_same_report(place, found):
     assert one == other
 
 
+def test_refinement_shows_how_small_the_trigger_may_be(place):
+    arguments = ("backdoor.onnx", "--clean", "ref", "--passes", "2000", "--refine", "--report", "refined.json")
+    done = audit(place, *arguments)
+    assert "Smallest by gradients, not compared with clean networks" in done.stderr
+    report = read_audit(place / "refined.json")
+    patch = report.refined[0]
+    assert (patch.kind, patch.target_name, patch.reached) == ("smallest patch", "blue", True)
+    assert patch.size <= 9  # the trigger is 3x3
+    assert patch.moved == patch.eligible
+    assert patch.pattern in report.pictures
+    assert {(one.kind, one.target) for one in report.refined} == {
+        (kind, target) for kind in ("smallest patch", "weakest offset") for target in range(3)
+    }
+
+
 def test_clean_networks_decide_what_is_unusual(place):
     (place / "known").mkdir()
     first = here(place, "clean.onnx", report="known/0.json")

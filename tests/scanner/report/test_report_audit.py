@@ -28,16 +28,36 @@ from scanner.report.audit.schema import (
     AuditReport,
     NetworksSection,
     PatternSection,
+    RefinedSection,
     SearchSection,
     audit_schema_text,
 )
-from scanner.report.audit.words import effect, moved, rule_of
+from scanner.report.audit.words import effect, moved, refined, rule_of, smallest_refined
 from scanner.report.formats import check_reports, write_reports
 from scanner.report.schema import FlipsOfClass, TriggerExample
 from scanner.verdict.decide_audit import decide_audit
 
 ROOT = Path(__file__).resolve().parents[3]
 HOSTILE = "</td><script>window.hit=1</script>|`[x](javascript:y)\u202e\x1b[31m"
+
+
+def small(**changes: object) -> RefinedSection:
+    """A refined pattern that moves 90 of 100 images."""
+    values = {"kind": "smallest patch", "target": 1, "target_name": HOSTILE, "size": 6, "area": 0.02, "reached": True}
+    values |= {"eligible": 100, "moved": 90, "low": 0.82, "high": 0.95, "pattern": None}
+    return RefinedSection.model_validate(values | changes)
+
+
+def test_refined_patterns_are_told_by_what_was_counted():
+    patch = small(target_name="7")
+    assert (
+        refined(patch)
+        == "a patch of 6 pixels (2.0% of the picture) moves images to class 7, 90 of 100 (90%, 82% to 95%)"
+    )
+    offset = small(kind="weakest offset", size=20, target_name="class 3", moved=50, low=0.4, high=0.6)
+    assert refined(offset) == "an offset of 20 of 255 gray levels moves images to class 3, 50 of 100 (50%, 40% to 60%)"
+    assert refined(small(reached=False, target_name="7")) == "no patch was found that moves 90% of images to class 7"
+    assert [one.kind for one in smallest_refined(sample())] == ["smallest patch", "weakest offset"]
 
 
 def sample() -> AuditReport:
@@ -87,6 +107,11 @@ def sample() -> AuditReport:
             verified_on=120,
         ),
         "patterns": (found,),
+        "refined": (
+            small(kind="smallest patch", pattern=shown.sha256),
+            small(kind="smallest patch", reached=False),
+            small(kind="weakest offset", area=0.0),
+        ),
         "networks": NetworksSection(
             source="given",
             described=HOSTILE,
@@ -122,6 +147,8 @@ def test_every_format_holds_hostile_names(tmp_path):
         assert "\u202e" not in text
         assert "\x1b" not in text
     assert "<script" not in texts[".html"]
+    assert "an offset of 6 of 255 gray levels" in texts[".html"]
+    assert "Smallest by gradients" in texts[".md"]
     assert "images to class &lt;/td&gt;" in texts[".md"]
     assert ElementTree.fromstring(texts[".xml"]).tag == "testsuites"
     schema = json.loads((ROOT / "tests" / "schemas" / "sarif-schema-2.1.0.json").read_text())
