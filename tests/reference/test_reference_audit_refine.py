@@ -42,7 +42,7 @@ def test_the_committed_figures_are_of_the_panel_and_in_the_documentation():
     known = {(part, made.name) for part, made in panel("mnist")}
     assert len(set(measured)) == len(measured)
     assert set(measured) <= known
-    assert f"on {len(measured)} of the networks above" in (ROOT / "docs/audit.md").read_text()
+    assert f"on the {len(measured)} networks above" in (ROOT / "docs/audit.md").read_text()
     assert json.loads(json.dumps(summarise(result["networks"]))) == result["summary"]
     assert set(result["summary"]["alarms"]) == set(METHODS)
     text = (ROOT / "docs/audit.md").read_text()
