@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
         "benchmarks/results/cpu.json",
         "benchmarks/results/bayesian_cpu.json",
         "benchmarks/results/shards.json",
+        "benchmarks/results/worker_scaling.json",
         "benchmarks/results/listing_memory.json",
         "benchmarks/results/decode.json",
         "benchmarks/results/fit.json",
@@ -41,6 +42,15 @@ def test_results_name_machine_and_versions(name: str) -> None:
     result = json.loads(text)
     assert "machine" in result
     assert "torch" in text
+
+
+def test_two_workers_are_as_fast_as_the_page_says() -> None:
+    result = json.loads((ROOT / "benchmarks/results/worker_scaling.json").read_text())
+    page = " ".join((ROOT / "docs/performance.md").read_text().split())
+    seconds = [round(sorted(turn[workers]["wall_s"] for turn in result["turns"])[1]) for workers in "12"]
+    assert f"{result['chunks']} chunks took one worker {seconds[0]} seconds and two {seconds[1]}" in page
+    low, high = min(result["efficiency"]), max(result["efficiency"])
+    assert f"an efficiency of {result['median_efficiency']:.2f} ({low:.2f} to {high:.2f})" in page
 
 
 def test_readme_figures_are_those_of_the_result_file() -> None:
