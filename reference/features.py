@@ -58,6 +58,12 @@ class Features:
         return {key: value for key, value in self.values.items() if key in keys}
 
 
+def joined(one: Features, other: Features) -> Features:
+    """Two sets of images as one."""
+    values = {key: np.concatenate([one.values[key], other.values[key]]) for key in one.values}
+    return Features(values, np.concatenate([one.logits, other.logits]), np.concatenate([one.labels, other.labels]))
+
+
 def keys_of(recipe: Recipe, keys: Sequence[str]) -> list[str]:
     """Those of all descriptors, by their keys in graph order, that a recipe looks at."""
     taps = list(dict.fromkeys(key.rsplit(":", 1)[0] for key in keys))

@@ -26,16 +26,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detectors.calibration.batch import batch_test, joint_p_value
-from detectors.calibration.plan import plan_calibration
-from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
-from detectors.deep_features.recipe import DEFAULT
-from detectors.shared_units.batch import shared_units_test
-from detectors.shared_units.detector import EVIDENCE, SharedUnits, judge_by_shared_units
-from detectors.shared_units.learn import PARTS
-from detectors.shared_units.similar_images import fit_shared_units
+from detectors.calibration.batch import joint_p_value
+from reference.batch import Fitted, densities_p, fit_batch, judge_alone, judge_batch, late_keys, units_of_batch
 from reference.evaluate import describe_machine, write_json
-from reference.features import Features, extract, keys_of
+from reference.features import Features, extract, joined
 from reference.implant_network import NETWORKS, load, read_photographs, real_network, split_photographs
 from reference.metrics import auroc, detection_rate_at
 from reference.photographs import PHOTOGRAPHS
@@ -56,6 +50,7 @@ INPUTS: Final = 500
 ALPHA: Final = 0.01
 KINDS: Final[Mapping[str, range]] = {"dogs": range(151, 269), "birds": range(80, 147), "reptiles": range(25, 69)}
 """Kinds of photographs, by their classes in ImageNet."""
+FEW_CLASSES: Final = 10
 
 
 @dataclass(frozen=True)
@@ -85,74 +80,35 @@ class Network:
     about: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """Both detectors, fitted to one reference."""
-
-    deep: DeepFeatures
-    units: SharedUnits
-
-
 def fit(reference: Features, network: Network) -> Fitted:
     """Fit the product's default to unlabelled pictures, seed 0."""
-    plan = plan_calibration(reference.predicted, 0)
-    classes = ImageClasses(reference.predicted, reference.predicted, network.num_classes, reference.confidence)
-    densities = reference.only(keys_of(DEFAULT, list(reference.values)))
-    deep = fit_deep_features(densities, classes, DEFAULT, plan, seed=0)
-    folds = np.full(len(plan.folds), -1)
-    folds[plan.calibration_rows()] = plan.calibration_folds()
-    combined = np.zeros(len(plan.folds))
-    combined[plan.unseen()] = deep.calibration.combine(deep.clean_scores[:, None])[:, 0]
-    units = fit_shared_units(
-        late(reference, network), network.likened_by, reference.predicted, network.num_classes, folds, combined
-    )
-    return Fitted(deep, units)
+    return fit_batch(reference, None, network.likened_by, network.num_classes, seed=0)
 
 
-def late(features: Features, network: Network) -> dict[str, NDArray[np.float32]]:
-    """The descriptors whose units are looked at: of the layer by which pictures are likened, and of all after it."""
-    keys = list(features.values)
-    layer = network.likened_by.rsplit(":", 1)[0]
-    first = next(index for index, key in enumerate(keys) if key.rsplit(":", 1)[0] == layer)
-    return {key: features.values[key] for key in keys[first:]}
-
-
-def judge(
-    fitted: Fitted, inputs: Features, triggered: NDArray[np.bool_], network: Network, seed: int
-) -> dict[str, float | None]:
+def judge(fitted: Fitted, inputs: Features, triggered: NDArray[np.bool_], seed: int) -> dict[str, float | None]:
     """What a scan of these inputs finds, by densities alone and with shared units."""
-    calibration = fitted.deep.calibration
-    scores = fitted.deep.score(inputs.values, inputs.predicted, inputs.confidence)
-    alone = calibration.judge(scores)
-    values = np.concatenate(list(late(inputs, network).values()), axis=1)
-    strata = fitted.units.strata.of(inputs.predicted, values)
-    test = shared_units_test(fitted.units.reference, values, strata)
-    parts = np.random.default_rng(seed).permutation(len(values)) % PARTS
-    p_values, evidence = alone.p_values, alone.combined
-    if test.p_value <= EVIDENCE:
-        by_units = judge_by_shared_units(fitted.units, values, strata, parts)
-        joint = by_units.judge(calibration.combine(scores), values, parts)
-        p_values, evidence = joint.p_values, joint.evidence
-    limit = ALPHA * (1 + 1e-12)
-    smallest = (1 + 1e-9) / (calibration.size + 1)
-    flagged, above = int((alone.p_values <= limit).sum()), int((alone.p_values <= smallest).sum())
-    densities = batch_test(flagged, above, len(values), calibration.size, ALPHA).p_value
+    alone, alone_p = judge_alone(fitted, inputs)
+    tests = units_of_batch(fitted, inputs)
+    evidence, p_values = judge_batch(fitted, inputs, seed, ALPHA)
+    units_p, any_class = (1.0, 1.0) if tests is None else (tests.balanced.p_value, tests.every.p_value)
+    densities, limit = densities_p(fitted, alone_p, ALPHA), ALPHA * (1 + 1e-12)
     found: dict[str, float | None] = {
-        "inputs": len(values),
+        "inputs": len(triggered),
         "triggered": int(triggered.sum()),
         "densities_p": densities,
-        "units_p": test.p_value,
-        "batch_p": joint_p_value(densities, test.p_value),
+        "units_p": units_p,
+        "units_p_any_class": any_class,
+        "batch_p": joint_p_value(densities, units_p),
         "false_alarms": float((p_values[~triggered] <= limit).mean()) if not triggered.all() else None,
         "detection": float((p_values[triggered] <= limit).mean()) if triggered.any() else None,
-        "detection_densities": float((alone.p_values[triggered] <= limit).mean()) if triggered.any() else None,
+        "detection_densities": float((alone_p[triggered] <= limit).mean()) if triggered.any() else None,
     }
     if triggered.any() and not triggered.all():
         found |= {
             "auroc": auroc(triggered, evidence),
-            "auroc_densities": auroc(triggered, alone.combined),
+            "auroc_densities": auroc(triggered, alone),
             "detection_at_1_percent": detection_rate_at(0.01, triggered, evidence),
-            "detection_at_1_percent_densities": detection_rate_at(0.01, triggered, alone.combined),
+            "detection_at_1_percent_densities": detection_rate_at(0.01, triggered, alone),
         }
     return {name: value if value is None else float(f"{value:.6g}") for name, value in found.items()}
 
@@ -169,7 +125,7 @@ def draw(network: Network, count: int, share: float, seed: int) -> dict[str, flo
     # A scan compares inputs in the order of their digests, which has nothing to do with what is in them.
     mixed = generator.permutation(len(pool))
     triggered = mixed >= len(pool) - number
-    return judge(fit(network.reference.take(rows), network), joined(*parts).take(mixed), triggered, network, seed)
+    return judge(fit(network.reference.take(rows), network), joined(*parts).take(mixed), triggered, seed)
 
 
 def one_kind(network: Network, count: int, kind: str, seed: int) -> dict[str, float | None]:
@@ -179,13 +135,7 @@ def one_kind(network: Network, count: int, kind: str, seed: int) -> dict[str, fl
     if not network.apart:
         inputs = np.setdiff1d(inputs, rows)
     batch = network.clean.take(inputs[:INPUTS])
-    return judge(fit(network.reference.take(rows), network), batch, np.zeros(len(batch.labels), bool), network, seed)
-
-
-def joined(one: Features, other: Features) -> Features:
-    """Two sets of pictures as one."""
-    values = {key: np.concatenate([one.values[key], other.values[key]]) for key in one.values}
-    return Features(values, np.concatenate([one.logits, other.logits]), np.concatenate([one.labels, other.labels]))
+    return judge(fit(network.reference.take(rows), network), batch, np.zeros(len(batch.labels), bool), seed)
 
 
 def photographs_network(folder: Path, control: bool, photographs: Path, networks: Path, cache: Path) -> Network:
@@ -259,10 +209,11 @@ def read_features(path: Path, part: str) -> Features:
 def trained_network(name: str, options: argparse.Namespace) -> Network:
     """A small network of :mod:`reference.training`."""
     subject, model_sha256 = open_subject(name, options.runs, options.data_dir, options.cache)
-    kinds = {
-        f"class {c}": np.flatnonzero(subject.clean.labels == c)
-        for c in range(0, subject.num_classes, subject.num_classes // 3)
-    }
+    labels = subject.clean.labels
+    kinds = {f"class {c}": np.flatnonzero(labels == c) for c in range(0, subject.num_classes, subject.num_classes // 3)}
+    if subject.num_classes > FEW_CLASSES:
+        kinds["ten classes"] = np.flatnonzero(labels % (subject.num_classes // FEW_CLASSES) == 0)
+    kinds["long-tailed"] = long_tailed(labels)
     return Network(
         subject.title,
         subject.reference,
@@ -277,6 +228,13 @@ def trained_network(name: str, options: argparse.Namespace) -> Network:
             "attack_success_here": round(float(subject.succeeds.sum() / subject.attacked.sum()), 4),
         },
     )
+
+
+def long_tailed(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of pictures, of the ``k``-th class one ``k``-th of as many as of the first."""
+    rows = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    most = min(len(one) for one in rows)
+    return np.concatenate([one[: max(1, round(most / k))] for k, one in enumerate(rows, 1)])
 
 
 LIKENED: Final = {
@@ -295,7 +253,9 @@ def measure(name: str, network: Network, result: dict[str, Any], out: Path) -> I
         {
             "title": network.title,
             "classes": network.num_classes,
-            "units": sum(value.shape[1] for value in late(network.clean, network).values()),
+            "units": sum(
+                network.clean.values[key].shape[1] for key in late_keys(network.likened_by, list(network.clean.values))
+            ),
             "likened_by": network.likened_by,
             **network.about,
             "shares": {},

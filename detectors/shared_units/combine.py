@@ -49,6 +49,9 @@ class Surprise:
         tail = self.clean[-max(2, int(TAIL * count)) :]
         excess = max(float((tail - tail[0]).mean()), 1e-12 * max(1.0, abs(float(tail[0]))))
         inside = np.interp(scores, self.clean, nats)
+        # Just below a clean score, rounding may put an interpolated value above what that score itself gets.
+        following = np.minimum(np.searchsorted(self.clean, scores, side="right"), count - 1)
+        inside = np.minimum(inside, nats[following])
         return np.asarray(inside + np.maximum(scores - self.clean[-1], 0) / excess, np.float64)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.rows import Rows
+from detectors.shared_units.batch import SharedUnitsTest, shared_units_test
+from detectors.shared_units.class_balance import balance_classes
 from detectors.shared_units.combine import Surprise, joint_p_values
 from detectors.shared_units.learn import LearnedUnits, learn_units
 from detectors.shared_units.reference import UnitReference
@@ -27,6 +29,7 @@ class SharedUnits:
     Attributes:
         reference: The loudest clean images of every unit.
         strata: Which images are compared with one another.
+        predicted: ``(n,)`` int64, predicted class of each clean image; -1 where it is not known.
         combined: ``(n,)`` float64, the densities' combined score of each clean image by its fold; 0 for one that
             calibrates nothing.
 
@@ -46,15 +49,69 @@ class SharedUnits:
 
     reference: UnitReference
     strata: Strata
+    predicted: NDArray[np.int64]
     combined: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
-        if self.combined.shape != self.reference.folds.shape or not (self.reference.folds >= 0).any():
+        each = self.reference.folds.shape
+        if self.combined.shape != each or self.predicted.shape != each or not (self.reference.folds >= 0).any():
             raise ValueError(
-                f"a score for each of {self.reference.size} images is needed, got {self.combined.shape}, and images "
-                "that calibrate"
+                f"a score and a class for each of {self.reference.size} images are needed, got {self.combined.shape}, "
+                f"{self.predicted.shape}, and images that calibrate"
             )
+
+    def test(self, values: NDArray[np.float32], predicted: NDArray[np.int64]) -> UnitsTests:
+        """Test the inputs of a batch, in an order that has nothing to do with what is in them.
+
+        Args:
+            values: ``(N, U)`` float32.
+            predicted: ``(N,)`` predicted classes.
+
+        Raises:
+            ValueError: If shapes do not fit, or there is no such class.
+        """
+        strata = self.strata.of(predicted, values)
+        every = shared_units_test(self.reference, values, strata)
+        balanced = balance_classes((self.reference.strata, self.predicted), (strata, predicted))
+        if np.array_equal(balanced, strata):
+            return UnitsTests(strata, every, every)
+        return UnitsTests(strata, shared_units_test(self.reference, values, balanced), every)
+
+
+@dataclass(frozen=True)
+class UnitsTests:
+    """What a batch's units say.
+
+    Attributes:
+        strata: ``(N,)`` int64, stratum of each input.
+        balanced: Test of no more inputs of a class than the reference has: it holds whatever classes a batch is of.
+        every: Test of all inputs. It shows more, but a batch of a class that the reference hardly has looks to it like
+            one with a trigger.
+
+    Example:
+        >>> from detectors.shared_units.similar_images import fit_shared_units
+        >>> values, zeros = np.arange(12.0, dtype=np.float32)[:, None], np.zeros(12, int)
+        >>> fitted = fit_shared_units({"layer": values}, "layer", zeros, 1, zeros, np.zeros(12))
+        >>> tests = fitted.test(values, zeros)
+        >>> tests.balanced == tests.every, tests.count(densities_p=1.0)
+        (True, False)
+
+    References:
+        docs/method.md, section Shared units.
+    """
+
+    strata: NDArray[np.int64]
+    balanced: SharedUnitsTest
+    every: SharedUnitsTest
+
+    def count(self, densities_p: float) -> bool:
+        """Whether an input's own units count: all inputs share some, and that is not for their classes alone.
+
+        Args:
+            densities_p: P-value of the densities' test of the batch.
+        """
+        return self.every.p_value <= EVIDENCE and min(self.balanced.p_value, densities_p) <= EVIDENCE
 
 
 @dataclass(frozen=True)

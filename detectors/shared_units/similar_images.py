@@ -13,7 +13,7 @@ from detectors.shared_units.detector import SharedUnits, side_by_side
 from detectors.shared_units.reference import UnitReference, fit_units
 from detectors.shared_units.strata import Strata, logarithmic
 
-MIN_CLASS_IMAGES = 10
+MIN_CLASS_IMAGES = 5
 """Clean images that a class needs for a stratum of its own."""
 MIN_CLUSTER_IMAGES = 8
 MOST_CLUSTERED = 2000
@@ -23,10 +23,10 @@ MOST_CLUSTERED = 2000
 def fit_strata(values: Rows, predicted: NDArray[np.int64], num_classes: int, first: int = 0) -> Strata:
     """Strata of a reference.
 
-    Classes that the network predicts for ten clean images or more have one of their own. All images, of more than 2,000
-    as many from everywhere among them, are clustered by some columns, those of one descriptor: Ward's tree is split
-    from the top as long as a half keeps eight images. A half with fewer goes to the nearest clusters: a picture that is
-    like no other must not keep the rest together.
+    Classes that the network predicts for five clean images or more have one of their own. All images, of more than
+    2,000 as many from everywhere among them, are clustered by some columns, those of one descriptor: Ward's tree is
+    split from the top as long as a half keeps eight images. A half with fewer goes to the nearest clusters: a picture
+    that is like no other must not keep the rest together.
 
     Args:
         values: ``(n, D)`` float32 of the clean images, finite: the columns that they are likened by.
@@ -152,4 +152,4 @@ def fit_shared_units(
         of_image,
         folds.astype(np.int64),
     )
-    return SharedUnits(reference, strata, np.where(folds >= 0, combined, 0.0))
+    return SharedUnits(reference, strata, predicted.astype(np.int64), np.where(folds >= 0, combined, 0.0))

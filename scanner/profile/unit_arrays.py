@@ -20,6 +20,7 @@ from scanner.profile.content import Profile
 
 _PREFIX: Final = "unit_"
 _SMALL: Final = ("width", "strata", "folds", "combined", "of_class", "first", "location", "scale", "centroids")
+_CLASSES: Final = "classes"
 _HINT: Final = "Fit the profile again"
 _FARTHEST: Final = 1e9
 """Standardised logarithms of activations are far below it, and the scalar products of such are finite in float32."""
@@ -51,6 +52,7 @@ def units_to_arrays(units: SharedUnits) -> UnitArrays:
         "width": np.array([reference.units]),
         "strata": reference.strata,
         "folds": reference.folds,
+        _CLASSES: units.predicted,
         "combined": units.combined,
         "of_class": strata.of_class,
         "first": np.array([strata.first]),
@@ -72,7 +74,8 @@ def units_from_profile(profile: Profile) -> SharedUnits | None:
         ProfileError: If an array is missing, they do not fit together or would take too much memory.
     """
     arrays = profile.calibration
-    small = {name: arrays[f"{_PREFIX}{name}"] for name in _SMALL if f"{_PREFIX}{name}" in arrays}
+    stored = (*_SMALL, _CLASSES)
+    small = {name: arrays[f"{_PREFIX}{name}"] for name in stored if f"{_PREFIX}{name}" in arrays}
     present = {"values": profile.unit_values.size > 0, "images": profile.unit_images.size > 0}
     if not small and not any(present.values()):
         return None
@@ -115,6 +118,9 @@ def _units(profile: Profile, small: dict[str, NDArray[np.float64]], width: int) 
         raise ValueError("images that there are not")
     if len(of_class) != profile.header.num_classes or first.shape != (1,):
         raise ValueError("classes that there are not")
+    classes = _integers(small[_CLASSES]) if _CLASSES in small else _classes_of(strata, of_class)
+    if not -1 <= classes.min(initial=0) <= classes.max(initial=0) < len(of_class):
+        raise ValueError("images of classes that there are not")
     _check_folds(folds, profile.calibration.get("fold_sizes", np.zeros(0)))
     bounds = {"combined": _HIGHEST} | dict.fromkeys(("location", "scale", "centroids"), _FARTHEST)
     if any(not (np.abs(small[name]) <= bound).all() for name, bound in bounds.items()):
@@ -125,7 +131,13 @@ def _units(profile: Profile, small: dict[str, NDArray[np.float64]], width: int) 
         raise ValueError("columns beyond the last")
     single = {name: small[name].astype(np.float32) for name in ("location", "scale", "centroids")}
     reference = UnitReference(values[:-1], images.astype(np.int32), values[-1], strata, folds)
-    return SharedUnits(reference, Strata(of_class, int(first[0]), **single), small["combined"])
+    return SharedUnits(reference, Strata(of_class, int(first[0]), **single), classes, small["combined"])
+
+
+def _classes_of(strata: NDArray[np.int64], of_class: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Classes of the images of an older profile, as far as their strata tell; -1 where they do not."""
+    own = {int(stratum): label for label, stratum in enumerate(of_class) if stratum >= 0}
+    return np.array([own.get(stratum, -1) for stratum in strata.tolist()], np.int64)
 
 
 def _check_folds(folds: NDArray[np.int64], sizes: NDArray[np.float64]) -> None:

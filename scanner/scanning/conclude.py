@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Final
 
+import numpy as np
+
 from scanner.profile.header import ProfileHeader
 from scanner.report.batch import BatchOutcome, batch_section
 from scanner.report.findings import find
@@ -106,15 +108,18 @@ def _units_section(header: ProfileHeader, counts: ScanCounts, places: Mapping[in
     """What the report says of the units."""
     if counts.units is None:
         return None
-    test = counts.units.test
+    tests = counts.units.tests
+    test, every = tests.balanced, tests.every
     return SharedUnitsSection(
-        inputs=test.inputs,
-        comparable=test.comparable,
-        strata=counts.units.strata,
+        inputs=every.inputs,
+        comparable=every.comparable,
+        compared=test.compared,
+        strata=len(np.unique(tests.strata)),
         units=counts.units.width,
         p_value=test.p_value,
         permutation_p=test.permutation_p_value,
         exact_p=test.exact_p_value,
+        p_value_any_class=every.p_value,
         sharing=counts.sharing,
         counted=counts.units.judge is not None,
         loudest=tuple(
@@ -125,7 +130,7 @@ def _units_section(header: ProfileHeader, counts: ScanCounts, places: Mapping[in
                 p_adjusted=unit.p_value,
                 place=None if unit.unit not in places else UnitPlace(**asdict(places[unit.unit])),
             )
-            for unit in test.units
+            for unit in every.units
             for key, channel in (_place(header, counts.units, unit.unit),)
         ),
     )
@@ -135,12 +140,20 @@ def _units_evidence(header: ProfileHeader, counts: ScanCounts, places: Mapping[i
     """What the verdict needs to know of the units."""
     if counts.units is None:
         return None
-    test = counts.units.test
-    loudest = tuple(_place(header, counts.units, unit.unit) for unit in test.units[:LOUDEST_NAMED])
+    tests = counts.units.tests
+    loudest = tuple(_place(header, counts.units, unit.unit) for unit in tests.every.units[:LOUDEST_NAMED])
     agreed = [place for place in places.values() if 2 * place.inputs > place.looked_at]
     place = max(agreed, key=lambda place: place.inputs, default=None)
     where = None if place is None else (place.row, place.column, place.inputs, place.looked_at)
-    return UnitsEvidence(test.p_value, test.inputs, counts.units.judge is not None, counts.sharing, loudest, where)
+    return UnitsEvidence(
+        tests.balanced.p_value,
+        tests.every.p_value,
+        tests.every.inputs,
+        counts.units.judge is not None,
+        counts.sharing,
+        loudest,
+        where,
+    )
 
 
 def _place(header: ProfileHeader, units: BatchUnits, unit: int) -> tuple[str, int]:

@@ -64,7 +64,7 @@ def _together(opened: OpenedScan, options: ScanOptions, sample: Sample | None) -
     """What inputs say together that one alone does not: the units they share, and whether all of them drifted."""
     if sample is None:
         return Together(None, None, 0, 0)
-    units = None if opened.units is None else batch_units(sample, opened.units)
+    units = None if opened.units is None else batch_units(sample, opened.units, opened.calibration, options.alpha)
     drift = batch_drift(sample, units, opened.header, opened.calibration, opened.looks, options.alpha)
     return Together(units, drift, len(sample), sample.contents)
 

@@ -41,7 +41,7 @@ def locate(opened: OpenedScan, counted: Counted) -> Counted:
     if units is None or units.judge is None or not sharing:
         return counted
     found: dict[int, tuple[TapInfo, int]] = {}
-    for unit in units.test.units:
+    for unit in units.tests.every.units:
         if (spatial := _spatial(opened.header, units, unit.unit)) is not None:
             found[unit.unit] = spatial
     if not found:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.calibration.batch import batch_test
 from detectors.calibration.judge import Calibration
-from detectors.shared_units.batch import SharedUnitsTest, shared_units_test
-from detectors.shared_units.detector import EVIDENCE, MIN_INPUTS, JointJudge, SharedUnits, judge_by_shared_units
+from detectors.shared_units.detector import MIN_INPUTS, JointJudge, SharedUnits, UnitsTests, judge_by_shared_units
 from detectors.shared_units.learn import PARTS
 from scanner.base.errors import ProfileError
 from scanner.inputs.pipeline import Batch
@@ -18,24 +18,31 @@ from scanner.profile.header import DescriptorInfo, ProfileHeader
 from scanner.scanning.sample import Sample, digest_number
 
 
-def batch_units(sample: Sample, fitted: SharedUnits) -> BatchUnits | None:
-    """The test of a sample, and where it says so a judge; None for too few inputs.
+def batch_units(sample: Sample, fitted: SharedUnits, calibration: Calibration, alpha: float) -> BatchUnits | None:
+    """The tests of a sample, and where they say so a judge; None for too few inputs.
 
     Args:
         sample: Inputs, each picture once.
         fitted: What a profile keeps of the clean images.
+        calibration: Of the densities.
+        alpha: Flagging level.
     """
     if len(sample) < MIN_INPUTS:
         return None
     values, predicted = sample.values["units"], sample.values["predicted"]
-    strata = fitted.strata.of(predicted, values)
-    test = shared_units_test(fitted.reference, values, strata)
+    tests = fitted.test(values, predicted)
     judge = None
-    if test.p_value <= EVIDENCE:
+    if tests.count(_densities_p(sample.values["p_values"], calibration.size, alpha)):
         parts = np.array([digest % PARTS for digest in sample.digests])
         if np.unique(parts).size == PARTS:
-            judge = judge_by_shared_units(fitted, values, strata, parts)
-    return BatchUnits(test, judge, len(np.unique(strata)), fitted.reference.units)
+            judge = judge_by_shared_units(fitted, values, tests.strata, parts)
+    return BatchUnits(tests, judge, fitted.reference.units)
+
+
+def _densities_p(p_values: NDArray[np.float64], size: int, alpha: float) -> float:
+    """P-value of the densities' test of some inputs, by a calibration of so many images."""
+    flagged, above = (p_values <= alpha * (1 + 1e-12)).sum(), (p_values <= (1 + 1e-9) / (size + 1)).sum()
+    return batch_test(int(flagged), int(above), len(p_values), size, alpha).p_value
 
 
 @dataclass(frozen=True)
@@ -43,16 +50,19 @@ class BatchUnits:
     """What the units of a batch say.
 
     Attributes:
-        test: Test of the batch.
+        tests: Tests of the batch.
         judge: Judges inputs by the units that the batch shares; None where it shares none beyond chance.
-        strata: Strata that its inputs are in.
         width: Units that were looked at.
     """
 
-    test: SharedUnitsTest
+    tests: UnitsTests
     judge: JointJudge | None
-    strata: int
     width: int
+
+    @property
+    def p_value(self) -> float:
+        """P-value that holds whatever classes the batch is of."""
+        return self.tests.balanced.p_value
 
     def descriptor_of(self, header: ProfileHeader, unit: int) -> tuple[DescriptorInfo, int]:
         """Descriptor and channel of a unit: the channels of the last descriptors stand side by side.

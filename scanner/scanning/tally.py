@@ -83,7 +83,7 @@ class ScanCounts:
     @property
     def p_value(self) -> float:
         """P-value of the batch: of densities and units together, by Bonferroni."""
-        return self.test.p_value if self.units is None else joint_p_value(self.test.p_value, self.units.test.p_value)
+        return self.test.p_value if self.units is None else joint_p_value(self.test.p_value, self.units.p_value)
 
     @property
     def smallest_attainable(self) -> float:

@@ -6,6 +6,8 @@ from scanner.base.text import printable
 from scanner.verdict.rules import Rules, SeverityRule
 from scanner.verdict.terms import Check, CheckStatus, Evidence, FailOn, Severity, UnitsEvidence
 
+_UNUSUAL = 0.01
+"""P-value of all inputs' units up to which it is told that classes may explain them."""
 _LONGEST = 300
 _MOST = 5
 """Characters and number of the profile's self-checks that are repeated."""
@@ -72,8 +74,10 @@ def shared_units(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: b
         status = CheckStatus.NOT_ASSESSED
         message = "Whether the inputs share units was not assessed."
     else:
-        # Half of the error is this test's, and half that of the densities.
-        status = CheckStatus.of(2 * units.p_value > level)
+        # Half of the error is this test's, and half that of the densities. Where these find the batch unusual as well,
+        # all inputs that share units count, also those of classes that the reference hardly has.
+        p_value = min(units.p_value, units.any_class) if units.counted else units.p_value
+        status = CheckStatus.of(2 * p_value > level)
         # What counts for single inputs is told, even where the gate asks for more evidence.
         message = _shared(units, found=units.counted or status is CheckStatus.FAILED)
     return Check(
@@ -93,8 +97,17 @@ def shared_units(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: b
 
 def _shared(units: UnitsEvidence, *, found: bool) -> str:
     over = f"(p = {units.p_value:.2g} over {units.inputs} distinct inputs)"
+    if not found and units.any_class <= _UNUSUAL:
+        return (
+            f"The inputs share units, but these may be those of classes of which the reference has too few images: "
+            f"with no more inputs of a class than it has, p = {units.p_value:.2g} instead of {units.any_class:.2g}, "
+            "and the densities find nothing. More clean images of these classes would tell."
+        )
     if not found:
         return f"The inputs share no units beyond what clean images like them do {over}."
+    if units.any_class < units.p_value:
+        over = f"(p = {units.any_class:.2g} over {units.inputs} distinct inputs, {units.p_value:.2g} with no more "
+        over += "inputs of a class than clean images of it)"
     named = ", ".join(f"channel {channel} of {printable(key, limit=100)}" for key, channel in units.loudest)
     counted = f"; {units.sharing} inputs are louder in such units than every clean image" if units.counted else ""
     place = ""

@@ -87,7 +87,8 @@ class UnitsEvidence:
     """What the inputs' units say.
 
     Attributes:
-        p_value: P-value of the test of the batch.
+        p_value: P-value of the test of the batch, whatever classes it is of.
+        any_class: The same of all inputs, as if a batch had the classes of the reference.
         inputs: Distinct inputs that were looked at.
         counted: Whether an input's own units count in its p-value.
         sharing: Inputs that are louder in shared units than any clean image.
@@ -97,6 +98,7 @@ class UnitsEvidence:
     """
 
     p_value: float
+    any_class: float
     inputs: int
     counted: bool
     sharing: int

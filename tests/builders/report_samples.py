@@ -101,11 +101,13 @@ def sample_units(*, key="layer1:max", **changes):
     fields = {
         "inputs": 600,
         "comparable": 590,
+        "compared": 512,
         "strata": 3,
         "units": 16,
         "p_value": 2.5e-7 if counted else 0.41,
         "permutation_p": None if counted else 0.45,
         "exact_p": 2.5e-8 if counted else 1.0,
+        "p_value_any_class": 1.5e-9 if counted else 0.36,
         "sharing": 97 if counted else 0,
         "counted": counted,
         "loudest": (
@@ -129,7 +131,7 @@ def sample_labels(*, flagged=(7, 103), others=(488, 497), unknown=()):
 def units_evidence(units):
     """The same as the verdict knows it."""
     loudest = tuple((unit.descriptor, unit.channel) for unit in units.loudest[:3])
-    return UnitsEvidence(units.p_value, units.inputs, units.counted, units.sharing, loudest)
+    return UnitsEvidence(units.p_value, units.p_value_any_class, units.inputs, units.counted, units.sharing, loudest)
 
 
 def sample_report(

@@ -90,6 +90,11 @@ class SharedUnitsSection(Part):
 
     inputs: Count = Field(description="Distinct inputs that were looked at; of more than 2,000, those of least digest.")
     comparable: Count = Field(description="Those of them with a clean image in their stratum.")
+    compared: Count | None = Field(
+        default=None,
+        description="Those of them that p_value is of: within a stratum no more of a class than it has clean images of "
+        "it, and one of a class without any; null in reports older than 1.4.",
+    )
     strata: Count = Field(description="Strata that the inputs are in.")
     units: Count = Field(description="Units that were looked at.")
     p_value: Share = Field(description="P-value of the test, exact if inputs are like clean images of their stratum.")
@@ -97,11 +102,17 @@ class SharedUnitsSection(Part):
         description="Its part that exchanges inputs and clean images at random; null where the other part says more."
     )
     exact_p: Share = Field(description="Its part in closed form, Bonferroni-adjusted for the number of units.")
+    p_value_any_class: Share | None = Field(
+        default=None,
+        description="P-value of the same test of all comparable inputs, whatever their classes: small for a batch of a "
+        "class that the reference hardly has, too, so it is no evidence by itself; null in reports older than 1.4.",
+    )
     sharing: Count = Field(
         description="Scanned inputs that are louder, in the units that other inputs chose, than any clean image."
     )
     counted: bool = Field(
-        description="Whether an input's units count in its p-value: where the test's p-value is at most 0.01."
+        description="Whether an input's units count in its p-value: where p_value_any_class is at most 0.01, and "
+        "p_value or the p-value of the densities' tests is, too."
     )
     loudest: tuple[SharedUnit, ...] = Field(
         max_length=100, description="Units that speak up most in the inputs, the strongest first."

@@ -1,0 +1,121 @@
+"""What ``fit`` and ``scan`` do without options, on features in memory: densities, and units that a batch shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.calibration.batch import batch_test
+from detectors.calibration.plan import CalibrationPlan, plan_calibration
+from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
+from detectors.deep_features.recipe import DEFAULT
+from detectors.shared_units.detector import MIN_INPUTS, SharedUnits, UnitsTests, judge_by_shared_units
+from detectors.shared_units.learn import PARTS
+from detectors.shared_units.similar_images import fit_shared_units
+from reference.features import Features, keys_of
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Both detectors, fitted to one reference.
+
+    Attributes:
+        deep: The densities.
+        units: The shared units.
+        late: Keys of the descriptors whose units are looked at.
+    """
+
+    deep: DeepFeatures
+    units: SharedUnits
+    late: tuple[str, ...]
+
+    def values(self, inputs: Features) -> NDArray[np.float32]:
+        """Their units ``(N, U)``."""
+        return np.concatenate([inputs.values[key] for key in self.late], axis=1)
+
+    def scores(self, inputs: Features) -> Scores:
+        """Scores of the densities, as the calibration takes them."""
+        return self.deep.score(inputs.values, inputs.predicted, inputs.confidence)
+
+
+def late_keys(likened_by: str, keys: Sequence[str]) -> tuple[str, ...]:
+    """Keys of the layer by which pictures are likened, and of all layers after it: their units are looked at."""
+    layers = [key.rsplit(":", 1)[0] for key in keys]
+    return tuple(keys[layers.index(likened_by.rsplit(":", 1)[0]) :])
+
+
+def fit_batch(
+    reference: Features, labels: NDArray[np.int64] | None, likened_by: str, num_classes: int, seed: int
+) -> Fitted:
+    """Fit the default.
+
+    Args:
+        reference: Clean pictures.
+        labels: Their labels; None for what ``fit --no-labels`` does.
+        likened_by: Key of the descriptor by which pictures are likened.
+        num_classes: Number of classes.
+        seed: Of the calibration plan.
+    """
+    of = reference.predicted if labels is None else labels
+    plan = plan_calibration(of, seed)
+    classes = ImageClasses(of, reference.predicted, num_classes, reference.confidence)
+    deep = fit_deep_features(reference.only(keys_of(DEFAULT, list(reference.values))), classes, DEFAULT, plan, seed)
+    late = late_keys(likened_by, list(reference.values))
+    folds, combined = _calibrating(plan, deep)
+    units = fit_shared_units(reference.only(late), likened_by, reference.predicted, num_classes, folds, combined)
+    return Fitted(deep, units, late)
+
+
+def _calibrating(plan: CalibrationPlan, deep: DeepFeatures) -> tuple[NDArray[np.int64], Scores]:
+    """Fold of every clean image, -1 where it calibrates nothing, and its combined score."""
+    folds = np.full(len(plan.folds), -1)
+    folds[plan.calibration_rows()] = plan.calibration_folds()
+    combined = np.zeros(len(plan.folds))
+    combined[plan.unseen()] = deep.calibration.combine(deep.clean_scores[:, None])[:, 0]
+    return folds, combined
+
+
+def judge_alone(fitted: Fitted, inputs: Features, seed: int = 0) -> tuple[Scores, Scores]:
+    """Scores and p-values ``(N,)`` of inputs of which each is looked at by itself."""
+    del seed
+    judged = fitted.deep.calibration.judge(fitted.scores(inputs))
+    return judged.combined, judged.p_values
+
+
+def densities_p(fitted: Fitted, p_values: Scores, alpha: float) -> float:
+    """P-value of the densities' test of a batch, of whose inputs each has a p-value."""
+    size = fitted.deep.calibration.size
+    flagged, above = (p_values <= alpha * (1 + 1e-12)).sum(), (p_values <= (1 + 1e-9) / (size + 1)).sum()
+    return batch_test(int(flagged), int(above), len(p_values), size, alpha).p_value
+
+
+def units_of_batch(fitted: Fitted, inputs: Features) -> UnitsTests | None:
+    """Whether the inputs share units; None for too few of them."""
+    return fitted.units.test(fitted.values(inputs), inputs.predicted) if len(inputs.labels) >= MIN_INPUTS else None
+
+
+def judge_batch(fitted: Fitted, inputs: Features, seed: int, alpha: float = 0.01) -> tuple[Scores, Scores]:
+    """Scores and p-values ``(N,)`` of inputs that are looked at together.
+
+    Their order must have nothing to do with what is in them; a scan's is by digest.
+
+    Args:
+        fitted: Detectors.
+        inputs: The batch.
+        seed: Numbers its parts, which a scan does by digest.
+        alpha: Flagging level of the densities' test.
+    """
+    alone = judge_alone(fitted, inputs)
+    tests = units_of_batch(fitted, inputs)
+    if tests is None or not tests.count(densities_p(fitted, alone[1], alpha)):
+        return alone
+    values = fitted.values(inputs)
+    parts = np.random.default_rng(seed).permutation(len(values)) % PARTS
+    by_units = judge_by_shared_units(fitted.units, values, tests.strata, parts)
+    joint = by_units.judge(fitted.deep.calibration.combine(fitted.scores(inputs)), values, parts)
+    return joint.evidence, joint.p_values
