@@ -38,6 +38,21 @@ class Cost:
     passes: int = 0
     seconds: float = 0.0
 
+    def copy(self) -> Cost:
+        """What it is now."""
+        return Cost(self.passes, self.seconds)
+
+    def since(self, before: Cost) -> Cost:
+        """What was used after `before` was copied."""
+        return Cost(self.passes - before.passes, self.seconds - before.seconds)
+
+    def each(self, images: int) -> dict[str, float]:
+        """``passes`` and ``milliseconds`` an image."""
+        return {
+            "passes": round(self.passes / images, 2),
+            "milliseconds": round(1000 * self.seconds / images, 3),
+        }
+
 
 @dataclass(frozen=True)
 class Opened:

@@ -14,9 +14,10 @@ from reference.panel.attacks.attack import PanelAttack
 from reference.panel.attacks.roster import panel_attack
 from reference.panel.bench import Bench, Opened, open_network
 from reference.panel.cells import Cell
+from reference.panel.default import ALONE
 from reference.panel.estimate import Estimate
 from reference.panel.labels import LABEL_MAPS
-from reference.panel.measure import DEFAULT_NAME, measure
+from reference.panel.measure import measure
 from reference.panel.networks import network_named
 from reference.panel.peers import CONTROLS, PEERS
 from reference.panel.pictures import SIZES, choose_pictures
@@ -138,7 +139,7 @@ def _finish(cell: Cell, hands: _Hands, progress: Progress) -> dict[str, Any]:
 def _again(cell: Cell, before: dict[str, Any], hands: _Hands, progress: Progress) -> dict[str, Any]:
     """A finished cell with the default measured again: what others found does not change with this tool's code."""
     bench, clean, _ = _benches(cell, hands, progress)
-    progress.say(f"{cell.name}: {DEFAULT_NAME} again")
+    progress.say(f"{cell.name}: {ALONE} again")
     parts = {
         "backdoored": measure(bench, (), cell.seed),
         "clean_network": measure(clean, (), cell.seed, SIZES[:1]),

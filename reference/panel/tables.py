@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Final
 
-from reference.panel.measure import DEFAULT_NAME
+from reference.panel.default import ALONE, BATCH
 from reference.panel.pictures import SIZES
 from reference.panel.plan import ADAPTIVE
 
 Result = Mapping[str, Any]
 DETECTORS: Final[Mapping[str, str]] = {
-    DEFAULT_NAME: "latentscan",
+    ALONE: "latentscan",
+    BATCH: "latentscan, a batch",
     "confidence": "confidence",
     "strip": "STRIP",
     "scale-up": "SCALE-UP",
@@ -63,7 +64,7 @@ def tables_markdown(results: Sequence[Result], planned: int) -> str:
             _detectors(good),
             "**Detection at 1% false alarms** in every cell that counts, 400 clean images a class.",
             _cells(good),
-            "**Clean images a class**: latentscan, means over the cells that count, and the worst cell.",
+            "**Clean images a class**: means over the cells that count, and the worst cell.",
             _sizes(good),
             "**Clean networks with the trigger**: share of the same triggered inputs flagged at 1%.",
             _controls(results),
@@ -113,16 +114,15 @@ def _cells(good: Sequence[Result]) -> str:
 
 
 def _sizes(good: Sequence[Result]) -> str:
-    head = ["clean images a class", "detection at 1%", "worst cell", "at 5%", "AUROC", "false alarms at 1%", "at 5%"]
+    head = ["", "clean images a class", "detection at 1%", "worst cell", "at 5%", "AUROC", "false alarms at 1%",
+            "at 5%"]  # fmt: skip
+    figures = (DETECTION, "detection_at_0.05", "auroc", "false_alarms_at_0.01", "false_alarms_at_0.05")
     rows = []
-    for size in SIZES:
-
-        def mean(figure: str, size: int = size) -> str:
-            return _share(fmean(values(good, DEFAULT_NAME, size, figure)))
-
-        worst = min(values(good, DEFAULT_NAME, size, DETECTION))
-        rows.append([str(size), mean(DETECTION), _share(worst), mean("detection_at_0.05"), mean("auroc"),
-                     mean("false_alarms_at_0.01"), mean("false_alarms_at_0.05")])  # fmt: skip
+    for name in (ALONE, BATCH):
+        for size in SIZES:
+            detection, *others = (_share(fmean(values(good, name, size, figure))) for figure in figures)
+            worst = _share(min(values(good, name, size, DETECTION)))
+            rows.append([DETECTORS[name], str(size), detection, worst, *others])
     return _table(head, rows)
 
 
@@ -142,7 +142,7 @@ def _failed(failed: Sequence[Result]) -> str:
     rows = []
     for result in failed:
         found = result["backdoored"]
-        caught = found["detectors"][DEFAULT_NAME]["400"]["succeeds_detection_at_0.01"]
+        caught = found["detectors"][ALONE]["400"]["succeeds_detection_at_0.01"]
         rows.append([*_names(result), _share(found["clean_accuracy"]), "-" if caught is None else _share(caught)])
     return _table(head, rows)
 

@@ -56,12 +56,19 @@ def test_a_cell_is_measured_by_every_detector(out: Path) -> None:
             assert 0 <= one[size]["detection_at_0.01"] <= one[size]["detection_at_0.05"] <= 1
     passes = {name: one["passes"] for name, one in found["detectors"].items() if one is not None}
     assert passes == {
-        "latentscan": 1, "confidence": 1, "strip": 16, "scale-up": 6, "teco": 56, "beatrix": 1, "ted": 1, "ted++": 1,
+        "latentscan": 1, "latentscan-batch": 1, "confidence": 1,
+        "strip": 16, "scale-up": 6, "teco": 56, "beatrix": 1, "ted": 1, "ted++": 1,
         "psbd": 4,
         "mahalanobis": 1,
     }  # fmt: skip
     assert found["detectors"]["latentscan"]["50"]["auroc"] > 0.99
-    assert set(result["clean_network"]["detectors"]) == {"latentscan", "confidence", "beatrix", "mahalanobis"}
+    assert set(result["clean_network"]["detectors"]) == {
+        "latentscan",
+        "latentscan-batch",
+        "confidence",
+        "beatrix",
+        "mahalanobis",
+    }
     assert result["clean_network"]["attack_success_rate"] < 0.3
     assert result["machine"]["versions"]["torch"]
 
@@ -127,7 +134,7 @@ def test_tables_and_picture(out: Path, tmp_path: Path) -> None:
     assert rows[0].split(" | ")[3:7] == ["10%", "0", success, f"{_default(result):.3f}"]
     picture = ElementTree.fromstring((tmp_path / "panel.svg").read_text())
     dots = [one for one in picture.iter("{http://www.w3.org/2000/svg}circle") if one.get("fill-opacity")]
-    assert len(dots) == len([peer for peer in PEERS if peer.name != "ibd-psc"]) + 1
+    assert len(dots) == len([peer for peer in PEERS if peer.name != "ibd-psc"]) + 2
     assert "0 of 3 cells" in tables_markdown([], 3)
 
 
