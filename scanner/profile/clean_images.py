@@ -46,12 +46,13 @@ def join_images(files: Sequence[bytes]) -> NDArray[np.uint8]:
     return np.frombuffer(line + b"".join(files), np.uint8)
 
 
-def clean_images(store: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def clean_images(store: NDArray[np.uint8], shape: tuple[int, int, int], most: int = MAX_IMAGES) -> NDArray[np.uint8]:
     """The images ``(n, H, W, C)`` uint8 of a profile; none of an empty store.
 
     Args:
         store: From a file of unknown origin.
         shape: Height, width and channels that every image has to have.
+        most: How many of them, the first, are decoded.
 
     Raises:
         ProfileError: If it is no such store.
@@ -70,9 +71,10 @@ def clean_images(store: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArr
     plain = isinstance(lengths, list) and all(type(length) is int and length > 0 for length in lengths)
     if not plain or not 0 < len(lengths) <= MAX_IMAGES or sum(lengths) != len(files):
         raise ProfileError("its clean images are damaged", hint=_HINT)
-    images = np.empty((len(lengths), *shape), np.uint8)
+    wanted = lengths[:most]
+    images = np.empty((len(wanted), *shape), np.uint8)
     start = 0
-    for image, length in zip(images, lengths, strict=True):
+    for image, length in zip(images, wanted, strict=True):
         image[...] = _decode(files[start : start + length], shape)
         start += length
     return images

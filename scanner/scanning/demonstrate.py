@@ -131,7 +131,7 @@ def _network(opened: OpenedScan, counted: Counted, options: ScanOptions) -> Call
 def _clean_images(opened: OpenedScan, options: ScanOptions) -> NDArray[np.uint8]:
     """Of the command line, else those that the profile keeps."""
     if options.clean is None:
-        return clean_images(opened.profile.clean_images, opened.scorer.image_shape)[:MOST_CLEAN]
+        return clean_images(opened.profile.clean_images, opened.scorer.image_shape, MOST_CLEAN)
     source = open_source(options.clean, labels=False, follow_links=options.follow_links)
     spread = np.unique(np.linspace(0, len(source.items) - 1, MOST_CLEAN).astype(int)).tolist()
     return _stacked(opened, _pixels(source, opened, {source.items[position]: None for position in spread}))

@@ -25,8 +25,10 @@ def require_same_scores(read: OpenedProfile, scorer: Scorer) -> None:
     Raises:
         DeviceError: If scores differ by more than what counts as the same.
     """
-    images = clean_images(read.profile.clean_images, scorer.image_shape)[:TRIED]
-    if scorer.provider == CPU or not len(images):
+    if scorer.provider == CPU:
+        return
+    images = clean_images(read.profile.clean_images, scorer.image_shape, TRIED)
+    if not len(images):
         return
     found = np.asarray(scorer.run(images)["scores"], np.float64)
     processor = GraphSession(read.profile.graph, read.profile.weights, device="cpu")

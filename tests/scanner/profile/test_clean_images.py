@@ -57,6 +57,15 @@ def test_an_empty_store_has_no_images() -> None:
     assert clean_images(join_images([]), SHAPE).shape == (0, *SHAPE)
 
 
+def test_no_more_are_decoded_than_are_wanted() -> None:
+    files = [encode_image(np.full(SHAPE, value, np.uint8)) for value in (1, 2)] + [b"damaged"]
+    for most in (1, 2):
+        images = clean_images(join_images(files), SHAPE, most)
+        assert images[:, 0, 0, 0].tolist() == [1, 2][:most]
+    with pytest.raises(ProfileError, match="damaged"):
+        clean_images(join_images(files), SHAPE, 3)
+
+
 def test_nothing_of_a_file_is_kept_but_pixels() -> None:
     assert encode_image(np.zeros(SHAPE, np.uint8)) == encode_image(np.zeros(SHAPE, np.uint8))
     image = Image.open(io.BytesIO(encode_image(np.zeros(SHAPE, np.uint8))))

@@ -51,6 +51,8 @@ def test_a_processor_is_not_compared_with_itself(read: OpenedProfile, monkeypatc
     scorer = on_gpu(read, monkeypatch, np.nan)
     scorer.provider = CPU
     require_same_scores(read, scorer)
+    damaged = replace(read, profile=replace(read.profile, clean_images=np.ones(1, np.uint8)))
+    require_same_scores(damaged, scorer)  # for which nothing is decoded
 
 
 def test_a_profile_without_clean_images_is_taken_as_it_is(read: OpenedProfile, monkeypatch: pytest.MonkeyPatch) -> None:
