@@ -14,11 +14,12 @@ from scanner.scanning.chunks.folder import Chunks
 from scanner.scanning.conclude import conclude
 from scanner.scanning.count_inputs import count_inputs
 from scanner.scanning.demonstrate import show_trigger
-from scanner.scanning.gallery import show_inputs
+from scanner.scanning.gallery import MAX_ITEMS, show_inputs
 from scanner.scanning.locate import locate
-from scanner.scanning.loudest_place import loudest_places
+from scanner.scanning.loudest_place import loudest_places, plan_search
 from scanner.scanning.make_report import make_report
 from scanner.scanning.options import ScanOptions
+from scanner.scanning.second_look import look_again
 from scanner.scanning.stages import OpenedScan, Started, Told
 
 
@@ -47,9 +48,10 @@ def finish(opened: OpenedScan, chunks: Chunks, asked: Asked, progress: Progress)
     counted = locate(opened, count_inputs(opened, chunks, options, progress))
     counted = show_trigger(opened, counted, options, progress)
     concluded = conclude(opened, counted, asked.told, options)
-    places = loudest_places(opened, counted, options.gallery)
-    top = counted.counts.top[: options.gallery]
-    shown = show_inputs(opened.profile, opened.scorer.features, opened.source, top, places)
+    top = counted.counts.top[: min(options.gallery, MAX_ITEMS)]
+    search = plan_search(opened, counted, top)
+    seen = look_again(opened, [*top, *search.quiet], search.taps)
+    shown = show_inputs(opened.profile, top, seen, loudest_places(search, seen))
     report = make_report(opened, counted, concluded, shown, options, asked.started)
     write_reports(report, options.reports)
     return report

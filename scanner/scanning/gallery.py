@@ -5,29 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.inputs.items import Source
-from scanner.inputs.pipeline import run_pipeline
-from scanner.inputs.spec import PreprocessSpec
 from scanner.profile.content import Profile
-from scanner.profile.gallery import FEATURES, ReferenceGallery
+from scanner.profile.gallery import ReferenceGallery
 from scanner.profile.header import ProfileHeader
 from scanner.profile.picture import Picture
 from scanner.profile.thumbnail import picture
 from scanner.report.schema import GalleryItem, LayerVoice, LoudestPlace, NearestReference
 from scanner.scanning.nearest import Nearest, NearestClean
 from scanner.scanning.scanned import ScannedInput
+from scanner.scanning.second_look import Seen
 
 MAX_ITEMS = 48
 MAX_LAYERS = 12
 MAX_PICTURE_BYTES = 4096
-_BATCH = 8
-
-Features = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -40,31 +34,25 @@ class Gallery:
 
 def show_inputs(
     profile: Profile,
-    features_of: Features,
-    source: Source,
     top: Sequence[ScannedInput],
+    seen: Mapping[int, Seen],
     places: Mapping[int, LoudestPlace],
 ) -> Gallery:
-    """Read the most suspicious inputs once more and make the gallery.
-
-    An input that is no longer what was scanned is shown without a picture.
+    """Make the gallery of the most suspicious inputs.
 
     Args:
         profile: What the inputs were judged with.
-        features_of: From pixels to logits and class evidence, by the profile's graph.
-        source: The inputs.
-        top: The most suspicious inputs, most suspicious first; 48 of them at most are shown.
+        top: The most suspicious inputs, most suspicious first, 48 at most.
+        seen: What a second look at them showed, by index. One that is no longer what was scanned is missing, and is
+            shown without a picture.
         places: Where they are loudest, by index.
 
     Raises:
         ProfileError: The profile's store of clean pictures is damaged.
     """
-    shown = list(top[:MAX_ITEMS])
-    if not shown:
+    if not top:
         return Gallery((), {})
-    spec = PreprocessSpec.from_dict(profile.header.preprocess.spec)
     nearest = NearestClean(ReferenceGallery.parse(profile.gallery).images)
-    pixels, features = _again(features_of, source, spec, shown)
     pictures: dict[str, Picture] = {}
 
     def keep(one: Picture | None) -> str | None:
@@ -74,15 +62,15 @@ def show_inputs(
         return one.sha256
 
     items = []
-    for row in shown:
+    for row in top:
         index = row.item.index
-        near = None
-        if row.predicted is not None and index in features:
-            near = _nearest(nearest.find(row.predicted, features[index]), profile.header, keep)
+        look, near = seen.get(index), None
+        if row.predicted is not None and look is not None:
+            near = _nearest(nearest.find(row.predicted, look.features), profile.header, keep)
         items.append(
             GalleryItem(
                 index=index,
-                picture=keep(picture(pixels[index])) if index in pixels else None,
+                picture=None if look is None else keep(picture(look.pixels)),
                 layers=_voices(profile.header, row.z),
                 nearest=near,
                 place=places.get(index),
@@ -104,26 +92,6 @@ def _nearest(
         distance=found.distance,
         picture=keep(found.image.picture),
     )
-
-
-def _again(
-    features_of: Features, source: Source, spec: PreprocessSpec, shown: Sequence[ScannedInput]
-) -> tuple[dict[int, NDArray[np.uint8]], dict[int, NDArray[np.float64]]]:
-    """Pixels and features of the inputs that are still what they were, by index."""
-
-    def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
-        return {**features_of(pixels), "pixels": pixels}
-
-    expected = {row.item.index: row.sha256 for row in shown}
-    pixels: dict[int, NDArray[np.uint8]] = {}
-    features: dict[int, NDArray[np.float64]] = {}
-    for batch in run_pipeline(source, spec, run, batch_size=_BATCH, items=[row.item for row in shown]):
-        for position, which in enumerate(batch.readable.tolist()):
-            index = batch.items[which].index
-            if batch.digests[which] == expected[index]:
-                pixels[index] = batch.outputs["pixels"][position]
-                features[index] = np.concatenate([batch.outputs[name][position] for name in FEATURES]).astype(float)
-    return pixels, features
 
 
 def _voices(header: ProfileHeader, z: NDArray[np.float64]) -> tuple[LayerVoice, ...]:

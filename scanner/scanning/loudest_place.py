@@ -12,75 +12,86 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.base.errors import ProfileError
-from scanner.inputs.pipeline import run_pipeline
-from scanner.inputs.spec import PreprocessSpec
 from scanner.profile.header import DescriptorInfo, ProfileHeader, TapInfo
-from scanner.profile.inner_tensors import open_inner_tensors
 from scanner.report.schema import LoudestPlace
 from scanner.scanning.material import Wanted
 from scanner.scanning.scanned import ScannedInput
+from scanner.scanning.second_look import Channels, Seen
 from scanner.scanning.stages import Counted, OpenedScan
 
-MOST_INPUTS: Final = 48
 MOST_QUIET: Final = 16
-"""Inputs that are looked at once more, those that are not flagged included."""
 LEAST_QUIET: Final = 4
 """Fewer inputs that are not flagged say nothing of what a channel usually does."""
 LOUD_SHARE: Final = 0.5
 LEAST_EXCESS: Final = 1.0
-_BATCH: Final = 8
 
 
-def loudest_places(opened: OpenedScan, counted: Counted, count: int) -> dict[int, LoudestPlace]:
-    """The place of each of the most suspicious inputs, by the input's index; none where nothing stands out.
+@dataclass(frozen=True)
+class Search:
+    """What a second look is to find a place in.
 
-    An input that is no longer what was scanned has none.
+    Attributes:
+        loud: Layers in which each of the most suspicious inputs is loud, the earliest first, by the input's index.
+        quiet: Inputs that are not flagged.
+    """
+
+    loud: Mapping[int, tuple[Layer, ...]]
+    quiet: Sequence[Wanted]
+
+    @property
+    def taps(self) -> dict[str, TapInfo]:
+        """Every layer that is looked at, by name."""
+        return {layer.tap.name: layer.tap for layers in self.loud.values() for layer in layers}
+
+
+def plan_search(opened: OpenedScan, counted: Counted, top: Sequence[ScannedInput]) -> Search:
+    """What to look at once more: nothing where no layer is loud, or where too few inputs are not flagged.
 
     Args:
         opened: The profile and the inputs.
         counted: What the pass over the inputs gave.
-        count: Number of the most suspicious inputs to look at; with those that are not flagged, 48 at most.
-
-    Raises:
-        ProfileError: If the profile's graph does not have the tensors that its header names.
+        top: The most suspicious inputs.
     """
-    ordinary = counted.chosen.ordinary[:MOST_QUIET]
-    if len(ordinary) < LEAST_QUIET:
-        return {}
+    quiet = counted.chosen.ordinary[:MOST_QUIET]
     layers = spatial_maxima(opened.header)
-    rows = [row for row in counted.counts.top if row.finite][: min(count, MOST_INPUTS - len(ordinary))]
-    wanted = {row.item.index: loud_layers(layers, row.z) for row in rows}
-    taps = {layer.tap.name: layer.tap for loud in wanted.values() for layer in loud}
-    if not taps:
-        return {}
-    both: list[ScannedInput | Wanted] = [*rows, *ordinary]
-    seen = _look_again(opened, taps, list({row.item.index: row for row in both}.values()))
-    quiet = [seen[row.item.index] for row in ordinary if row.item.index in seen]
+    loud = {row.item.index: loud_layers(layers, row.z) for row in top if row.finite}
+    if len(quiet) < LEAST_QUIET or not any(loud.values()):
+        return Search({}, ())
+    return Search(loud, quiet)
+
+
+def loudest_places(search: Search, seen: Mapping[int, Seen]) -> dict[int, LoudestPlace]:
+    """The place of each of the most suspicious inputs, by the input's index; none where nothing stands out.
+
+    Args:
+        search: What was to be looked at.
+        seen: What is seen of these inputs. One that is no longer what was scanned is missing, and has no place.
+    """
+    quiet = [seen[row.item.index].layers for row in search.quiet if row.item.index in seen]
     if len(quiet) < LEAST_QUIET:
         return {}
-    usual = {name: np.stack([look[name].maxima for look in quiet]) for name in taps}
+    usual = {name: np.stack([layers[name].maxima for layers in quiet]) for name in search.taps}
     places = {}
-    for index, loud in wanted.items():
-        if index in seen and (place := _place(loud, seen[index], usual)) is not None:
+    for index, loud in search.loud.items():
+        if index in seen and (place := _place(loud, seen[index].layers, usual)) is not None:
             places[index] = place
     return places
 
 
 def _place(
-    layers: Sequence[Layer], looks: Mapping[str, Look], usual: Mapping[str, NDArray[np.float32]]
+    loud: Sequence[Layer], layers: Mapping[str, Channels], usual: Mapping[str, NDArray[np.float32]]
 ) -> LoudestPlace | None:
     """The place in the first of the layers in which a channel stands out."""
-    for layer in layers:
-        look = looks[layer.tap.name]
-        channel = standing_out(look.maxima, usual[layer.tap.name])
+    for layer in loud:
+        channels = layers[layer.tap.name]
+        channel = standing_out(channels.maxima, usual[layer.tap.name])
         if channel is not None:
-            row, column = look.places[channel].tolist()
+            row, column = channels.places[channel].tolist()
             return LoudestPlace(tap=layer.tap.name, channel=channel, row=row, column=column)
     return None
 
@@ -126,60 +137,6 @@ def loud_layers(layers: Sequence[Layer], z: NDArray[np.float64]) -> tuple[Layer,
     least = LOUD_SHARE * max(finite, default=0.0)
     loud = [layer for layer in layers if 0 < least <= loudness[layer.tap.name] < math.inf]
     return tuple(sorted(loud, key=lambda layer: (layer.tap.depth, layer.tap.name)))
-
-
-@dataclass(frozen=True)
-class Look:
-    """What the channels of one layer do on one input.
-
-    Attributes:
-        maxima: ``(C,)`` float32.
-        places: ``(C, 2)`` row and column of each, from 0 to 1.
-    """
-
-    maxima: NDArray[np.float32]
-    places: NDArray[np.float64]
-
-
-def _look_again(
-    opened: OpenedScan, taps: Mapping[str, TapInfo], rows: Sequence[ScannedInput | Wanted]
-) -> dict[int, dict[str, Look]]:
-    """The layers' channels, by input's index and layer's name, of inputs that are still what they were."""
-    tensors = sorted({tap.tensor for tap in taps.values()})
-    session = open_inner_tensors(opened.profile, tensors, opened.scorer.output_names)
-    spec = PreprocessSpec.from_dict(opened.header.preprocess.spec)
-    expected = {row.item.index: row.sha256 for row in rows}
-    seen: dict[int, dict[str, Look]] = {}
-
-    def run(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        outputs = session.run({"pixels": pixels}, tensors)
-        results: dict[str, NDArray[Any]] = {}
-        for name, tap in taps.items():
-            maps = outputs[tap.tensor]
-            if maps.ndim != 4 or 0 in maps.shape:
-                raise ProfileError("its layers do not have the shapes its header states", hint="Fit the profile again")
-            look = channel_maxima(maps if tap.layout == "NCHW" else np.moveaxis(maps, -1, 1))
-            results |= {f"maxima {name}": look.maxima, f"places {name}": look.places}
-        return results
-
-    for batch in run_pipeline(opened.source, spec, run, batch_size=_BATCH, items=[row.item for row in rows]):
-        for position, which in enumerate(batch.readable.tolist()):
-            index = batch.items[which].index
-            if batch.digests[which] == expected[index]:
-                out = batch.outputs
-                seen[index] = {
-                    name: Look(out[f"maxima {name}"][position], out[f"places {name}"][position]) for name in taps
-                }
-    return seen
-
-
-def channel_maxima(maps: NDArray[Any]) -> Look:
-    """Maxima ``(n, C)`` of maps ``(n, C, H, W)``, and their places ``(n, C, 2)``."""
-    count, channels, height, width = maps.shape
-    flat = maps.reshape(count, channels, height * width).astype(np.float32)
-    where = flat.argmax(2)
-    rows, columns = (where // width + 0.5) / height, (where % width + 0.5) / width
-    return Look(np.take_along_axis(flat, where[..., None], 2)[..., 0], np.stack([rows, columns], -1))
 
 
 def standing_out(maxima: NDArray[np.float32], quiet: NDArray[np.float32]) -> int | None:

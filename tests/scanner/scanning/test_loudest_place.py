@@ -23,7 +23,7 @@ from scanner.inputs.items import Item
 from scanner.profile.header import TapInfo
 from scanner.report.schema import Report
 from scanner.scanning import loudest_place
-from scanner.scanning.loudest_place import Layer, channel_maxima, loud_layers, spatial_maxima, standing_out
+from scanner.scanning.loudest_place import Layer, loud_layers, spatial_maxima, standing_out
 from scanner.scanning.scanned import ScannedInput
 
 
@@ -62,16 +62,6 @@ class TestStandingOut:
 
     def test_channels_that_are_all_silent(self) -> None:
         assert standing_out(np.zeros(4, np.float32), np.zeros((5, 4), np.float32)) is None
-
-
-def test_maxima_and_their_places() -> None:
-    maps = np.random.default_rng(1).random((3, 5, 4, 7)).astype(np.float16)
-    look = channel_maxima(maps)
-    for image in range(3):
-        for channel in range(5):
-            row, column = np.unravel_index(maps[image, channel].argmax(), (4, 7))
-            assert look.maxima[image, channel] == maps[image, channel, row, column]
-            assert look.places[image, channel].tolist() == pytest.approx([(row + 0.5) / 4, (column + 0.5) / 7])
 
 
 def layer(name: str, depth: float, scores: tuple[int, ...]) -> Layer:
@@ -150,24 +140,6 @@ class Silent:
 def scan(demo_files: Path, demo_profile: Path, inputs: Path | None = None, gallery: int = 24) -> Report:
     options = ScanOptions(inputs or demo_files / "inputs", demo_profile, gallery=gallery, threads=1)
     return latentscan.scan(options, Silent())
-
-
-@pytest.mark.parametrize("gallery", [0, 48])
-def test_it_reads_48_inputs_at_most(
-    demo_files: Path, demo_profile: Path, monkeypatch: pytest.MonkeyPatch, gallery: int
-) -> None:
-    looked: list[int] = []
-    pipeline = loudest_place.run_pipeline
-
-    def counting(*arguments, items, **options):
-        looked.append(len(items))
-        return pipeline(*arguments, items=items, **options)
-
-    monkeypatch.setattr(loudest_place, "run_pipeline", counting)
-    report = scan(demo_files, demo_profile, gallery=gallery)
-    assert len(report.gallery) == gallery
-    assert looked == ([48] if gallery else [])
-    assert any(item.place is not None for item in report.gallery) == bool(gallery)
 
 
 def test_a_batch_of_triggered_inputs_alone_has_nothing_to_compare_with(
