@@ -53,9 +53,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=2**64 - 1)]
 
 
-class Part(BaseModel):
+class Part(BaseModel, defer_build=True):
     """Base of all parts of headers and reports: immutable, no unknown fields, no NaN and no infinity."""
 
+    # No validator is built before its first use: most parts are used within others alone, or not in this process.
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, json_schema_serialization_defaults_required=True
     )
