@@ -1,12 +1,14 @@
-"""Carry packages to a machine without a network, in pieces of at most 60 MiB.
+"""Carry packages to a machine without a network, in pieces that go through 64 MiB together with a checkout.
 
-    pip download --dest wheels --python-version 3.12 --only-binary :all: --platform manylinux_2_28_x86_64 \\
-        --no-deps onnxruntime-gpu onnx onnxscript onnx-ir h5py pydantic ...
+    pip download --dest wheels --python-version 3.12 --only-binary :all: --no-deps \\
+        --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \\
+        onnxruntime-gpu pydantic pydantic-core annotated-types typing-inspection
     python benchmarks/gpu_pieces.py split wheels pieces     # here
     python benchmarks/gpu_pieces.py join pieces wheels      # there, once all pieces have arrived
-    pip install --no-index --find-links wheels --target packages wheels/*.whl
+    pip install --no-index --no-deps --target packages wheels/*.whl
 
-Needs nothing but Python.
+These are what a machine with PyTorch, torchvision, onnx, onnxscript, h5py, scikit-learn, typer and rich lacks. Needs
+nothing but Python.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import json
 import sys
 from pathlib import Path
 
-PIECE = 60 * 2**20
+PIECE = 48 * 2**20
 MANIFEST = "pieces.json"
 
 
@@ -44,17 +46,21 @@ def join(pieces: Path, folder: Path) -> list[str]:
     Raises:
         ValueError: If a piece is missing or damaged.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     manifest: dict[str, list[dict[str, str]]] = json.loads((pieces / MANIFEST).read_text(encoding="utf-8"))
+    wrong = [part["piece"] for parts in manifest.values() for part in parts if not _arrived(pieces, part)]
+    if wrong:  # all of them, as every one has to be sent again
+        raise ValueError(f"missing or damaged: {', '.join(wrong)}")
+    folder.mkdir(parents=True, exist_ok=True)
     for name, parts in manifest.items():
-        with (folder / name).open("wb") as file:
+        with (folder / Path(name).name).open("wb") as file:
             for part in parts:
-                path = pieces / part["piece"]
-                block = path.read_bytes() if path.exists() else b""
-                if hashlib.sha256(block).hexdigest() != part["sha256"]:
-                    raise ValueError(f"{part['piece']} of {name} is missing or damaged")
-                file.write(block)
+                file.write((pieces / part["piece"]).read_bytes())
     return list(manifest)
+
+
+def _arrived(pieces: Path, part: dict[str, str]) -> bool:
+    path = pieces / part["piece"]
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == part["sha256"]
 
 
 def main() -> int:
@@ -69,7 +75,7 @@ def main() -> int:
         return 0
     try:
         print(*join(options.source, options.target), sep="\n")
-    except ValueError as error:
+    except (OSError, ValueError) as error:  # ValueError also of a manifest that is damaged
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -20,18 +20,32 @@ def pieces(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_files_arrive_in_pieces_and_no_damage_goes_unnoticed(tmp_path: Path) -> None:
     (tmp_path / "wheels").mkdir()
-    sizes = {"a.whl": 3 * 2**20 + 1, "b.whl": 5, "empty.whl": 0, "large.whl": 60 * 2**20 + 7}
+    sizes = {"a.whl": 3 * 2**20 + 1, "b.whl": 5, "empty.whl": 0, "large.whl": 48 * 2**20 + 7}
     for name, size in sizes.items():
         (tmp_path / "wheels" / name).write_bytes(os.urandom(size))
     assert pieces("split", tmp_path / "wheels", tmp_path / "pieces").stdout == "4 pieces\n"
-    assert max(path.stat().st_size for path in (tmp_path / "pieces").iterdir()) == 60 * 2**20
+    assert max(path.stat().st_size for path in (tmp_path / "pieces").iterdir()) == 48 * 2**20
     assert pieces("join", tmp_path / "pieces", tmp_path / "there").stdout.split() == sorted(sizes)
     for name in sizes:
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "wheels" / name).read_bytes()
     piece = tmp_path / "pieces" / "001.piece"
     piece.write_bytes(piece.read_bytes()[:-1])
-    done = pieces("join", tmp_path / "pieces", tmp_path / "there")
-    assert (done.returncode, done.stderr) == (1, "error: 001.piece of b.whl is missing or damaged\n")
+    (tmp_path / "pieces" / "003.piece").unlink()
+    done = pieces("join", tmp_path / "pieces", tmp_path / "nowhere")
+    assert (done.returncode, done.stderr) == (1, "error: missing or damaged: 001.piece, 003.piece\n")
+    assert not (tmp_path / "nowhere").exists()
+    (tmp_path / "pieces" / "pieces.json").unlink()
+    assert pieces("join", tmp_path / "pieces", tmp_path / "nowhere").returncode == 1
+
+
+def test_a_machine_without_a_gpu_is_told_so_before_anything_is_measured(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "benchmarks" / "gpu.py", "--small", "--out", tmp_path / "gpu.json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --device cuda: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "gpu.json").exists()
 
 
 @pytest.mark.slow
