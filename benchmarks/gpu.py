@@ -182,11 +182,12 @@ def photographs(bench: Bench, count: int) -> Path:
 def scan_speed(bench: Bench) -> dict[str, Any]:
     """A scan against plain inference and decoding, from arrays and from photographs."""
     network, side = bench.sizes.fast
-    _, _, profile_path = bench.profile(network, side, bench.device)
+    profile, _, profile_path = bench.profile(network, side, bench.device)
     arrays = bench.images("scanned", bench.sizes.scanned, side)
     rates = plain_rates(bench, network, side, np.load(arrays, mmap_mode="r"))
     plain = rates.arrays
-    decoding = decode_rate(photographs(bench, bench.sizes.photographs), preset("imagenet:crop", 3, (side, side)))
+    spec = PreprocessSpec.from_dict(profile.header.preprocess.spec)  # as the scan decodes them
+    decoding = decode_rate(photographs(bench, bench.sizes.photographs), spec)
 
     def scan(inputs: Path) -> None:
         options = ScanOptions(inputs, profile_path, device=bench.device, allow_drift="made-up images")
@@ -258,9 +259,8 @@ def plain_rates(bench: Bench, network: str, side: int, pixels: NDArray[np.uint8]
     return PlainRates(session.provider, arrays, copied, in_place)
 
 
-def decode_rate(folder: Path, spec: PreprocessSpec | None) -> float:
+def decode_rate(folder: Path, spec: PreprocessSpec) -> float:
     """Photographs a second that all cores decode and resize."""
-    assert spec is not None
     paths = sorted(folder.iterdir())
 
     def one(path: Path) -> None:
