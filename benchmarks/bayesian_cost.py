@@ -106,13 +106,13 @@ def measure(case: Case) -> dict[str, Any]:
 def ratio_of_multiplications(network: Exported, tail: Tail) -> float:
     """Multiplications of the trunk once and of the tail for every draw, by those of the network as often."""
     own = {name for node in tail.bundle.proto.graph.node for name in node.output}
-    products = dict(_multiplications(network.bundle.proto))
+    products = dict(multiplications(network.bundle.proto))
     whole = sum(products.values())
     drawn = sum(count for name, count in products.items() if name in own)
     return (DRAWS * drawn + whole - drawn) / (DRAWS * whole)
 
 
-def _multiplications(model: onnx.ModelProto) -> Iterator[tuple[str, int]]:
+def multiplications(model: onnx.ModelProto) -> Iterator[tuple[str, int]]:
     """By the first output of every convolution and matrix product, how many an image takes."""
     shapes = static_shapes(tensor_types(model))
     users = {name: weight for weight in weight_tensors(model) for name in weight.nodes}

@@ -81,10 +81,10 @@ class Graph:
         return GraphSession(model.SerializeToString(), device="cpu")
 
 
-def convolution(weights: Floats, stride: int = 1, groups: int = 1) -> GraphSession:
+def convolution(weights: Floats, stride: int = 1, groups: int = 1, pad: int = 1) -> GraphSession:
     """A convolution as ONNX has it, of ``(N, C, H, W)``."""
     graph = Graph()
-    attributes = {"pads": [1] * 4, "strides": [stride] * 2, "group": groups}
+    attributes = {"pads": [pad] * 4, "strides": [stride] * 2, "group": groups}
     return graph.session(graph.node("Conv", "x", graph.constant(weights), **attributes))
 
 

@@ -35,6 +35,8 @@ ROOT = Path(__file__).parents[2]
         "benchmarks/results/io_binding.json",
         "benchmarks/results/draw_stopping.json",
         "benchmarks/results/draw_shapes.json",
+        "benchmarks/results/draw_bound.json",
+        "benchmarks/results/start.json",
     ],
 )
 def test_results_name_machine_and_versions(name: str) -> None:
@@ -287,7 +289,37 @@ def cpu_table() -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-TABLES = {"cpu": cpu_table, "fit": fit_table, "stopping": stopping_table, "shapes": shapes_table}
+def start_table() -> str:
+    """What starting costs, before and now."""
+    rows = []
+    for name, found in json.loads((ROOT / "benchmarks/results/start.json").read_text())["cases"].items():
+        low, high = found["range"]
+        seconds = " | ".join(f"{found[version]['cpu_seconds']:.2f}" for version in ("before", "now"))
+        shown = f"`{name}`" if name.startswith(("--", "import")) else name
+        rows.append(f"| {shown} | {seconds} | {found['ratio']:.2f} ({low:.2f} to {high:.2f}) |\n")
+    return "".join(rows)
+
+
+def bound_table() -> str:
+    """What weight draws cost at least."""
+    rows = []
+    for name, found in json.loads((ROOT / "benchmarks/results/draw_bound.json").read_text())["networks"].items():
+        fewer, (low, high) = found["fewer"], found["range"]
+        rates = f"{found['plain']:.0f} | {found['fastest']:.0f}"
+        least = f"{found['least']:.2f} ({low:.2f} to {high:.2f})"
+        other = " | ".join(f"{fewer[what]:.2f}" for what in ("products", "whole", "transform"))
+        rows.append(f"| {name} | {found['ratio_of_multiplications']:.3f} | {rates} | {least} | {other} |\n")
+    return "".join(rows)
+
+
+TABLES = {
+    "start": start_table,
+    "bound": bound_table,
+    "cpu": cpu_table,
+    "fit": fit_table,
+    "stopping": stopping_table,
+    "shapes": shapes_table,
+}
 
 
 @pytest.mark.parametrize(("name", "table"), TABLES.items())
