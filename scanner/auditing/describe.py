@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.probing.null import Comparison
+from detectors.probing.parameters import parameters_of
 from detectors.probing.probe import Family, Shape
 from detectors.probing.probing import STATISTICS, Probed
 from detectors.probing.search import ABOUT_ALL, Kind
@@ -85,6 +86,7 @@ class Found:
             family=key[0],
             about=key[1],
             described=one.probe.describe(),
+            parameters=parameters_of(one.probe),
             area=one.probe.area(Shape(*self.images.shape[1:])),
             target=target,
             target_name=None if target is None else self.names[target],

@@ -41,6 +41,9 @@ AllowDrift = Annotated[
 Clean = Annotated[
     Path | None, typer.Option(help="Clean images to try a trigger on, instead of those that the profile keeps.")
 ]
+Audit = Annotated[
+    Path | None, typer.Option(help="Report (.json) of an audit of the same model: its patterns are tried as well.")
+]
 Baseline = Annotated[str | None, typer.Option(help="Earlier report (.json) whose findings are known.")]
 Ignore = Annotated[str | None, typer.Option(help="Ignore file (.toml): findings with a reason and an end.")]
 Top = Annotated[str | None, typer.Option(help="Most suspicious inputs in the report. [default: 50]")]

@@ -23,7 +23,7 @@ _ANYWHERE: Final = "/"
 
 def inputs_of_scan(options: ScanOptions) -> list[str]:
     """What a scan reads; beside lists of images, their folders, and of a model in several files, its own."""
-    files = [options.profile, options.baseline, options.ignore, options.plan]
+    files = [options.profile, options.baseline, options.ignore, options.plan, options.audit]
     images = _images(options.inputs, options.clean, follow_links=options.follow_links)
     return [*images, *([] if options.model is None else _model(options.model)), *_named(files)]
 

@@ -32,6 +32,7 @@ def merge(
         bool, typer.Option("--allow-partial", help="Go on without missing chunks; it never exits with 0 then.")
     ] = False,
     clean: judging.Clean = None,
+    audit: judging.Audit = None,
     baseline: judging.Baseline = None,
     ignore: judging.Ignore = None,
     top: judging.Top = None,
@@ -70,6 +71,7 @@ def merge(
         reports=tuple(report or ()),
         rows=rows,
         clean=clean,
+        audit=audit,
         plan=folder,
         follow_links=plan.inputs.follow_links,
         **judging.judging(policy),

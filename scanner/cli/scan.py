@@ -33,6 +33,7 @@ def scan(
     max_unreadable: judging.MaxUnreadable = None,
     allow_drift: judging.AllowDrift = None,
     clean: judging.Clean = None,
+    audit: judging.Audit = None,
     baseline: judging.Baseline = None,
     ignore: judging.Ignore = None,
     top: judging.Top = None,
@@ -93,7 +94,8 @@ def scan(
         from scanner.cli.part import Part
         from scanner.cli.scan_part import scan_part
 
-        others = {"--report": report, "--rows": rows, "--clean": clean, "--model": model, "--resume": resume}
+        others = {"--report": report, "--rows": rows, "--clean": clean, "--audit": audit, "--model": model}
+        others["--resume"] = resume
         given = {f"--{name}": value for name, value in flags.items() if name not in ("profile", "device", "threads")}
         _refuse({**others, **given, "--follow-links": follow_links or None})
         policy = resolve(flags, config)
@@ -110,6 +112,7 @@ def scan(
         rows=rows,
         model=model,
         clean=clean,
+        audit=audit,
         plan=resume,
         follow_links=follow_links,
         **judging.judging(policy),

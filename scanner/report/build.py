@@ -24,6 +24,7 @@ from scanner.report.schema import (
     DriftSection,
     Finding,
     GalleryItem,
+    HandedOverSection,
     InputRow,
     InputsSection,
     PolicySection,
@@ -116,12 +117,14 @@ class BehindTheAlarm:
         copies: How many different pictures the inputs are.
         demonstration: What flagged inputs share, tried on clean images; None where nothing was tried.
         pictures: Its pictures, by digest.
+        handed_over: A pattern of an audit; None where none was tried.
     """
 
     drift: DriftSection | None = None
     copies: CopiesSection | None = None
     demonstration: DemonstrationSection | None = None
     pictures: Mapping[str, Picture] = field(default_factory=dict)
+    handed_over: HandedOverSection | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,7 @@ def build_report(
         drift=conclusion.behind.drift,
         copies=conclusion.behind.copies,
         demonstration=conclusion.behind.demonstration,
+        handed_over=conclusion.behind.handed_over,
         limitations=LIMITATIONS,
         warnings=(*header.warnings, *conclusion.warnings),
         report_digest="0" * 64,

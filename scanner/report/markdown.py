@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from scanner.base.text import printable
+from scanner.report.handed_over import pattern_in_words
 from scanner.report.schema import LabelledGroup, LabelsSection, Report
 from scanner.report.severity_word import severity_word
 from scanner.verdict.terms import CheckStatus, Severity
@@ -115,6 +116,8 @@ def _facts(report: Report) -> Iterator[str]:
         named = ", ".join(f"channel {unit.channel} of {code(unit.descriptor, 40)}" for unit in shared.loudest[:_UNITS])
         louder = f"{shared.sharing} inputs louder than every clean image"
         yield f"| Shared units | {louder}, p = {shared.p_value:.2g}: {named} |"
+    if report.handed_over is not None:
+        yield f"| Audit's pattern | {escape(pattern_in_words(report.handed_over))} |"
     if batch.labels is not None:
         yield f"| Right by their labels | {_labels(batch.labels)} |"
     if batch.share is not None:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scanner.base.text import printable
+from scanner.report.handed_over import pattern_in_words
 from scanner.report.page_trigger import rule_in_words
 from scanner.report.schema import (
     DemonstrationSection,
@@ -181,6 +182,9 @@ def _batch_lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "Batch p", f"{batch.p_value:.2g} (smallest attainable {batch.smallest_attainable_p:.2g})"
     if report.demonstration is not None:
         yield "Trigger", _trigger(report.demonstration)
+    if report.handed_over is not None:
+        word = "behind flagged inputs" if report.handed_over.found else "not behind flagged inputs"
+        yield "Audit", f"{word}: {printable(pattern_in_words(report.handed_over), 400)}"
     if report.drift is not None and report.drift.outcome != "too few":
         yield "The rest", _rest(report.drift)
     if report.copies is not None and report.copies.pictures < report.copies.contents:

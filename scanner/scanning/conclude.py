@@ -21,6 +21,7 @@ from scanner.scanning.evidence_sections import (
     drift_evidence,
     evidence_sections,
 )
+from scanner.scanning.handed_over_section import handed_over_evidence
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.rows import RowNamer
 from scanner.scanning.shared_units import BatchUnits, Place
@@ -99,6 +100,7 @@ def _evidence(header: ProfileHeader, counted: Counted, options: ScanOptions) -> 
         drift=drift_evidence(counts),
         copies=copies_evidence(counts),
         demonstration=demonstration_evidence(counted.shown, header),
+        handed_over=handed_over_evidence(counted.tried, header),
         allow_drift=options.allow_drift,
         inputs_missing=counts.unreadable_by_reason.get(NOT_SCANNED, 0),
     )

@@ -29,7 +29,9 @@ from scanner.scanning.stages import Counted, OpenedScan
 from scanner.verdict.rules import load_rules
 from scanner.verdict.terms import Severity
 
-Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
+Pixels = NDArray[np.uint8]
+"""Images ``(n, H, W, C)``."""
+Labelled = tuple[Pixels, NDArray[np.int64]]
 """Pixels ``(n, H, W, C)`` and predicted classes ``(n,)``."""
 MOST_CLEAN: Final = 300
 """Clean images that are used: two experiments on them and on half of them are no more than `MAX_PASSES`."""
@@ -50,7 +52,7 @@ def show_trigger(opened: OpenedScan, counted: Counted, options: ScanOptions, pro
     shape = opened.scorer.image_shape
     if len(chosen.suspicious) < MIN_SUSPICIOUS:
         return _nothing(counted, shape, f"fewer than {MIN_SUSPICIOUS} different inputs are flagged")
-    clean = _clean_images(opened, options)
+    clean = clean_pixels(opened, options)
     if len(clean) < MIN_CLEAN:
         missing = f"the profile keeps {len(clean)} clean images to try it on, and {MIN_CLEAN} are needed"
         return _nothing(counted, shape, missing)
@@ -83,7 +85,7 @@ def _experiment(
     Of a batch of nothing but triggered inputs, those that are not flagged carry the trigger too.
     """
     suspicious, ordinary, clean = images
-    ask, drift = _network(opened, counted, options), counted.counts.drift
+    ask, drift = ask_network(opened, counted, options), counted.counts.drift
     drifted = drift is None or drift.score is None or drift.score.drifted
     half, passes = len(clean) // 2, 0
     attempts = [(ordinary, clean)] if len(ordinary[0]) >= _MIN_ORDINARY else []
@@ -103,7 +105,7 @@ def _experiment(
     return None if best is None else replace(best, passes=passes), judges
 
 
-def _network(opened: OpenedScan, counted: Counted, options: ScanOptions) -> Callable[[NDArray[np.uint8]], Answers]:
+def ask_network(opened: OpenedScan, counted: Counted, options: ScanOptions) -> Callable[[Pixels], Answers]:
     """The network and the calibration, with the units that the batch shares."""
     calibration, units = opened.calibration, counted.counts.units
     judge = None if units is None else units.judge
@@ -128,8 +130,13 @@ def _network(opened: OpenedScan, counted: Counted, options: ScanOptions) -> Call
     return ask
 
 
-def _clean_images(opened: OpenedScan, options: ScanOptions) -> NDArray[np.uint8]:
-    """Of the command line, else those that the profile keeps."""
+def clean_pixels(opened: OpenedScan, options: ScanOptions) -> Pixels:
+    """Clean images ``(N, H, W, C)`` of the command line, else those that the profile keeps.
+
+    Raises:
+        ProfileError: If the profile's are damaged.
+        SourceError: If those of the command line cannot be listed.
+    """
     if options.clean is None:
         return clean_images(opened.profile.clean_images, opened.scorer.image_shape, MOST_CLEAN)
     source = open_source(options.clean, labels=False, follow_links=options.follow_links)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from detectors.demonstration.demonstrate import Demonstration
 from detectors.demonstration.pattern import Pattern
-from detectors.demonstration.rule import Rule
 from detectors.demonstration.trial import Outcome
 from scanner.profile.header import ProfileHeader
 from scanner.profile.picture import Picture
@@ -25,7 +24,8 @@ from scanner.report.schema import (
     ScoreShiftSection,
     TriggerExample,
 )
-from scanner.report.shift_words import shift_in_words
+from scanner.scanning.handed_over_section import handed_over_section
+from scanner.scanning.rule_words import does
 from scanner.scanning.shown import Shown
 from scanner.scanning.stages import Counted, OpenedScan
 from scanner.scanning.tally import ScanCounts
@@ -80,7 +80,7 @@ def demonstration_evidence(shown: Shown | None, header: ProfileHeader) -> Demons
     outcome = shown.experiment.outcome
     return DemonstrationEvidence(
         kind=shown.experiment.kind,
-        does=_does(outcome.rule, header),
+        does=does(outcome.rule, header),
         one_class=outcome.rule is not None and outcome.rule.source is not None,
         eligible=outcome.eligible,
         moved=outcome.moved,
@@ -94,26 +94,15 @@ def demonstration_evidence(shown: Shown | None, header: ProfileHeader) -> Demons
     )
 
 
-def _does(rule: Rule | None, header: ProfileHeader) -> str:
-    """What a pattern does to classes, in words."""
-    if rule is None:
-        return "moves no image"
-    if rule.shift is not None:
-        return f"moves {shift_in_words(rule.shift, header.num_classes)}"
-    if rule.source is None:
-        return f"moves images to class {_named(rule.target, header)}"
-    return f"moves images of class {_named(rule.source, header)} to class {_named(rule.target, header)}"
-
-
-def _named(label: int | None, header: ProfileHeader) -> str:
-    return "" if label is None else f"'{header.class_names[label][:60]}'"
-
-
 def evidence_sections(opened: OpenedScan, counted: Counted, evidence: Evidence) -> BehindTheAlarm:
-    """What the report says of all three."""
+    """What the report says of all of them."""
     demonstration, pictures = demonstration_section(counted.shown, opened.header, evidence)
     return BehindTheAlarm(
-        drift_section(opened, counted.counts, evidence), copies_section(counted.counts), demonstration, pictures
+        drift_section(opened, counted.counts, evidence),
+        copies_section(counted.counts),
+        demonstration,
+        pictures,
+        handed_over_section(counted.tried, opened.header, evidence),
     )
 
 

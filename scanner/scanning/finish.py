@@ -1,11 +1,11 @@
 """From the scores of all inputs to the reports: what comes after the network, whoever ran it.
 
-chunks -> p-values -> rows, counts -> batch tests, places -> trigger -> verdict -> reports
+chunks -> p-values -> rows, counts -> batch tests, places -> trigger, patterns of an audit -> verdict -> reports
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scanner.base.progress import Progress
 from scanner.report.formats import write_reports
@@ -21,6 +21,7 @@ from scanner.scanning.make_report import make_report
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.second_look import look_again
 from scanner.scanning.stages import OpenedScan, Started, Told
+from scanner.scanning.try_patterns import try_patterns
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def finish(opened: OpenedScan, chunks: Chunks, asked: Asked, progress: Progress)
     options = asked.options
     counted = locate(opened, count_inputs(opened, chunks, options, progress))
     counted = show_trigger(opened, counted, options, progress)
+    counted = replace(counted, tried=try_patterns(opened, counted, options, progress))
     concluded = conclude(opened, counted, asked.told, options)
     top = counted.counts.top[: min(options.gallery, MAX_ITEMS)]
     search = plan_search(opened, counted, top)

@@ -18,6 +18,7 @@ from scanner.profile.reader import read_profile
 from scanner.profile.unit_arrays import units_from_profile
 from scanner.report.formats import check_reports
 from scanner.report.rows import row_format
+from scanner.scanning.handed_over import read_patterns
 from scanner.scanning.options import ScanOptions
 from scanner.scanning.same_scores import require_same_scores
 from scanner.scanning.stages import OpenedProfile, OpenedScan
@@ -55,12 +56,14 @@ def open_scan(read: OpenedProfile, source: Source, options: ScanOptions, progres
     """Load the profile's graphs for these inputs.
 
     Raises:
+        UsageError: The audit cannot be used, or is of another model.
         ProfileError: A graph cannot be loaded.
         DeviceError: The device that was asked for is not there, or gives other scores than the processor.
     """
+    handed = None if options.audit is None else read_patterns(options.audit, read.profile.header)
     scorer = _scorer(read.profile, options, len(source.items), progress)
     require_same_scores(read, scorer)
-    return OpenedScan(read.profile, scorer, read.calibration, read.units, read.looks, source)
+    return OpenedScan(read.profile, scorer, read.calibration, read.units, read.looks, source, handed)
 
 
 def _scorer(profile: Profile, options: ScanOptions, inputs: int, progress: Progress) -> Scorer:

@@ -33,6 +33,7 @@ class ScanOptions:
         device: Execution provider.
         threads: Worker threads; None for one per core.
         clean: Clean images to try a trigger on, instead of those that the profile keeps; None for these.
+        audit: JSON report of an audit of the same model, whose patterns are tried as well; None without one.
         allow_drift: Why inputs that are unlike the reference are scanned all the same; None where they should not be.
         isolation: What the process had given up when the scan began, for the report.
         plan: Folder that keeps the scan's plan and what is done of it; None for a temporary one.
@@ -56,6 +57,7 @@ class ScanOptions:
     device: Device = "auto"
     threads: int | None = None
     clean: Path | None = None
+    audit: Path | None = None
     allow_drift: str | None = None
     isolation: tuple[Layer, ...] = ()
     plan: Path | None = None

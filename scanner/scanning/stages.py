@@ -28,10 +28,12 @@ from scanner.report.schema import (
     RowsSection,
 )
 from scanner.report.triage import IgnoreFile
+from scanner.scanning.handed_over import HandedOver
 from scanner.scanning.material import Chosen
 from scanner.scanning.shared_units import Place
 from scanner.scanning.shown import Shown
 from scanner.scanning.tally import ScanCounts
+from scanner.scanning.tried import Tried
 from scanner.scoring.scorer import Scorer
 from scanner.verdict.terms import Verdict
 
@@ -94,6 +96,7 @@ class OpenedScan:
         units: The loudest clean images of every unit; None in a profile of an older format.
         looks: What clean images look like; None likewise.
         source: The inputs.
+        handed: Patterns of an audit; None where none was handed over.
     """
 
     profile: Profile
@@ -102,6 +105,7 @@ class OpenedScan:
     units: SharedUnits | None
     looks: ReferenceLooks | None
     source: Source
+    handed: HandedOver | None = None
 
     @property
     def header(self) -> ProfileHeader:
@@ -120,6 +124,7 @@ class Counted:
         distributions: Scores and p-values in bins.
         chosen: Inputs that a trigger could be estimated from.
         shown: What became of the attempt to show it; None where the inputs are not suspicious.
+        tried: What became of the patterns of an audit; None where none was handed over.
         places: Where in the picture the units that inputs share are loudest, by the unit's number.
         labels: Accuracy by the inputs' labels; None where they have none.
     """
@@ -130,6 +135,7 @@ class Counted:
     distributions: Distributions
     chosen: Chosen
     shown: Shown | None = None
+    tried: Tried | None = None
     places: Mapping[int, Place] = field(default_factory=dict)
     labels: LabelsSection | None = None
 

@@ -8,12 +8,13 @@ classify the clean reference, no p-value means anything. Some make it *sufficien
 too few inputs, too many unreadable ones. They cannot weaken evidence that was found, so a batch that reaches the
 severity to fail on fails, however many of its inputs were unreadable. The others lower only the confidence.
 
-There are four kinds of findings. The batch test compares densities' p-values and shared units; a clean batch,
+There are five kinds of findings. The batch test compares densities' p-values and shared units; a clean batch,
 exchangeable with the reference, reaches 'high' by it with a probability of at most 0.001, because the batch p-value is
 valid and the rule asks for 0.001. Outputs that are not finite are another: `fit` refuses a network that has such an
 output on a clean image, so a single one is enough, and no p-value is involved. A trigger that was shown is the third:
 what flagged inputs share moves clean images to one class, or by one rule, and what ordinary inputs share does not. The
-fourth is the network's graph, which is looked at before any image is.
+fourth is the network's graph, which is looked at before any image is. The fifth is a pattern that an audit of the model
+found: one that moves clean images as a trigger does, and whose class flagged inputs end in more often than others.
 
 A batch that is not exchangeable with the reference need not hold triggers: another camera does the same. What tells
 them apart are the inputs that are not flagged. A trigger is in a part of the batch, and the rest is ordinary; drift
@@ -22,7 +23,7 @@ moves everybody. So without a shown trigger the batch test counts only where the
 
 from __future__ import annotations
 
-from scanner.verdict import checks, copies, demonstration, findings, rest
+from scanner.verdict import checks, copies, demonstration, findings, handed_over, rest
 from scanner.verdict.rules import Rules, load_rules
 from scanner.verdict.structure import structure_findings
 from scanner.verdict.terms import (
@@ -123,6 +124,10 @@ def _findings(evidence: Evidence, fail_on: FailOn, rules: Rules, *, usable: bool
     # Before the batch: an experiment says more than a p-value.
     applied = (rules.demonstration.rule, rules.demonstration.severity) if shown else (None, None)
     found.insert(0, (trigger, *applied))
+    handed = (rules.handed_over.rule, rules.handed_over.severity)
+    behind = compared and handed_over.applies(evidence, rules)
+    for check in handed_over.audit_pattern(evidence, rules):
+        found.append((check, *(handed if behind else (None, None))))
     finite = findings.finite_outputs(evidence, rules)
     applied = (rules.not_finite.rule, rules.not_finite.severity) if rules.not_finite.applies(evidence) else (None, None)
     found.append((finite, *applied))

@@ -10,7 +10,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Self
 
-from scanner.verdict.terms import Decision, Evidence, LookShift, ScoreShift, Severity
+from scanner.verdict.terms import (
+    Decision,
+    DemonstrationEvidence,
+    Evidence,
+    HandedOverEvidence,
+    LookShift,
+    ScoreShift,
+    Severity,
+)
 
 
 @dataclass(frozen=True)
@@ -67,15 +75,37 @@ class DemonstrationRule:
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether a trigger was shown."""
-        shown = evidence.demonstration
+        return evidence.demonstration is not None and self.shown(evidence.demonstration)
+
+    def shown(self, shown: DemonstrationEvidence) -> bool:
+        """Whether a pattern does what a trigger does."""
         return (
-            shown is not None
-            and shown.missing is None
+            shown.missing is None
             and shown.p_value <= self.max_p
             and shown.rate >= (self.min_rate_one_class if shown.one_class else self.min_rate)
             and shown.rate - shown.control_rate >= self.min_excess
             and shown.flagged - shown.control_flagged >= self.min_flagged * shown.eligible
         )
+
+
+@dataclass(frozen=True)
+class HandedOverRule:
+    """When a pattern that an audit found is behind flagged inputs.
+
+    Attributes:
+        rule: Its identifier.
+        severity: Its severity. Never critical: clean networks obey some pattern as well, and the inputs only agree
+            with it.
+        max_agreement_p: Largest p-value of flagged inputs ending in the pattern's class no more often than others.
+    """
+
+    rule: str
+    severity: Severity
+    max_agreement_p: float
+
+    def agrees(self, evidence: HandedOverEvidence) -> bool:
+        """Whether flagged inputs end in the pattern's class."""
+        return evidence.p_value is not None and evidence.p_value <= self.max_agreement_p
 
 
 @dataclass(frozen=True)
@@ -132,6 +162,7 @@ class Rules:
         severity: Severity rules, most severe first; the first that applies decides.
         not_finite: Rule about inputs with outputs that are not finite.
         demonstration: Rule about a trigger that was shown.
+        handed_over: Rule about the patterns of an audit.
         drift: Rule about inputs that are unlike the reference.
         max_repeated: Share of repeated inputs above which it is said.
         structure: Rules about the network's graph.
@@ -148,6 +179,7 @@ class Rules:
     severity: tuple[SeverityRule, ...]
     not_finite: NotFiniteRule
     demonstration: DemonstrationRule
+    handed_over: HandedOverRule
     drift: DriftRule
     max_repeated: float
     structure: StructureRules
@@ -176,6 +208,7 @@ def load_rules() -> Rules:
         demonstration=DemonstrationRule(
             **rules["demonstration"] | {"severity": Severity(rules["demonstration"]["severity"])}
         ),
+        handed_over=HandedOverRule(**rules["handed_over"] | {"severity": Severity(rules["handed_over"]["severity"])}),
         drift=DriftRule(**rules["drift"] | {"most_without_rest": Severity(rules["drift"]["most_without_rest"])}),
         max_repeated=rules["copies"]["max_repeated"],
         structure=StructureRules.from_json(rules["structure"]),

@@ -227,6 +227,32 @@ class DemonstrationEvidence:
 
 
 @dataclass(frozen=True)
+class HandedOverEvidence:
+    """What became of the patterns that an audit of the model found.
+
+    Attributes:
+        missing: Why none was tried; None where some were, and the rest is about the one that says most.
+        described: What it is, and what it does to classes, in words.
+        trial: What it does to clean images; the control are the same images without it.
+        suspicious: Flagged inputs, each picture once.
+        agreeing: Those of them that end in the pattern's class.
+        ordinary: Inputs that are not flagged and were compared with them.
+        ordinary_agreeing: Those of these that end in it.
+        p_value: Exact, that flagged inputs do so no more often, times the classes that were looked at; None for a
+            pattern without one class.
+    """
+
+    missing: str | None = None
+    described: str = ""
+    trial: DemonstrationEvidence = DemonstrationEvidence()
+    suspicious: int = 0
+    agreeing: int = 0
+    ordinary: int = 0
+    ordinary_agreeing: int = 0
+    p_value: float | None = None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What a scan found, and how far its means carry.
 
@@ -257,6 +283,7 @@ class Evidence:
         drift: Whether the inputs that are not flagged are like clean images; None without any input.
         copies: How many different pictures the inputs are; None likewise.
         demonstration: What became of the attempt to show a trigger; None where the inputs are not suspicious.
+        handed_over: What became of an audit's patterns; None where none were handed over.
         allow_drift: Why inputs that are unlike the reference are scanned all the same; None where nobody said so.
         inputs_missing: Inputs whose part of the scan is missing; they count as unreadable, too.
     """
@@ -286,6 +313,7 @@ class Evidence:
     drift: DriftEvidence | None = None
     copies: CopiesEvidence | None = None
     demonstration: DemonstrationEvidence | None = None
+    handed_over: HandedOverEvidence | None = None
     allow_drift: str | None = None
     inputs_missing: int = 0
 

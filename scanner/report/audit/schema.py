@@ -66,6 +66,9 @@ class PatternSection(Part):
     family: Family = Field(description="Family of patterns.")
     about: Kind = Field(description="Whether its rule is about all classes or about one.")
     described: Text = Field(description="The pattern in words, with all that it takes to make it again.")
+    parameters: dict[Text, int | float | Text | tuple[int, ...]] | None = Field(
+        default=None, max_length=8, description="What makes it again, by name; null in reports before `scan --audit`."
+    )
     area: Share = Field(description="Share of the picture that it hides; 0 where it hides nothing.")
     target: Count | None = Field(description="Class that images end in; null for a shift and where none moved.")
     target_name: Text | None = Field(description="Its name.")

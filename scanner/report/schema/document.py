@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, JsonValue
 from scanner.profile.header import ModelInfo, Part, ReferenceInfo, Sha256, Text
 from scanner.profile.picture import Picture
 from scanner.report.schema.batch import BatchSection, Distributions
-from scanner.report.schema.evidence import CopiesSection, DemonstrationSection, DriftSection
+from scanner.report.schema.evidence import CopiesSection, DemonstrationSection, DriftSection, HandedOverSection
 from scanner.report.schema.gallery import GalleryItem
 from scanner.report.schema.inputs import InputRow, InputsSection, RowsSection
 from scanner.report.schema.notebook import notebook_html
@@ -71,6 +71,9 @@ class Report(Part):
     )
     demonstration: DemonstrationSection | None = Field(
         default=None, description="The trigger, where one was looked for; null where the inputs are not suspicious."
+    )
+    handed_over: HandedOverSection | None = Field(
+        default=None, description="A pattern of an audit of the model; null where none was handed over or tried."
     )
     pictures: dict[Sha256, Picture] = Field(
         default_factory=dict, max_length=112, description="Thumbnails, by the SHA-256 of their content."

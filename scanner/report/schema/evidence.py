@@ -74,6 +74,40 @@ class TriggerExample(Part):
     predicted_after: Text | None = Field(description="Name of the class with it.")
 
 
+class HandedOverSection(Part):
+    """A pattern that an audit of the model found, tried on clean images, and the flagged inputs that end in its class.
+
+    The control are the same images without it. Of the patterns that do what a trigger does, if any, it is the one
+    whose class flagged inputs end in most clearly.
+    """
+
+    audit_digest: Sha256 = Field(description="Digest of the audit's report (its `report_digest`).")
+    patterns: Count = Field(description="Patterns of the audit that were tried.")
+    pattern: Text = Field(description="The pattern in words, as the audit described it.")
+    does: Text = Field(description="What it does to classes, in words.")
+    target: Count | None = Field(description="Class that it leads to; null for a shift of all classes.")
+    target_name: Text | None = Field(description="Its name.")
+    shift: Count | None = Field(description="By how much class indices are raised, modulo their number; or null.")
+    images: Count = Field(description="Clean images that it was tried on.")
+    eligible: Count = Field(description="Those of them that the rule is about.")
+    moved: Count = Field(description="Those of these that do what the rule says.")
+    low: Share = Field(description="Lower end of an exact 95% interval of their share.")
+    high: Share = Field(description="Upper end.")
+    flagged: Count = Field(description="Eligible images that are flagged once they carry it.")
+    flagged_before: Count = Field(description="Eligible images that are flagged without it.")
+    trigger_like: bool = Field(description="Whether it does what a trigger does, by the rules of the verdict.")
+    suspicious: Count = Field(description="Flagged inputs, each picture once, at most 400.")
+    suspicious_in_target: Count | None = Field(description="Those that end in its class; null without one class.")
+    ordinary: Count = Field(description="Inputs that are not flagged, each picture once, at most 400.")
+    ordinary_in_target: Count | None = Field(description="Those that end in it; null likewise.")
+    agreement_p: Share | None = Field(
+        description="Exact, that flagged inputs do so no more often than others (Fisher, one-sided), times the classes "
+        "that were looked at; null likewise."
+    )
+    inputs: tuple[Text, ...] = Field(max_length=100, description="Flagged inputs that end in its class.")
+    found: bool = Field(description="Whether it is a finding: rule LS121 applied.")
+
+
 class DemonstrationSection(Part):
     """What flagged inputs share, tried on clean images that had no part in choosing it, beside a control.
 

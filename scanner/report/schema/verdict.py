@@ -11,7 +11,7 @@ from scanner.report.schema.fields import RuleId
 from scanner.verdict.terms import CheckStatus, Confidence, Decision, ExitCode, FailOn, Severity
 
 FINDING_RULES = {
-    "model": ("LS101", "LS102", "LS103", "LS104", "LS105", "LS120", "LS501", "LS502", "LS503"),
+    "model": ("LS101", "LS102", "LS103", "LS104", "LS105", "LS120", "LS121", "LS501", "LS502", "LS503"),
     "class": ("LS402",),
     "input": ("LS401", "LS403"),
 }
