@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
         "reference/results/real_networks_before.json",
         "reference/results/real_networks.json",
         "reference/results/one_kind.json",
+        "reference/results/audit_handover.json",
         "reference/results/audit_real.json",
         "reference/results/error_rate.json",
         "reference/results/batch_test.json",
@@ -187,6 +188,13 @@ def test_the_table_of_audits_of_a_real_network_is_that_of_the_result_file() -> N
 
     result = json.loads((ROOT / "reference/results/audit_real.json").read_text())
     assert "\n".join(table(result)) in (ROOT / "docs/audit.md").read_text()
+
+
+def test_the_table_of_patterns_handed_over_is_that_of_the_result_file() -> None:
+    from reference.audit_handover import table
+
+    networks = json.loads((ROOT / "reference/results/audit_handover.json").read_text())["networks"]
+    assert "\n".join(table(networks)) in (ROOT / "docs/audit.md").read_text()
 
 
 def test_the_table_of_one_kind_is_that_of_the_result_file() -> None:
