@@ -13,7 +13,7 @@ from detectors.probing.probing import MIN_IMAGES
 from detectors.probing.search import ALL
 from scanner.base.errors import InconclusiveError
 from scanner.fitting.stages import Subject
-from scanner.inputs.items import Item, why_unreadable
+from scanner.inputs.items import Item, Source, why_unreadable
 from scanner.inputs.pipeline import run_pipeline
 
 _BATCH: Final = 8
@@ -37,6 +37,26 @@ class CleanImages:
     items: tuple[Item, ...]
     unreadable: int
     digest: str
+
+
+def require_enough(count: int, source: Source, unreadable: str | None = None) -> None:
+    """Refuse fewer clean images than an audit can be made with.
+
+    Args:
+        count: How many there are.
+        source: Where they are from.
+        unreadable: Why one that was met cannot be read; None where none was met.
+
+    Raises:
+        InconclusiveError: If there are too few.
+    """
+    if count < MIN_IMAGES:
+        example = "" if unreadable is None else f", for example {unreadable}"
+        raise InconclusiveError(
+            f"{count} clean images can be read, at least {MIN_IMAGES} are needed{example}",
+            where=str(source.root),
+            hint=f"Add clean images; {MOST} are used where there are as many",
+        )
 
 
 def read_clean_images(subject: Subject, seed: int) -> CleanImages:
@@ -64,12 +84,6 @@ def read_clean_images(subject: Subject, seed: int) -> CleanImages:
         unreadable.extend(batch.unreadable)
         if len(found) >= MOST:
             break
-    if len(found) < MIN_IMAGES:
-        example = f", for example {why_unreadable(*unreadable[0])}" if unreadable else ""
-        raise InconclusiveError(
-            f"{len(found)} clean images can be read, at least {MIN_IMAGES} are needed{example}",
-            where=str(source.root),
-            hint="Add clean images; 400 are used where there are as many",
-        )
+    require_enough(len(found), source, why_unreadable(*unreadable[0]) if unreadable else None)
     digest = hashlib.sha256("\n".join(sorted(digests[:MOST])).encode("ascii")).hexdigest()
     return CleanImages(np.stack(found[:MOST]), tuple(items[:MOST]), len(unreadable), digest)

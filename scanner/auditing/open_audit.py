@@ -8,7 +8,7 @@ import numpy as np
 
 from detectors.class_order import assign_classes
 from detectors.probing.network import Logits, predicted
-from scanner.auditing.clean_images import CleanImages, read_clean_images
+from scanner.auditing.clean_images import CleanImages, read_clean_images, require_enough
 from scanner.auditing.clean_networks import Accepted, read_accepted
 from scanner.auditing.network import network
 from scanner.auditing.options import AuditOptions
@@ -58,7 +58,7 @@ def open_audit(options: AuditOptions, progress: Progress) -> OpenedAudit:
         UsageError: The reports of accepted models cannot be read.
     """
     accepted = read_accepted(options.null)
-    subject = choose_preprocess(open_files(options.opening, progress), options.opening, progress)
+    subject = choose_preprocess(open_files(options.opening, progress, require_enough), options.opening, progress)
     height, width, channels = *subject.spec.size, subject.spec.channels
     if min(height, width) < _SMALLEST or channels not in (1, 3):
         raise ModelError(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from scanner.base.progress import Progress
 from scanner.fitting.options import FitOptions
 from scanner.fitting.reference_features import require_enough
 from scanner.fitting.reference_labels import reference_labels
 from scanner.fitting.stages import OpenedFiles
 from scanner.graph.structure.words import suspicions
+from scanner.inputs.items import Source
 from scanner.inputs.source import open_source, require_images
 from scanner.models.identify import ModelFile, identify
 from scanner.models.load import LoadedModel, LoadOptions, load_model
@@ -15,8 +18,15 @@ from scanner.models.starter import StartHere
 from scanner.models.trust import absences, say_trust
 
 
-def open_files(options: FitOptions, progress: Progress) -> OpenedFiles:
+def open_files(
+    options: FitOptions, progress: Progress, enough: Callable[[int, Source], None] = require_enough
+) -> OpenedFiles:
     """Identify and load the model, and list the reference.
+
+    Args:
+        options: Options of `fit`.
+        progress: Told what happens.
+        enough: Raises where a source has too few images for what comes next; for a fit by default.
 
     Raises:
         ModelError: The model cannot be loaded.
@@ -28,7 +38,7 @@ def open_files(options: FitOptions, progress: Progress) -> OpenedFiles:
     progress.say(f"model: {file.description}")
     source = open_source(options.clean, labels=options.labels, follow_links=options.follow_links)
     require_images(source)
-    require_enough(len(source.items), source)
+    enough(len(source.items), source)
     progress.say(f"reference: {source.layout}")
     say_trust(file, options.trust, progress)
     model = load_at(file, options, options.input_size)
