@@ -6,6 +6,7 @@ plain patterns that raise a class most -> gradients on one half -> whole pixels 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
@@ -98,10 +99,10 @@ def refine(
         images: ``(N, H, W, C)`` uint8, those that the search was given.
         probed: What it found: where gradients begin, and which images they may see.
         networks: The network.
-        may: Asked before every group of targets; those that are left out are missing in what is returned.
+        may: Asked before the network is, every time; what is not finished when it says no is missing.
 
     Returns:
-        Two for each class that was reached by then, in the order in which they were looked at.
+        Two for each class, in the order in which classes were looked at; of the last one perhaps fewer.
 
     Example:
         >>> from detectors.probing.probing import probe
@@ -120,7 +121,32 @@ def refine(
     References:
         Wang et al. (2019), Neural Cleanse, IEEE S&P, https://doi.org/10.1109/SP.2019.00031, for the optimisation.
     """
-    return tuple(_Refining(images, probed, networks).run(may))
+    found: list[Refined] = []
+    with suppress(_OverError):
+        # One by one: what is finished stays when the next is not.
+        for one in _Refining(images, probed, _bounded(networks, may)).run():
+            found.append(one)
+    return tuple(found)
+
+
+class _OverError(Exception):
+    """There may be no more passes."""
+
+
+def _bounded(networks: Networks, may: Callable[[], bool]) -> Networks:
+    """The same networks, which are asked nothing more once it may not go on: one class can take minutes."""
+
+    def gradients(images: torch.Tensor) -> torch.Tensor:
+        if not may():
+            raise _OverError
+        return networks.gradients(images)
+
+    def logits(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if not may():
+            raise _OverError
+        return networks.logits(images)
+
+    return Networks(gradients, logits)
 
 
 class _Refining:
@@ -138,12 +164,10 @@ class _Refining:
         ]
         self._pixels = torch.from_numpy(self._chosen).permute(0, 3, 1, 2).float() / _LEVELS
 
-    def run(self, may: Callable[[], bool]) -> Iterator[Refined]:
+    def run(self) -> Iterator[Refined]:
         search = Search(steps=_STEPS)
         together = max(1, _TOGETHER // (search.images * self._shape.height * self._shape.width))
         for start in range(0, len(self._targets), together):
-            if not may():
-                return
             targets = self._targets[start : start + together]
             yield from self._patches(targets, search)
             yield from self._offsets(targets, Search(steps=_STEPS, weight=_OFFSET_WEIGHT))

@@ -105,7 +105,14 @@ def _audited(opened: OpenedAudit, options: AuditOptions) -> dict[str, Any]:
 
 
 def _not_refined(refinement: Refinement) -> tuple[str, ...]:
-    return (f"Patterns were not refined: {refinement.why_not}.",) if refinement.why_not else ()
+    if refinement.why_not:
+        return (f"Patterns were not refined: {refinement.why_not}.",)
+    if refinement.complete:
+        return ()
+    return (
+        f"The budget ended before refinement did: {len(refinement.found)} patterns were finished, and what is missing "
+        "says nothing. Raise --budget.",
+    )
 
 
 def _search(probed: Probed, options: AuditOptions) -> SearchSection:

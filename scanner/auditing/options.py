@@ -26,7 +26,7 @@ class AuditOptions:
         passes: Images that the search may run; None for no such bound. The same number gives the same result anywhere.
         null: Folder with reports of audits of accepted models, to compare with instead of what the program ships.
         refine: Whether patterns are made as small as they can be by gradients as well, which takes PyTorch and as many
-            seconds again; what was begun within them is finished.
+            seconds again.
         alpha: Level from which on a network counts as unusual.
         fail_on: The severity from which on the exit code is 1.
         ignore: Ignore file, whose entries about the model can let a finding pass the gate.

@@ -35,10 +35,12 @@ class Refinement:
     Attributes:
         found: Two patterns for each class that was looked at.
         why_not: Why it could not be done, in a sentence; empty where it could.
+        complete: Whether the budget lasted for all classes that were to be looked at.
     """
 
     found: tuple[Refined, ...] = ()
     why_not: str = ""
+    complete: bool = True
 
 
 def require_torch(options: AuditOptions) -> None:
@@ -56,7 +58,7 @@ def require_torch(options: AuditOptions) -> None:
 
 
 def refine_model(opened: OpenedAudit, probed: Probed, options: AuditOptions, progress: Progress) -> Refinement:
-    """Refine, for at most as many seconds as the search was given, and begin no class after them."""
+    """Refine, for at most as many seconds as the search was given."""
     if not options.refine:
         return Refinement()
     from detectors.inversion.refine import Networks, refine
@@ -72,7 +74,8 @@ def refine_model(opened: OpenedAudit, probed: Probed, options: AuditOptions, pro
         gradients = _gradients(opened)
         if not _agrees(gradients, opened):
             return Refinement(why_not="PyTorch and ONNX Runtime disagree about the logits")
-        return Refinement(refine(opened.images.pixels, probed, Networks(gradients, opened.logits), may))
+        found = refine(opened.images.pixels, probed, Networks(gradients, opened.logits), may)
+        return Refinement(found, complete=may())
     except UnsupportedNodeError as unsupported:
         return Refinement(why_not=printable(f"the graph has {unsupported}", _REASON_LENGTH))
     except Exception as failure:  # Whatever PyTorch raises about a node that it takes in another way.

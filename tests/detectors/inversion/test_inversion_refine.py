@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,28 @@ def test_the_same_images_give_the_same_patterns_and_a_budget_leaves_targets_out(
         (each.target, each.size, each.verified.moved) for each in other
     ]
     assert refine(pictures(), probed, networks, lambda: False) == ()
+
+
+def test_a_budget_ends_within_a_class_and_leaves_what_is_finished(probed):
+    asked, networks = 0, Networks(gradients, logits)
+
+    def count(most: float) -> Callable[[], bool]:
+        def may() -> bool:
+            nonlocal asked
+            asked += 1
+            return asked <= most
+
+        return may
+
+    whole = refine(pictures(), probed, networks, count(np.inf))
+    calls, asked = asked, 0
+    some = refine(pictures(), probed, networks, count(calls // 2))
+    # Small pictures are searched together: all patches, then all offsets.
+    assert asked == calls // 2 + 1
+    assert 0 < len(some) < len(whole)
+    assert [(one.kind, one.target, one.size) for one in some] == [
+        (one.kind, one.target, one.size) for one in whole[: len(some)]
+    ]
 
 
 def test_a_class_that_nothing_leads_to_is_not_reached(probed):

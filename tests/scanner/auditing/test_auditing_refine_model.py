@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -46,6 +47,13 @@ def test_gradients_are_those_of_the_audited_network(tmp_path, preprocess):
         brighter[0, :, :, channel] += 40
         difference = float((opened.logits(brighter) - opened.logits(picture))[0, 0])
         assert float(slope[0, channel].sum()) * 40 / 255 == pytest.approx(difference, rel=1e-3, abs=1e-3)
+
+
+def test_a_budget_that_ends_refinement_is_told(tmp_path):
+    asked = options(tmp_path, colour_network(backdoor=True))
+    report = latentscan.audit(dataclasses.replace(asked, budget=1e-9))
+    assert report.refined == ()
+    assert any("The budget ended before refinement did: 0 patterns" in one for one in report.warnings)
 
 
 def test_a_graph_that_has_no_form_in_pytorch_is_audited_all_the_same(tmp_path):
