@@ -8,13 +8,14 @@ from typing import Any, Final
 import numpy as np
 
 _HEADER: Final = (
-    "| references | triggered | batch p, densities alone | batch p, units | batch p | AUROC, densities alone | AUROC "
-    "| detection, densities alone | detection | false alarms |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    "| references | triggered | batch p, densities alone | batch p, units | all inputs' units | batch p "
+    "| AUROC, densities alone | AUROC | detection, densities alone | detection | false alarms |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
 )
 _KINDS_HEADER: Final = (
-    "| references | kind | inputs | batch p, densities alone | batch p, units: lowest | median | false alarms |",
-    "| --- | --- | --- | --- | --- | --- | --- |",
+    "| references | kind | inputs | batch p, densities alone | batch p, units: lowest | median "
+    "| all inputs' units: lowest | median | false alarms |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
 )
 
 
@@ -29,7 +30,7 @@ def tables(result: Mapping[str, Any]) -> list[str]:
         for key, draws in network["shares"].items():
             references, share = key.split("/")
             cells = (
-                *(_p(draws, name, np.median) for name in ("densities_p", "units_p", "batch_p")),
+                *(_p(draws, name, np.median) for name in ("densities_p", "units_p", "units_p_any_class", "batch_p")),
                 *(_mean(draws, name, ".4f") for name in ("auroc_densities", "auroc")),
                 *(_mean(draws, name, ".1%") for name in ("detection_densities", "detection", "false_alarms")),
             )
@@ -43,6 +44,8 @@ def tables(result: Mapping[str, Any]) -> list[str]:
                 _p(draws, "densities_p", np.median),
                 _p(draws, "units_p", np.min),
                 _p(draws, "units_p", np.median),
+                _p(draws, "units_p_any_class", np.min),
+                _p(draws, "units_p_any_class", np.median),
                 _mean(draws, "false_alarms", ".1%"),
             )
             lines.append(f"| {references} | {kind} | {' | '.join(cells)} |")
