@@ -23,7 +23,9 @@ ROOT = Path(__file__).parents[2]
         "reference/results/real_networks.json",
         "reference/results/one_kind.json",
         "reference/results/audit_handover.json",
+        "reference/results/audit_one_class.json",
         "reference/results/audit_real.json",
+        "reference/results/audit_sizes.json",
         "reference/results/error_rate.json",
         "reference/results/batch_test.json",
         "benchmarks/results/cpu.json",
@@ -195,6 +197,17 @@ def test_the_table_of_patterns_handed_over_is_that_of_the_result_file() -> None:
 
     networks = json.loads((ROOT / "reference/results/audit_handover.json").read_text())["networks"]
     assert "\n".join(table(networks)) in (ROOT / "docs/audit.md").read_text()
+
+
+def test_the_tables_of_pairs_and_of_sizes_are_those_of_the_result_files() -> None:
+    from reference import audit_one_class, audit_sizes
+
+    pairs, sizes = (
+        json.loads((ROOT / f"reference/results/audit_{name}.json").read_text()) for name in ("one_class", "sizes")
+    )
+    text = (ROOT / "docs/audit.md").read_text()
+    assert "\n".join(audit_one_class.table(pairs["networks"])) in text
+    assert "\n".join(audit_sizes.table(sizes)) in text
 
 
 def test_the_table_of_one_kind_is_that_of_the_result_file() -> None:
