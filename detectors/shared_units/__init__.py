@@ -5,6 +5,7 @@ in one input says which of thousands of units those are, and a density over all 
 variety of pictures; the batch says it. No covariance is estimated, and no class needs many images:
 
 * :mod:`~detectors.shared_units.strata`: which images are compared with one another;
+* :mod:`~detectors.shared_units.class_balance`: how many inputs of a class count as evidence;
 * :mod:`~detectors.shared_units.reference`: what is kept of the clean images, the loudest values of every unit;
 * :mod:`~detectors.shared_units.likelihood_ratio`: how strongly a unit's loudest images are inputs;
 * :mod:`~detectors.shared_units.permutation` and :mod:`~detectors.shared_units.exact`: the batch's p-value;
