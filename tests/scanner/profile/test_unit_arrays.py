@@ -63,6 +63,7 @@ def test_round_trip_through_a_file_is_exact(tmp_path: Path) -> None:
             else:
                 assert got == value
     np.testing.assert_array_equal(back.combined, expected.combined)
+    np.testing.assert_array_equal(back.predicted, expected.predicted)
     write_profile(tmp_path / "b.h5", read)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
@@ -75,6 +76,14 @@ def test_units_are_part_of_the_digest() -> None:
     images = profile.unit_images.copy()
     images[0] ^= 1
     assert dataclasses.replace(profile, unit_images=images).digest != profile.digest
+
+
+def test_an_older_profile_has_the_classes_that_its_strata_tell() -> None:
+    expected, back = fitted(), units_from_profile(without("unit_classes")(with_units()))
+    assert back is not None
+    own = expected.strata.of_class[expected.predicted] >= 0
+    np.testing.assert_array_equal(back.predicted, np.where(own, expected.predicted, -1))
+    assert own.any()
 
 
 def test_a_profile_without_any_of_it_has_no_units() -> None:
@@ -172,6 +181,10 @@ HOSTILE = {
     "a huge score": changed("combined", put(0, 1e308)),
     "fewer classes": changed("of_class", lambda a: a[1:]),
     "a class below": changed("of_class", put(0, -2)),
+    "an image of a class below": changed("classes", put(0, -2)),
+    "an image of a class too high": changed("classes", put(0, CLASSES)),
+    "an image of half a class": changed("classes", put(0, 0.5)),
+    "an image without a class": changed("classes", lambda a: a[1:]),
     "no first column": small("first", np.zeros(0)),
     "columns beyond the last": small("first", [UNITS - 1]),
     "a first column below": small("first", [-1]),

@@ -111,6 +111,28 @@ SHOWN = DemonstrationEvidence(
 )
 
 
+def units(p_value, any_class, *, counted):
+    return UnitsEvidence(p_value, any_class, 400, counted, 20 if counted else 0, (("layer4:max", 7),))
+
+
+def test_units_of_classes_that_the_reference_hardly_has_are_told_and_prove_nothing():
+    found = verdict(units=units(0.4, 1e-6, counted=False))
+    assert (found.severity, found.exit_code) == ("none", 0)
+    (check,) = [check for check in found.checks if check.id == "LS113"]
+    assert check.status is CheckStatus.PASSED
+    assert check.p_value == 0.4
+    assert "p = 0.4 instead of 1e-06" in check.message
+    assert "More clean images of these classes" in check.message
+
+
+def test_the_same_units_count_where_densities_find_something():
+    found = verdict(units=units(0.4, 1e-6, counted=True), **LOUD)
+    (check,) = [check for check in found.checks if check.id == "LS113"]
+    assert check.status is CheckStatus.FAILED
+    assert "channel 7 of layer4:max" in check.message
+    assert "p = 1e-06 over 400 distinct inputs, 0.4 with no more inputs of a class" in check.message
+
+
 @pytest.mark.parametrize("drift", [DRIFTED, LOOKS, NONE_LEFT])
 def test_an_alarm_in_a_batch_that_is_not_comparable_is_none(drift):
     found = verdict(drift=drift, **LOUD)
