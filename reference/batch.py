@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration.batch import batch_test
+from detectors.calibration.batch import batch_test_of
 from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT
@@ -80,27 +80,44 @@ def _calibrating(plan: CalibrationPlan, deep: DeepFeatures) -> tuple[NDArray[np.
     return folds, combined
 
 
-def judge_alone(fitted: Fitted, inputs: Features, seed: int = 0) -> tuple[Scores, Scores]:
-    """Scores and p-values ``(N,)`` of inputs of which each is looked at by itself."""
-    del seed
+@dataclass(frozen=True)
+class Judged:
+    """What the inputs of a batch get.
+
+    Attributes:
+        scores: ``(N,)`` what their p-values are of.
+        p_values: ``(N,)`` p-values.
+    """
+
+    scores: Scores
+    p_values: Scores
+
+
+@dataclass(frozen=True)
+class JudgedBatch:
+    """What a batch says.
+
+    Attributes:
+        alone: Each input by itself.
+        together: The inputs, with the units that they share where these count.
+        densities_p: P-value of the densities' test of the batch.
+        units: Whether the inputs share units; None for too few of them.
+    """
+
+    alone: Judged
+    together: Judged
+    densities_p: float
+    units: UnitsTests | None
+
+
+def judge_alone(fitted: Fitted, inputs: Features) -> Judged:
+    """Judge inputs of which each is looked at by itself."""
     judged = fitted.deep.calibration.judge(fitted.scores(inputs))
-    return judged.combined, judged.p_values
+    return Judged(judged.combined, judged.p_values)
 
 
-def densities_p(fitted: Fitted, p_values: Scores, alpha: float) -> float:
-    """P-value of the densities' test of a batch, of whose inputs each has a p-value."""
-    size = fitted.deep.calibration.size
-    flagged, above = (p_values <= alpha * (1 + 1e-12)).sum(), (p_values <= (1 + 1e-9) / (size + 1)).sum()
-    return batch_test(int(flagged), int(above), len(p_values), size, alpha).p_value
-
-
-def units_of_batch(fitted: Fitted, inputs: Features) -> UnitsTests | None:
-    """Whether the inputs share units; None for too few of them."""
-    return fitted.units.test(fitted.values(inputs), inputs.predicted) if len(inputs.labels) >= MIN_INPUTS else None
-
-
-def judge_batch(fitted: Fitted, inputs: Features, seed: int, alpha: float = 0.01) -> tuple[Scores, Scores]:
-    """Scores and p-values ``(N,)`` of inputs that are looked at together.
+def judge_batch(fitted: Fitted, inputs: Features, seed: int, alpha: float) -> JudgedBatch:
+    """Judge inputs that are looked at together.
 
     Their order must have nothing to do with what is in them; a scan's is by digest.
 
@@ -111,11 +128,15 @@ def judge_batch(fitted: Fitted, inputs: Features, seed: int, alpha: float = 0.01
         alpha: Flagging level of the densities' test.
     """
     alone = judge_alone(fitted, inputs)
-    tests = units_of_batch(fitted, inputs)
-    if tests is None or not tests.count(densities_p(fitted, alone[1], alpha)):
-        return alone
+    calibration = fitted.deep.calibration
+    densities_p = batch_test_of(alone.p_values, calibration.size, alpha).p_value
+    if len(inputs.labels) < MIN_INPUTS:
+        return JudgedBatch(alone, alone, densities_p, None)
     values = fitted.values(inputs)
+    tests = fitted.units.test(values, inputs.predicted)
+    if not tests.count(densities_p):
+        return JudgedBatch(alone, alone, densities_p, tests)
     parts = np.random.default_rng(seed).permutation(len(values)) % PARTS
     by_units = judge_by_shared_units(fitted.units, values, tests.strata, parts)
-    joint = by_units.judge(fitted.deep.calibration.combine(fitted.scores(inputs)), values, parts)
-    return joint.evidence, joint.p_values
+    joint = by_units.judge(calibration.combine(fitted.scores(inputs)), values, parts)
+    return JudgedBatch(alone, Judged(joint.evidence, joint.p_values), densities_p, tests)

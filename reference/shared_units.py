@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from detectors.calibration.batch import joint_p_value
-from reference.batch import Fitted, densities_p, fit_batch, judge_alone, judge_batch, late_keys, units_of_batch
+from reference.batch import Fitted, fit_batch, judge_batch, late_keys
 from reference.evaluate import describe_machine, write_json
 from reference.features import Features, extract, joined
 from reference.implant_network import NETWORKS, load, read_photographs, real_network, split_photographs
@@ -87,28 +87,27 @@ def fit(reference: Features, network: Network) -> Fitted:
 
 def judge(fitted: Fitted, inputs: Features, triggered: NDArray[np.bool_], seed: int) -> dict[str, float | None]:
     """What a scan of these inputs finds, by densities alone and with shared units."""
-    alone, alone_p = judge_alone(fitted, inputs)
-    tests = units_of_batch(fitted, inputs)
-    evidence, p_values = judge_batch(fitted, inputs, seed, ALPHA)
+    judged = judge_batch(fitted, inputs, seed, ALPHA)
+    alone, together, tests = judged.alone, judged.together, judged.units
     units_p, any_class = (1.0, 1.0) if tests is None else (tests.balanced.p_value, tests.every.p_value)
-    densities, limit = densities_p(fitted, alone_p, ALPHA), ALPHA * (1 + 1e-12)
+    limit = ALPHA * (1 + 1e-12)
     found: dict[str, float | None] = {
         "inputs": len(triggered),
         "triggered": int(triggered.sum()),
-        "densities_p": densities,
+        "densities_p": judged.densities_p,
         "units_p": units_p,
         "units_p_any_class": any_class,
-        "batch_p": joint_p_value(densities, units_p),
-        "false_alarms": float((p_values[~triggered] <= limit).mean()) if not triggered.all() else None,
-        "detection": float((p_values[triggered] <= limit).mean()) if triggered.any() else None,
-        "detection_densities": float((alone_p[triggered] <= limit).mean()) if triggered.any() else None,
+        "batch_p": joint_p_value(judged.densities_p, units_p),
+        "false_alarms": float((together.p_values[~triggered] <= limit).mean()) if not triggered.all() else None,
+        "detection": float((together.p_values[triggered] <= limit).mean()) if triggered.any() else None,
+        "detection_densities": float((alone.p_values[triggered] <= limit).mean()) if triggered.any() else None,
     }
     if triggered.any() and not triggered.all():
         found |= {
-            "auroc": auroc(triggered, evidence),
-            "auroc_densities": auroc(triggered, alone),
-            "detection_at_1_percent": detection_rate_at(0.01, triggered, evidence),
-            "detection_at_1_percent_densities": detection_rate_at(0.01, triggered, alone),
+            "auroc": auroc(triggered, together.scores),
+            "auroc_densities": auroc(triggered, alone.scores),
+            "detection_at_1_percent": detection_rate_at(0.01, triggered, together.scores),
+            "detection_at_1_percent_densities": detection_rate_at(0.01, triggered, alone.scores),
         }
     return {name: value if value is None else float(f"{value:.6g}") for name, value in found.items()}
 

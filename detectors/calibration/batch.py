@@ -102,6 +102,29 @@ def batch_test(flagged: int, above_all: int, inputs: int, calibration_size: int,
     )
 
 
+def batch_test_of(p_values: NDArray[np.float64], calibration_size: int, alpha: float) -> BatchTest:
+    """Test that a batch is clean, by the p-values of its inputs.
+
+    Args:
+        p_values: ``(N,)`` conformal p-values.
+        calibration_size: Calibration images.
+        alpha: Flagging level.
+
+    Raises:
+        ValueError: As :func:`batch_test`.
+
+    Example:
+        >>> batch_test_of(np.array([0.005, 0.01, 0.5]), 199, 0.01).flagged
+        2
+
+    References:
+        As of :func:`batch_test`.
+    """
+    # P-values are quotients: one that equals a level must not miss it by rounding.
+    flagged, above = p_values <= alpha * (1 + 1e-12), p_values <= (1 + 1e-9) / (calibration_size + 1)
+    return batch_test(int(flagged.sum()), int(above.sum()), len(p_values), calibration_size, alpha)
+
+
 def joint_p_value(*p_values: float) -> float:
     """P-value of several tests together, whatever depends on what: the smallest times their number.
 

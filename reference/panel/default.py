@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reference.batch import fit_batch, judge_alone, judge_batch
 from reference.features import joined
-from reference.panel.bench import Bench
-from reference.panel.figures import Judged, figures
+from reference.panel.bench import Bench, Cost
+from reference.panel.figures import LEVELS, Judged, figures
 from scanner.fitting.fit_detectors import likened_by
 
+T = TypeVar("T")
 ALONE, BATCH = "latentscan", "latentscan-batch"
 MOST_DRAWS = 5
 """References of one size, without a common image, over which the figures are means."""
@@ -66,17 +68,24 @@ def measure_default(bench: Bench, sizes: Sequence[int], seed: int) -> DefaultFig
         for rows in _disjoint(pictures.rows(size), len(pictures.fit)):
             reference = joined(fit.take(rows), held_out.take(rows))
             fitted = fit_batch(reference, reference.labels, key, pictures.classes, seed)
-            for name, judge in ((ALONE, judge_alone), (BATCH, judge_batch)):
-                before = bench.cost.copy()
-                with bench.paid():
-                    scores, p = judge(fitted, batch, seed)
-                milliseconds = bench.cost.since(before).each(len(order))["milliseconds"]
-                found[name].setdefault("passes", forward["passes"])
-                found[name].setdefault("milliseconds", round(forward["milliseconds"] + milliseconds, 3))
-                drawn[name].append(figures(_apart(scores[place], p[place], len(clean.labels)), succeeds))
+            alone, first = _timed(bench, partial(judge_alone, fitted, batch))
+            judged, second = _timed(bench, partial(judge_batch, fitted, batch, seed, LEVELS[0]))
+            for name, one, spent in ((ALONE, alone, first), (BATCH, judged.together, second)):
+                milliseconds = forward["milliseconds"] + spent.each(len(order))["milliseconds"]
+                found[name] = {"passes": forward["passes"], "milliseconds": round(milliseconds, 3)} | found[name]
+                parts = _apart(one.scores[place], one.p_values[place], len(clean.labels))
+                drawn[name].append(figures(parts, succeeds))
         for name, some in drawn.items():
             found[name][str(size)] = _mean(some)
     return DefaultFigures(found, succeeds, float((clean.predicted == clean.labels).mean()))
+
+
+def _timed(bench: Bench, judge: Callable[[], T]) -> tuple[T, Cost]:
+    """What is judged, and what that costs."""
+    before = bench.cost.copy()
+    with bench.paid():
+        result = judge()
+    return result, bench.cost.since(before)
 
 
 def _apart(scores: NDArray[np.float64], p: NDArray[np.float64], clean: int) -> Judged:

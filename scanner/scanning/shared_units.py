@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration.batch import batch_test
+from detectors.calibration.batch import batch_test_of
 from detectors.calibration.judge import Calibration
 from detectors.shared_units.detector import MIN_INPUTS, JointJudge, SharedUnits, UnitsTests, judge_by_shared_units
 from detectors.shared_units.learn import PARTS
@@ -32,17 +32,11 @@ def batch_units(sample: Sample, fitted: SharedUnits, calibration: Calibration, a
     values, predicted = sample.values["units"], sample.values["predicted"]
     tests = fitted.test(values, predicted)
     judge = None
-    if tests.count(_densities_p(sample.values["p_values"], calibration.size, alpha)):
+    if tests.count(batch_test_of(sample.values["p_values"], calibration.size, alpha).p_value):
         parts = np.array([digest % PARTS for digest in sample.digests])
         if np.unique(parts).size == PARTS:
             judge = judge_by_shared_units(fitted, values, tests.strata, parts)
     return BatchUnits(tests, judge, fitted.reference.units)
-
-
-def _densities_p(p_values: NDArray[np.float64], size: int, alpha: float) -> float:
-    """P-value of the densities' test of some inputs, by a calibration of so many images."""
-    flagged, above = (p_values <= alpha * (1 + 1e-12)).sum(), (p_values <= (1 + 1e-9) / (size + 1)).sum()
-    return batch_test(int(flagged), int(above), len(p_values), size, alpha).p_value
 
 
 @dataclass(frozen=True)

@@ -62,14 +62,15 @@ def _fitted(rng: np.random.Generator) -> SharedUnits:
 def test_a_clean_batch_of_a_rare_class_is_no_evidence() -> None:
     """Its units are loud in all inputs and in few clean images; a test of all inputs takes that for more."""
     rng = np.random.default_rng(0)
-    balanced, every = [], []
+    balanced, every, counted = [], [], []
     for label in range(30):
         labels = np.full(60, label)
         tests = _fitted(rng).test(_images(rng, labels), labels)
         balanced.append(tests.balanced.p_value)
         every.append(tests.every.p_value)
-        assert not tests.count(densities_p=1.0) or tests.balanced.p_value <= 0.01
+        counted.append(tests.count(densities_p=1.0))
     assert (np.array(every) <= 0.01).mean() > 0.7  # what this is for
+    assert np.mean(counted) <= 0.1
     assert (np.array(balanced) <= 0.05).mean() <= 0.15
 
 
