@@ -118,7 +118,8 @@ def batch_test_of(p_values: NDArray[np.float64], calibration_size: int, alpha: f
         2
 
     References:
-        As of :func:`batch_test`.
+        Marques F. (2023), Universal distribution of the empirical coverage in split conformal prediction,
+        https://arxiv.org/abs/2303.02770, as in :func:`batch_test`.
     """
     # P-values are quotients: one that equals a level must not miss it by rounding.
     flagged, above = p_values <= alpha * (1 + 1e-12), p_values <= (1 + 1e-9) / (calibration_size + 1)
