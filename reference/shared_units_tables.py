@@ -17,6 +17,11 @@ _KINDS_HEADER: Final = (
     "| all inputs' units: lowest | median | false alarms |",
     "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
 )
+_SUMMARY_HEADER: Final = (
+    "| network, backdoor | attack success | batch p, clean | 5% triggered | 10% triggered | AUROC, half triggered "
+    "| detection, densities alone | detection | false alarms, clean |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+)
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
@@ -50,6 +55,27 @@ def tables(result: Mapping[str, Any]) -> list[str]:
             )
             lines.append(f"| {references} | {kind} | {' | '.join(cells)} |")
     return lines[1:]
+
+
+def summary(result: Mapping[str, Any], references: int = 250) -> list[str]:
+    """One line of Markdown for every network: what is found with one size of the reference.
+
+    P-values are medians over draws, everything else means.
+    """
+    lines = list(_SUMMARY_HEADER)
+    for network in result["networks"].values():
+        shares = {float(key.split("/")[1]): draws for key, draws in network["shares"].items()
+                  if int(key.split("/")[0]) == references}  # fmt: skip
+        cells = (
+            f"{network['attack_success_here']:.0%}",
+            *(_p(shares[share], "batch_p", np.median) for share in (0.0, 0.05, 0.1)),
+            _mean(shares[0.5], "auroc", ".3f"),
+            _mean(shares[0.5], "detection_densities", ".0%"),
+            _mean(shares[0.5], "detection", ".0%"),
+            _mean(shares[0.0], "false_alarms", ".1%"),
+        )
+        lines.append(f"| {network['title']} | {' | '.join(cells)} |")
+    return lines
 
 
 def _p(draws: Sequence[Mapping[str, float]], name: str, by: Callable[[list[float]], np.floating]) -> str:

@@ -12,7 +12,7 @@ import torch
 from reference import shared_units
 from reference.features import ARCHITECTURES, Features
 from reference.shared_units import DRAWS, LIKENED, Network, draw, joined, one_kind
-from reference.shared_units_tables import tables
+from reference.shared_units_tables import summary, tables
 from reference.training import build_model
 from scanner.fitting.fit_detectors import likened_by
 from scanner.graph.pool import add_descriptors
@@ -86,12 +86,19 @@ def test_sets_are_joined_in_order() -> None:
 
 
 def test_the_documents_say_what_was_measured() -> None:
-    lines = (ROOT / "docs" / "measurements.md").read_text().splitlines()
     result = json.loads(RESULT.read_text())
-    expected = tables(result)
-    assert len(expected) > 20
-    missing = [line for line in expected if line and line not in lines]
-    assert not missing, missing[:3]
+    for page, expected in (("shared-units-tables.md", tables(result)), ("measurements.md", summary(result))):
+        assert len(expected) > 20
+        assert "\n".join(expected) in (ROOT / "docs" / page).read_text(), page
+
+
+def test_the_summary_is_of_one_size_of_reference() -> None:
+    draws = [{"batch_p": p, "auroc": 0.9, "detection_densities": 0.5, "detection": d, "false_alarms": 0.01}
+             for p, d in ((0.1, 0.6), (0.3, 0.8))]  # fmt: skip
+    shares = {f"{references}/{share}": draws for references in (100, 250) for share in (0.0, 0.05, 0.1, 0.5)}
+    shares["100/0.5"] = [{**draws[0], "auroc": 0.1}]
+    found = summary({"networks": {"a": {"title": "A", "attack_success_here": 0.987, "shares": shares, "kinds": {}}}})
+    assert found[2:] == ["| A | 99% | 2.0e-01 | 2.0e-01 | 2.0e-01 | 0.900 | 50% | 70% | 1.0% |"]
 
 
 def test_every_cell_has_its_draws() -> None:
