@@ -21,6 +21,7 @@ from reference.panel.measure import measure
 from reference.panel.networks import network_named
 from reference.panel.peers import CONTROLS, PEERS
 from reference.panel.pictures import SIZES, choose_pictures
+from reference.panel.plan import PEERS_SEED
 from reference.panel.store import load_result, load_results, save_result
 from reference.panel.train_cells import clean_cell, trained
 from reference.power import code_digest
@@ -125,14 +126,15 @@ def _benches(cell: Cell, hands: _Hands, progress: Progress) -> tuple[Bench, Benc
 def _finish(cell: Cell, hands: _Hands, progress: Progress) -> dict[str, Any]:
     bench, clean, run = _benches(cell, hands, progress)
     attack = _attack(cell, bench.data)
-    found = measure(bench, PEERS, cell.seed, said=lambda name: progress.say(f"{cell.name}: {name}"))
+    peers, controls = (PEERS, CONTROLS) if cell.seed == PEERS_SEED else ((), ())
+    found = measure(bench, peers, cell.seed, said=lambda name: progress.say(f"{cell.name}: {name}"))
     return {
         "trigger": attack.trigger.description,
         "source": attack.source,
         "counts": found["attack_success_rate"] >= SUCCESS,
         "training": read_record(run),
         "backdoored": found,
-        "clean_network": measure(clean, CONTROLS, cell.seed, SIZES[:1]),
+        "clean_network": measure(clean, controls, cell.seed, SIZES[:1]),
     }
 
 

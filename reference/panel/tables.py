@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from reference.panel.default import ALONE, BATCH
 from reference.panel.pictures import SIZES
-from reference.panel.plan import ADAPTIVE
+from reference.panel.plan import ADAPTIVE, PEERS_SEED
 
 Result = Mapping[str, Any]
 DETECTORS: Final[Mapping[str, str]] = {
@@ -40,7 +40,7 @@ def _adaptive(result: Result) -> bool:
 
 def values(results: Iterable[Result], detector: str, size: int, figure: str) -> list[float]:
     """One figure of one detector in every cell that has it."""
-    found = (result["backdoored"]["detectors"][detector] for result in results)
+    found = (result["backdoored"]["detectors"].get(detector) for result in results)
     numbers = (None if one is None else one[str(size)][figure] for one in found)
     return [number for number in numbers if number is not None]
 
@@ -60,8 +60,8 @@ def tables_markdown(results: Sequence[Result], planned: int) -> str:
     ]
     if good:
         parts += [
-            "**Detectors**, means over the cells that count, 400 clean images a class.",
-            _detectors(good),
+            "**Detectors**, means over the cells that count and that peers are measured in, 400 clean images a class.",
+            _detectors([result for result in good if result["cell"]["seed"] == PEERS_SEED]),
             "**Detection at 1% false alarms** in every cell that counts, 400 clean images a class.",
             _cells(good),
             "**Clean images a class**: means over the cells that count, and the worst cell.",
@@ -95,7 +95,7 @@ def _detectors(good: Sequence[Result]) -> str:
                            "false_alarms_at_0.05")
         ]  # fmt: skip
         five, auroc, aupr, succeeding, alarms, alarms_five = (_share(fmean(one)) for one in shown)
-        costs = [result["backdoored"]["detectors"][name] for result in good]
+        costs = [result["backdoored"]["detectors"].get(name) for result in good]
         passes = fmean(cost["passes"] for cost in costs if cost)
         milliseconds = fmean(cost["milliseconds"] for cost in costs if cost)
         rows.append([title, str(len(numbers)), _share(fmean(numbers)), five, _share(min(numbers)), auroc, aupr,
@@ -108,8 +108,7 @@ def _cells(good: Sequence[Result]) -> str:
     rows = []
     for result in good:
         found = result["backdoored"]["detectors"]
-        shown = ["-" if found[name] is None else _share(found[name]["400"][DETECTION]) for name in DETECTORS]
-        rows.append([*_names(result), *shown])
+        rows.append([*_names(result), *_shown(found)])
     return _table(head, rows)
 
 
@@ -127,13 +126,13 @@ def _sizes(good: Sequence[Result]) -> str:
 
 
 def _controls(results: Sequence[Result]) -> str:
-    names = list(results[0]["clean_network"]["detectors"])
+    names = [name for name in DETECTORS if any(name in one["clean_network"]["detectors"] for one in results)]
     head = ["network", "attack", "labels", "seed", *(DETECTORS[name] for name in names)]
     rows = []
     for result in results:
         cell, found = result["cell"], result["clean_network"]["detectors"]
-        rows.append([cell["network"], cell["attack"], cell["labels"], str(cell["seed"]),
-                     *(_share(found[name]["400"][DETECTION]) for name in names)])  # fmt: skip
+        shown = _shown(found, names)
+        rows.append([cell["network"], cell["attack"], cell["labels"], str(cell["seed"]), *shown])
     return _table(head, rows)
 
 
@@ -153,8 +152,7 @@ def _adaptive_cells(adaptive: Sequence[Result]) -> str:
     for result in adaptive:
         found = result["backdoored"]["detectors"]
         accuracies = [_share(result[name]["clean_accuracy"]) for name in ("backdoored", "clean_network")]
-        shown = ["-" if found[name] is None else _share(found[name]["400"][DETECTION]) for name in DETECTORS]
-        rows.append([*_names(result), *accuracies, *shown])
+        rows.append([*_names(result), *accuracies, *_shown(found)])
     return _table(head, rows)
 
 
@@ -163,6 +161,11 @@ def _names(result: Result) -> list[str]:
     network = cell["network"] + (" from scratch" if cell["scratch"] else "")
     success = _share(result["backdoored"]["attack_success_rate"])
     return [network, cell["attack"], cell["labels"], f"{100 * cell['rate']:g}%", str(cell["seed"]), success]
+
+
+def _shown(found: Mapping[str, Any], names: Iterable[str] = tuple(DETECTORS)) -> list[str]:
+    """Detection of each detector; a dash where it was not measured or does not apply."""
+    return [_share(one["400"][DETECTION]) if (one := found.get(name)) else "-" for name in names]
 
 
 def _share(value: float) -> str:

@@ -21,7 +21,7 @@ from reference.panel.labels import LABEL_MAPS
 from reference.panel.networks import network_named
 from reference.panel.peers import PEERS
 from reference.panel.pictures import SIZES, choose_pictures
-from reference.panel.plan import DEVELOPMENT, REPORTED, development, quick, reported
+from reference.panel.plan import DEVELOPMENT, PEERS_SEED, REPORTED, development, quick, reported
 from reference.panel.run import CELLS, RUNS, run_cells
 from reference.panel.store import load_result, save_result
 from reference.panel.tables import DETECTORS, tables_markdown
@@ -136,6 +136,20 @@ def test_tables_and_picture(out: Path, tmp_path: Path) -> None:
     dots = [one for one in picture.iter("{http://www.w3.org/2000/svg}circle") if one.get("fill-opacity")]
     assert len(dots) == len([peer for peer in PEERS if peer.name != "ibd-psc"]) + 2
     assert "0 of 3 cells" in tables_markdown([], 3)
+
+
+def test_a_second_seed_has_the_default_alone(out: Path) -> None:
+    first = load_result(out / CELLS, CELL)
+    assert first is not None
+    alone = {**first, "cell": {**first["cell"], "seed": PEERS_SEED + 1}}
+    for part in ("backdoored", "clean_network"):
+        known = {name: found for name, found in first[part]["detectors"].items() if name.startswith("latentscan")}
+        alone[part] = {**first[part], "detectors": known}
+    text = tables_markdown([first, alone], 2)
+    rows = [line for line in text.splitlines() if line.startswith("| digits-scnn | patch-white")]
+    assert rows[1].split(" | ")[4:8] == ["1", *rows[0].split(" | ")[5:8]]
+    assert rows[1].count(" - ") == len(PEERS)
+    assert [line for line in text.splitlines() if line.startswith("| latentscan | 1 |")]  # the table beside peers
 
 
 def _default(result: dict) -> float:
