@@ -27,6 +27,9 @@ DETECTORS: Final[Mapping[str, str]] = {
 }
 """Titles by name, in the order of the columns."""
 DETECTION: Final = "detection_at_0.01"
+SUCCEEDS: Final = "succeeds_detection_at_0.01"
+"""The same, of the triggered inputs that get the label that the attack wants."""
+ALARMS: Final = ("false_alarms_at_0.01", "false_alarms_at_0.05")
 
 
 def counted(results: Iterable[Result]) -> list[Result]:
@@ -83,7 +86,7 @@ def tables_markdown(results: Sequence[Result], planned: int) -> str:
 
 def _detectors(good: Sequence[Result]) -> str:
     head = ["", "cells", "detection at 1%", "at 5%", "worst cell at 1%", "AUROC", "AUPR", "where it succeeds, at 1%",
-            "false alarms at 1%", "at 5%", "passes", "ms an image"]  # fmt: skip
+            "worst cell there", "false alarms at 1%", "at 5%", "passes", "ms an image"]  # fmt: skip
     rows = []
     for name, title in DETECTORS.items():
         numbers = values(good, name, 400, DETECTION)
@@ -91,15 +94,14 @@ def _detectors(good: Sequence[Result]) -> str:
             continue
         shown = [
             values(good, name, 400, figure)
-            for figure in ("detection_at_0.05", "auroc", "aupr", "succeeds_detection_at_0.01", "false_alarms_at_0.01",
-                           "false_alarms_at_0.05")
+            for figure in ("detection_at_0.05", "auroc", "aupr", SUCCEEDS, *ALARMS)
         ]  # fmt: skip
-        five, auroc, aupr, succeeding, alarms, alarms_five = (_share(fmean(one)) for one in shown)
+        five, auroc, aupr, succeeding, *alarms = (_share(fmean(one)) for one in shown)
         costs = [result["backdoored"]["detectors"].get(name) for result in good]
         passes = fmean(cost["passes"] for cost in costs if cost)
         milliseconds = fmean(cost["milliseconds"] for cost in costs if cost)
         rows.append([title, str(len(numbers)), _share(fmean(numbers)), five, _share(min(numbers)), auroc, aupr,
-                     succeeding, alarms, alarms_five, f"{passes:.0f}", f"{milliseconds:.1f}"])  # fmt: skip
+                     succeeding, _share(min(shown[3])), *alarms, f"{passes:.0f}", f"{milliseconds:.1f}"])  # fmt: skip
     return _table(head, rows)
 
 
@@ -113,15 +115,16 @@ def _cells(good: Sequence[Result]) -> str:
 
 
 def _sizes(good: Sequence[Result]) -> str:
-    head = ["", "clean images a class", "detection at 1%", "worst cell", "at 5%", "AUROC", "false alarms at 1%",
-            "at 5%"]  # fmt: skip
-    figures = (DETECTION, "detection_at_0.05", "auroc", "false_alarms_at_0.01", "false_alarms_at_0.05")
+    head = ["", "clean images a class", "detection at 1%", "worst cell", "where it succeeds", "worst cell there",
+            "at 5%", "AUROC", "false alarms at 1%", "at 5%"]  # fmt: skip
+    figures = ("detection_at_0.05", "auroc", *ALARMS)
     rows = []
     for name in (ALONE, BATCH):
         for size in SIZES:
-            detection, *others = (_share(fmean(values(good, name, size, figure))) for figure in figures)
-            worst = _share(min(values(good, name, size, DETECTION)))
-            rows.append([DETECTORS[name], str(size), detection, worst, *others])
+            row = [DETECTORS[name], str(size)]
+            for detection in (values(good, name, size, figure) for figure in (DETECTION, SUCCEEDS)):
+                row += [_share(fmean(detection)), _share(min(detection))]
+            rows.append(row + [_share(fmean(values(good, name, size, figure))) for figure in figures])
     return _table(head, rows)
 
 
@@ -141,7 +144,7 @@ def _failed(failed: Sequence[Result]) -> str:
     rows = []
     for result in failed:
         found = result["backdoored"]
-        caught = found["detectors"][ALONE]["400"]["succeeds_detection_at_0.01"]
+        caught = found["detectors"][ALONE]["400"][SUCCEEDS]
         rows.append([*_names(result), _share(found["clean_accuracy"]), "-" if caught is None else _share(caught)])
     return _table(head, rows)
 
