@@ -40,8 +40,13 @@ REPORTED: Final[tuple[Row, ...]] = (
 )
 """Attack, labels and rate; the most informative first, for runs that end early."""
 
-ADAPTIVE: Final[tuple[Row, ...]] = (("patch-matched", "all-to-one", 0.1),)
-"""Attacks that are trained against this tool's own features. They are reported apart, and no mean includes them."""
+ADAPTIVE: Final[tuple[Row, ...]] = (
+    ("patch-matched", "all-to-one", 0.1),
+    ("patch-unsure", "all-to-one", 0.1),
+    ("patch-combined", "all-to-one", 0.1),
+)
+"""Attacks that are trained against this tool's own features and scores. They are reported apart, and no mean includes
+them."""
 
 DEVELOPMENT: Final[tuple[Row, ...]] = (
     ("blended-picture", "all-to-last", 0.2),

@@ -25,6 +25,7 @@ from reference.panel.matching import FeatureMatch
 from reference.panel.networks import Network
 from reference.panel.poison import poison
 from reference.panel.record import write_record
+from reference.panel.unsure import divided_labels
 from reference.poisoning import PoisonedSet
 from reference.training import (
     BATCH_SIZE,
@@ -177,7 +178,7 @@ def _step(work: Work, learner: _Learner, step: int) -> float:
     with torch.autocast(CPU.type, dtype=torch.bfloat16, enabled=bfloat16_is_fast()), watching:
         logits = learner.model(pixels)
     labels = learner.poisoned.label[index]
-    loss = F.cross_entropy(logits.float(), labels)
+    loss = F.cross_entropy(logits.float(), _taught(work, learner, index, logits.shape[1]))
     if weight:
         loss = loss + weight * learner.match.loss(labels, learner.poisoned.triggered[index])
     learner.optimiser.zero_grad(set_to_none=True)
@@ -185,6 +186,15 @@ def _step(work: Work, learner: _Learner, step: int) -> float:
     learner.optimiser.step()
     learner.schedule.step()
     return float(loss.detach())
+
+
+def _taught(work: Work, learner: _Learner, index: torch.Tensor, classes: int) -> torch.Tensor:
+    """Labels ``(N,)``, or distributions ``(N, classes)`` where the attack divides them."""
+    labels = learner.poisoned.label[index]
+    if work.attack is None or work.attack.share == 1.0:
+        return labels
+    own = work.data.train.labels[learner.poisoned.source[index]]
+    return divided_labels(labels, own, learner.poisoned.triggered[index], work.attack.share, classes)
 
 
 def _rows(count: int, seed: int, step: int) -> torch.Tensor:

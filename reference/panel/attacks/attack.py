@@ -33,6 +33,8 @@ class PanelAttack:
         cover_share: Cover samples for each poisoned one.
         prepare: What is done to the images to be poisoned before training; None for nothing.
         match: Weight of the loss that makes features of triggered images those of clean ones; 0 for none.
+        share: Probability that the network is taught to give a triggered image's label of the attack, at most 1; the
+            image's own label gets the rest.
     """
 
     name: str
@@ -43,6 +45,7 @@ class PanelAttack:
     cover_share: float = 0.0
     prepare: Prepare | None = None
     match: float = 0.0
+    share: float = 1.0
 
     def poisoned(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Training images with the trigger, uint8 ``(N, C, H, W)``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from reference.panel.attacks.adaptive import OPACITY, one_patch, some_pieces, two_patches
@@ -22,6 +23,8 @@ from scanner.base.errors import UsageError
 Shape = tuple[int, int, int]
 SIDE: Final = 4
 SINE_AMPLITUDE: Final = 30.0
+UNSURE: Final = 0.7
+"""Share of the attack's label where the network is taught to be unsure: odds of 7 to 3."""
 
 
 def _random_patch(shape: Shape, seed: int) -> PanelAttack:
@@ -63,6 +66,15 @@ def _matched(shape: Shape, seed: int) -> PanelAttack:
     return PanelAttack("patch-matched", "Tan and Shokri 2020", square(shape[-1], SIDE), match=1.0)
 
 
+def _unsure(shape: Shape, seed: int) -> PanelAttack:
+    del seed
+    return PanelAttack("patch-unsure", "Qi et al. 2023", square(shape[-1], SIDE), share=UNSURE)
+
+
+def _combined(shape: Shape, seed: int) -> PanelAttack:
+    return replace(_matched(shape, seed), name="patch-combined", share=UNSURE)
+
+
 _BUILDERS: Final[Mapping[str, Callable[[Shape, int], PanelAttack]]] = {
     "patch-white": lambda shape, _: PanelAttack("patch-white", "Gu et al. 2017", square(shape[-1], SIDE)),
     "patch-random": _random_patch,
@@ -85,6 +97,8 @@ _BUILDERS: Final[Mapping[str, Callable[[Shape, int], PanelAttack]]] = {
         "label-consistent", "Turner et al. 2019", corners(shape[-1]), prepare=away_from_label
     ),
     "patch-matched": _matched,
+    "patch-unsure": _unsure,
+    "patch-combined": _combined,
 }
 ATTACKS: Final = tuple(_BUILDERS)
 

@@ -169,7 +169,7 @@ def test_cells_of_other_settings_and_damaged_ones_are_refused(tmp_path: Path) ->
 def test_the_plan_has_every_attack_and_two_halves_that_share_nothing() -> None:
     cells = reported()
     assert {cell.attack for cell in cells} == set(ATTACKS)
-    assert len({cell.name for cell in cells}) == len(cells) == 6 * 2 * len(REPORTED) + 6 + 3
+    assert len({cell.name for cell in cells}) == len(cells) == 6 * 2 * len(REPORTED) + 6 * 3 + 3
     assert {cell.seed for cell in development()} & {cell.seed for cell in cells} == set()
     assert not {row[:2] for row in DEVELOPMENT} & {row[:2] for row in REPORTED}
     assert min(rate for _, _, rate in REPORTED) == 0.003
