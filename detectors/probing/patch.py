@@ -26,7 +26,7 @@ _COLOURS: Final[dict[Texture, tuple[int, int, int]]] = {
     "cyan": (0, 255, 255),
 }
 LARGEST: Final = 0.2
-"""Largest side that is tried, as a share of the shorter side of the picture: 4% of a square one."""
+"""Largest side that is tried, but for three pixels, as a share of the shorter side: 4% of a square picture."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Patch:
         sized = [
             self._within(shape, side=side, row=round(middle[0] - side / 2), column=round(middle[1] - side / 2))
             for side in sorted(sides)
-            if side <= max(2, round(LARGEST * shape.shorter))
+            if side <= max(shape.side(LARGEST), self.side)
         ]
         textured = [replace(self, texture=texture) for texture in PLAIN]
         return [probe for probe in dict.fromkeys([*moved, *sized, *textured]) if probe != self]

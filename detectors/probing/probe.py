@@ -47,8 +47,8 @@ class Shape:
         return min(self.height, self.width)
 
     def side(self, share: float) -> int:
-        """A share of the shorter side, in whole pixels, at least 2."""
-        return max(2, int(share * self.shorter + 0.5))
+        """A share of the shorter side, in whole pixels, at least 3: below that a pattern has no texture."""
+        return max(3, int(share * self.shorter + 0.5))
 
 
 @runtime_checkable

@@ -49,7 +49,7 @@ def test_neighbours_are_others_that_fit_the_picture(shape):
         for one in near:
             assert one.stamp(pixels).shape == pixels.shape
             assert one.family == probe.family
-            assert 0 <= one.area(shape) <= max(LARGEST**2, 4 / (shape.height * shape.width)) + 1e-9
+            assert 0 <= one.area(shape) <= max(LARGEST**2, 9 / (shape.height * shape.width)) + 1e-9
 
 
 def test_a_patch_hides_its_square_and_nothing_else():
@@ -118,6 +118,27 @@ def test_patches_lie_on_the_whole_picture():
         for column in range(probe.column, probe.column + probe.side)
     )
     assert len(covered) == 32 * 32
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, Shape(18, 18, 1), Shape(224, 224, 3)], ids=str)
+def test_patches_are_large_enough_for_a_texture_and_hide_little_of_large_pictures(shape):
+    patches = [probe for probe in library(shape) if isinstance(probe, Patch)]
+    for patch in patches:
+        assert patch.side >= 3
+        assert patch.area(shape) < 0.03 or patch.side == 3
+        for near in patch.neighbours(shape):
+            assert near.side <= max(3, round(LARGEST * shape.shorter))
+
+
+@pytest.mark.parametrize("size", [8, 12, 28])
+def test_some_patch_covers_four_pixels_that_do_not_touch(size):
+    """The trigger of BadNets on digits is no square: three of its four pixels are white in some chequered patch."""
+    shape = Shape(size, size, 1)
+    trigger = [(size - 2, size - 2), (size - 3, size - 3), (size - 2, size - 4), (size - 4, size - 2)]
+    chequered = [probe for probe in library(shape) if isinstance(probe, Patch) and probe.texture == "chequered"]
+    tried = {one for probe in chequered for one in (probe, *probe.neighbours(shape))}
+    black = np.zeros((1, size, size, 1), np.uint8)
+    assert max(sum(int(one.stamp(black)[0, row, column, 0] == 255) for row, column in trigger) for one in tried) >= 3
 
 
 def test_pictures_that_nothing_fits_on_are_refused():
