@@ -84,7 +84,11 @@ def sinusoid(image_size: int, waves: int = 6, amplitude: float = 20.0) -> Trigge
 
 
 def warp_grid(image_size: int, control_points: int = 4, strength: float = 0.5, seed: int = 0) -> torch.Tensor:
-    """Sampling grid ``(1, H, W, 2)`` of WaNet's elastic warp, in [-1, 1] coordinates."""
+    """Sampling grid ``(1, H, W, 2)`` of WaNet's elastic warp, in [-1, 1] coordinates.
+
+    These span two units, so that the control points move by half of ``strength`` pixels on average, as in the authors'
+    code: by a quarter of a pixel at 0.5.
+    """
     generator = torch.Generator().manual_seed(seed)
     offsets = torch.rand(1, 2, control_points, control_points, generator=generator) * 2 - 1
     offsets = offsets / offsets.abs().mean()
@@ -102,8 +106,8 @@ def sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     return warped.round().clamp(0, 255).to(torch.uint8)
 
 
-def warp(image_size: int = 32, seed: int = 0) -> Trigger:
+def warp(image_size: int = 32, seed: int = 0, strength: float = 0.5) -> Trigger:
     """WaNet's imperceptible warp."""
-    grid = warp_grid(image_size, seed=seed)
-    description = f"elastic warp, 4x4 control points, strength 0.5, seed {seed}"
+    grid = warp_grid(image_size, strength=strength, seed=seed)
+    description = f"elastic warp, 4x4 control points, strength {strength:g}, seed {seed}"
     return Trigger("warp", description, lambda images: sample(images, grid))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.fft import dctn
+from scipy.ndimage import map_coordinates
 from torch import nn
 
 from reference.panel.attacks.adaptive import one_patch, patches, random_pieces, some_pieces
@@ -17,7 +18,7 @@ from reference.panel.attacks.label_consistent import away_from_label, corners
 from reference.panel.attacks.quantise import bpp, wrong_residual
 from reference.panel.attacks.roster import ATTACKS, panel_attack
 from reference.panel.attacks.warping import noise_mode
-from reference.triggers import square, warp
+from reference.triggers import square, warp, warp_grid
 from scanner.base.errors import UsageError
 
 SHAPES = ((3, 32, 32), (1, 28, 28))
@@ -169,6 +170,43 @@ def test_noise_mode_is_another_warp_of_about_the_same_size() -> None:
     assert (covers != trigger).flatten(1).any(1).all()
     ratio = (covers - images.int()).abs().double().mean() / (trigger - images.int()).abs().double().mean()
     assert 0.8 < ratio < 1.8
+
+
+def bicubic(offsets: np.ndarray, size: int) -> np.ndarray:
+    """Keys' interpolation with a = -0.75 of ``(k, k)`` values between corners that stay, by its definition."""
+    count = len(offsets)
+    weights = np.zeros((size, count))
+    for row, place in enumerate(np.arange(size) * (count - 1) / (size - 1)):
+        for point in range(int(np.floor(place)) - 1, int(np.floor(place)) + 3):
+            far, a = abs(place - point), -0.75
+            near = (a + 2) * far**3 - (a + 3) * far**2 + 1
+            weight = near if far <= 1 else a * (far**3 - 5 * far**2 + 8 * far - 4)
+            weights[row, min(max(point, 0), count - 1)] += weight
+    return weights @ offsets @ weights.T
+
+
+@pytest.mark.parametrize("strength", [0.5, 2.0])
+@pytest.mark.parametrize("shape", SHAPES, ids=["colour", "gray"])
+def test_a_warp_moves_pixels_as_the_paper_says(shape: tuple[int, int, int], strength: float) -> None:
+    """Computed again in pixels, without torch: ``s`` over the height, of coordinates that span two units."""
+    size = shape[-1]
+    drawn = torch.rand(1, 2, 4, 4, generator=seeded(7)).double().numpy()[0] * 2 - 1
+    to_right, down = (bicubic(one / np.abs(drawn).mean(), size) * strength / size * (size - 1) / 2 for one in drawn)
+    rows, columns = np.mgrid[:size, :size]
+    places = np.clip([rows + down, columns + to_right], 0, size - 1)
+    images = random_images(shape)
+    expected = [[map_coordinates(one.astype(float), places, order=1) for one in image] for image in images.numpy()]
+    changed = warp(size, 7, strength).apply(images).numpy()
+    assert np.abs(changed - np.asarray(expected)).max() < 0.51
+
+
+def test_a_strength_of_a_half_moves_control_points_by_a_quarter_of_a_pixel() -> None:
+    grid = warp_grid(size := 31, seed=3) - warp_grid(size, strength=0.0, seed=3)
+    moved = grid[0, ::10, ::10] * (size - 1) / 2
+    inside = moved[1:-1, 1:-1]  # at the border nothing is taken from outside of the image
+    offsets = torch.rand(1, 2, 4, 4, generator=seeded(3)) * 2 - 1
+    expected = 0.25 * (size - 1) / size * offsets / offsets.abs().mean()
+    torch.testing.assert_close(inside, expected[0].permute(1, 2, 0)[1:-1, 1:-1], atol=1e-5, rtol=0)
 
 
 def test_a_cover_can_be_the_trigger_itself() -> None:
