@@ -37,6 +37,7 @@ REPORTED: Final[tuple[Row, ...]] = (
     ("patch-random", "all-to-one", 0.05),
     ("patch-transparent", "all-to-one", 0.05),
     ("blended-picture", "all-to-one", 0.1),
+    ("wanet-strong", "all-to-one", 0.1),
 )
 """Attack, labels and rate; the most informative first, for runs that end early."""
 

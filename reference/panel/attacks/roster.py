@@ -15,9 +15,9 @@ from reference.panel.attacks.label_consistent import away_from_label, corners
 from reference.panel.attacks.patches import transparent_square
 from reference.panel.attacks.picture import blended_picture
 from reference.panel.attacks.quantise import bpp, wrong_residual
-from reference.panel.attacks.warping import noise_mode
+from reference.panel.attacks.warping import warping
 from reference.stamps import patch_of_noise
-from reference.triggers import blended, four_pixels, sinusoid, square, warp
+from reference.triggers import blended, four_pixels, sinusoid, square
 from scanner.base.errors import UsageError
 
 Shape = tuple[int, int, int]
@@ -33,8 +33,11 @@ def _random_patch(shape: Shape, seed: int) -> PanelAttack:
 
 
 def _wanet(shape: Shape, seed: int) -> PanelAttack:
-    size = shape[-1]
-    return PanelAttack("wanet", "Nguyen and Tran 2021", warp(size, seed), cover=noise_mode(size, seed), cover_share=1.0)
+    return warping("wanet", 0.5, shape, seed)
+
+
+def _wanet_strong(shape: Shape, seed: int) -> PanelAttack:
+    return warping("wanet-strong", 4.0, shape, seed, cover=0.0)
 
 
 def _tact(shape: Shape, seed: int) -> PanelAttack:
@@ -88,6 +91,7 @@ _BUILDERS: Final[Mapping[str, Callable[[Shape, int], PanelAttack]]] = {
     "ftrojan": lambda shape, _: PanelAttack("ftrojan", "Wang et al. 2022", ftrojan(shape)),
     "bpp": lambda shape, _: PanelAttack("bpp", "Wang et al. 2022", bpp(), cover=wrong_residual(), cover_share=1.0),
     "wanet": _wanet,
+    "wanet-strong": _wanet_strong,
     "lsb": lambda shape, _: PanelAttack("lsb", "Li et al. 2020", lowest_bits(shape)),
     "tact": _tact,
     "adap-blend": _adap_blend,
