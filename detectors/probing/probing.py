@@ -1,6 +1,7 @@
 """From clean images and a network to the plain patterns that move it most, found on one half and counted on the other.
 
 images -> halves with the same classes -> search on one -> counts on the other -> one statistic for each family
+                                       -> patches for each pair of classes, likewise -> one for each pair
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.probing.catalogue import library
+from detectors.probing.class_looks import class_looks
 from detectors.probing.network import Counted, Logits, May, predicted
+from detectors.probing.pairs import MOST_CLASSES, Pairs, search_pairs
 from detectors.probing.probe import FAMILIES, Family, Shape
 from detectors.probing.score import broad, one_class
 from detectors.probing.search import ABOUT_ALL, ALL, FEW, Kind, Trial, search
@@ -33,12 +36,15 @@ class Probed:
         searched_on: Images that patterns were chosen on.
         verified_on: Images that they were counted on.
         tried: Patterns that were tried.
-        passes: Images that the search ran through the network.
-        complete: Whether the search came to its end before the budget did.
+        passes: Images that the searches ran through the network.
+        complete: Whether the search by families came to its end before the budget did.
         before: ``(N,)`` classes of the images that patterns were counted on.
         rows: ``(N,)`` which of the given images these are.
         chosen_on: ``(M,)`` which of them patterns were chosen on.
         trials: Everything that was tried on these.
+        pairs: What patches move of each class to each other; None where there are too many classes, or the budget ended
+            before.
+        looks: ``(K, D)`` how the classes of the images look; None where a class has none.
 
     Example:
         See :func:`probe`.
@@ -60,6 +66,8 @@ class Probed:
     rows: NDArray[np.int64]
     chosen_on: NDArray[np.int64]
     trials: tuple[Trial, ...]
+    pairs: Pairs | None
+    looks: NDArray[np.float64] | None
 
     @property
     def statistics(self) -> NDArray[np.float64]:
@@ -108,17 +116,24 @@ def probe(images: NDArray[np.uint8], logits: Logits, may: May, seed: int) -> Pro
     for (family, kind), trial in searched.best.items():
         chosen = (broad if kind == ABOUT_ALL else one_class)(classes[: len(trial.after)], trial.after, num_classes)
         found[family, kind] = verify(trial.probe, chosen.rule, images[judging], everything[judging], logits)
+    pairs = None
+    if searched.complete and num_classes <= MOST_CLASSES:
+        patches = [one for one in library(shape) if one.family == "patch"]
+        parts = ((images[rows], everything[rows]) for rows in (choosing, judging))
+        pairs = search_pairs(*parts, patches, network)
     return Probed(
         found=found,
         searched_on=len(choosing),
         verified_on=len(judging),
         tried=searched.tried,
-        passes=searched.passes,
+        passes=network.passes,
         complete=searched.complete,
         before=predicted(everything[judging]),
         rows=judging,
         chosen_on=choosing,
         trials=searched.trials,
+        pairs=pairs,
+        looks=class_looks(images, predicted(everything), num_classes),
     )
 
 

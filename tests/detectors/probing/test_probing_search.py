@@ -69,6 +69,7 @@ def test_a_budget_ends_a_search_and_changes_nothing_before():
     images, network = pictures(), backdoored("one")
     whole = probe(images, network, lambda passes: True, seed=0)
     assert whole.complete
+    assert whole.pairs is not None
     for budget in (700, 5_000, 9_999, whole.passes - 1):
         # The clock of one run stops it between two calls; as many passes stop another one at the same place.
         asked: list[int] = []
@@ -80,7 +81,9 @@ def test_a_budget_ends_a_search_and_changes_nothing_before():
         one = probe(images, network, until, seed=0)
         other = probe(images, network, lambda passes, spent=one.passes: passes <= spent, seed=0)
         assert one.passes <= budget
-        assert not one.complete
+        # What is cut short last is what pairs of classes are moved by.
+        assert one.complete == (budget == whole.passes - 1)
+        assert one.pairs is None
         assert (one.passes, one.tried, one.statistics.tolist()) == (
             other.passes,
             other.tried,
@@ -89,7 +92,9 @@ def test_a_budget_ends_a_search_and_changes_nothing_before():
         assert {key: value.probe for key, value in one.found.items()} == {
             key: value.probe for key, value in other.found.items()
         }
-    assert probe(images, network, lambda passes: passes <= whole.passes, seed=0).complete
+    again = probe(images, network, lambda passes: passes <= whole.passes, seed=0)
+    assert again.complete
+    assert again.pairs.moved.tolist() == whole.pairs.moved.tolist()
 
 
 def test_nothing_can_be_found_without_a_pass():
