@@ -6,7 +6,7 @@
 
 `train` makes the networks, and `measure` probes them as `modelscan audit` does, with 400 clean pictures of the test set
 each; both go on where they were cut off. MEASURED is a file with one JSON object a line and network. `summarise` writes
-what is in docs/audit.md, and the clean networks that the program ships.
+what is in docs/audit.md. The clean networks that the program ships are written by :mod:`reference.audit_shipped`.
 
 Networks are in three parts. What a statistic is worth was decided on `development`. Others are compared with the clean
 networks of `null` and of `development`, which are also what the program ships. `test` was looked at once. No two parts

@@ -1,10 +1,8 @@
-"""What a panel of audited networks says: false alarms, detection by attack, and the clean networks that are shipped."""
+"""What a panel of audited networks says: false alarms, and detection by attack."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,24 +15,19 @@ from detectors.probing.null import compare_networks
 from detectors.probing.probing import STATISTICS
 from reference.audit_attacks import ATTACKS, CLEAN
 from reference.evaluate import describe_machine, write_json
-from scanner.base.atomic import atomic_writer
 from scanner.verdict.audit_rules import load_audit_rules
 
 LEVEL: Final = 0.05
 ADMITTED: Final = 0.9
 """Success of an attack from which on it counts as one that worked."""
-_DESCRIBED: Final = {
-    "mnist": "small convolutional networks, trained for two epochs on 12,000 MNIST digits",
-    "cifar10": "small convolutional networks, trained for three epochs on 20,000 CIFAR-10 pictures",
-}
-_SHAPES: Final = {"mnist": [28, 28, 1], "cifar10": [32, 32, 3]}
+_DATA: Final = ("mnist", "cifar10")
 
 Record = Mapping[str, Any]
 
 
 def write_summary(records: Sequence[Record], results: Path) -> None:
-    """Write the results, and the clean networks that the program ships."""
-    names = [name for name in _SHAPES if any(one["data"] == name for one in records)]
+    """Write the results."""
+    names = [name for name in _DATA if any(one["data"] == name for one in records)]
     summaries = {name: summarise([one for one in records if one["data"] == name]) for name in names}
     write_json(
         results,
@@ -45,10 +38,6 @@ def write_summary(records: Sequence[Record], results: Path) -> None:
             "networks": [dict(one) for one in records],
         },
     )
-    tables = [_table(name, [one for one in records if one["data"] == name]) for name in names]
-    path = Path(str(files("scanner.auditing") / "clean_networks.json"))
-    with atomic_writer(path) as file:
-        file.write((json.dumps({"statistics": list(STATISTICS), "tables": tables}, indent=1) + "\n").encode())
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:
@@ -108,18 +97,3 @@ def _development(records: Sequence[Record]) -> dict[str, list[float]]:
         truth = [0] * len(clean) + [1] * len(attacked)
         found[attack] = [round(float(roc_auc_score(truth, column)), 3) for column in rows.T]
     return found
-
-
-def _table(data: str, records: Sequence[Record]) -> dict[str, Any]:
-    """The clean networks that others are compared with, as the program ships them."""
-    clean = [one for one in records if one["attack"] == CLEAN and one["part"] != "test"]
-    accuracies = [one["accuracy"] for one in clean]
-    return {
-        "data": data,
-        "described": _DESCRIBED[data],
-        "shape": _SHAPES[data],
-        "classes": 10,
-        "look": np.mean([one["look"] for one in clean], 0).round(3).tolist(),
-        "accuracy": [min(accuracies), max(accuracies)],
-        "networks": [one["statistics"] for one in clean],
-    }

@@ -119,8 +119,8 @@ def probe(images: NDArray[np.uint8], logits: Logits, may: May, seed: int) -> Pro
     pairs = None
     if searched.complete and num_classes <= MOST_CLASSES:
         patches = [one for one in library(shape) if one.family == "patch"]
-        parts = ((images[rows], everything[rows]) for rows in (choosing, judging))
-        pairs = search_pairs(*parts, patches, network)
+        one, other = ((images[rows], everything[rows]) for rows in (choosing, judging))
+        pairs = search_pairs(one, other, patches, network)
     return Probed(
         found=found,
         searched_on=len(choosing),

@@ -14,6 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.probing.class_looks import match_classes
+from detectors.probing.pairs import MOST_CLASSES
 from detectors.probing.probing import STATISTICS
 from detectors.probing.search import ABOUT_ALL
 from scanner.base.canonical import canonical
@@ -24,6 +26,8 @@ from scanner.report.audit.schema import AuditReport
 from scanner.verdict.audit_rules import load_audit_rules
 
 MOST_REPORTS: Final = 10_000
+_VERSION: Final = 2
+"""Of ``clean_networks.json``: since 2 with pairs of classes."""
 _ACCURACY_MARGIN: Final = 0.05
 _LOOK_MARGIN: Final = 0.2
 
@@ -38,6 +42,7 @@ class Kind:
         accuracy: Its accuracy on the clean images; None without labels.
         images: Clean images of the audit.
         look: Mean and standard deviation of their pixels, in gray levels.
+        classes: ``(K, D)`` how its classes look; None where pairs of classes were not searched.
     """
 
     shape: tuple[int, int, int]
@@ -45,6 +50,20 @@ class Kind:
     accuracy: float | None
     images: int
     look: tuple[float, float]
+    classes: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class KnownPairs:
+    """What patches move of each class to each other on clean networks, classes in the order of the audited network's.
+
+    Attributes:
+        moved: ``(N, K, K)`` by network, source and target; None where nothing can be compared.
+        why_not: Why not, in a sentence.
+    """
+
+    moved: NDArray[np.float64] | None
+    why_not: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,16 +74,19 @@ class CleanNetworks:
         source: Where they are from.
         described: What they are.
         statistics: ``(N, S)`` float64, one row a network.
+        pairs: The same networks by pairs of classes.
     """
 
     source: str
     described: str
     statistics: NDArray[np.float64]
+    pairs: KnownPairs
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over the statistics as canonical JSON."""
-        return hashlib.sha256(canonical(self.statistics.tolist())).hexdigest()
+        """SHA-256 over what is compared as canonical JSON."""
+        pairs = None if self.pairs.moved is None else self.pairs.moved.tolist()
+        return hashlib.sha256(canonical([self.statistics.tolist(), pairs])).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -122,7 +144,7 @@ def find_clean_networks(kind: Kind, accepted: Accepted | None, model: str) -> tu
                     "these clean images look otherwise. Give audits of accepted models with --null."
                 )
             rows = np.array(table["networks"], np.float64).reshape(-1, len(STATISTICS))
-            return CleanNetworks("shipped with the program", table["described"], rows), ""
+            return CleanNetworks("shipped with the program", table["described"], rows, _shipped_pairs(kind, table)), ""
     height, width, channels = kind.shape
     return None, (
         f"The program knows no clean networks for {height}x{width}x{channels} images and {kind.num_classes} classes. "
@@ -139,23 +161,63 @@ def _looks_like(look: tuple[float, float], known: Sequence[float]) -> bool:
 def _shipped() -> Mapping[str, Any]:
     """The content of ``clean_networks.json``, whose statistics are those that an audit has."""
     content: dict[str, Any] = json.loads((files("scanner.auditing") / "clean_networks.json").read_bytes())
-    if tuple(content["statistics"]) != STATISTICS:
+    if content["version"] != _VERSION or tuple(content["statistics"]) != STATISTICS:
         raise ValueError("clean_networks.json is about other statistics")
     return content
 
 
+def _shipped_pairs(kind: Kind, table: Mapping[str, Any]) -> KnownPairs:
+    if "pairs" not in table:
+        return KnownPairs(None, "The clean networks that the program ships for such images were not searched by pairs.")
+    moved = np.zeros((len(table["pairs"]), kind.num_classes, kind.num_classes))
+    for network, pairs in enumerate(table["pairs"]):
+        for source, target, share in pairs:
+            moved[network, source, target] = share
+    return _in_order(kind, [(moved, np.array(table["looks"], np.float64))])
+
+
 def _given(kind: Kind, accepted: Accepted, model: str) -> tuple[CleanNetworks | None, str]:
-    known: dict[str, NDArray[np.float64]] = {}
+    known: dict[str, AuditReport] = {}
     for report in accepted.reports:
         if _is_like(report, kind) and report.model.sha256 != model:
-            known[report.model.sha256] = statistics_of(report)
+            known[report.model.sha256] = report
     if not known:
         return None, (
             f"None of the {len(accepted.reports)} reports in {accepted.name} is a whole audit of another model with "
             "such images and as many classes."
         )
-    rows = np.stack([known[sha256] for sha256 in sorted(known)])
-    return CleanNetworks(f"reports in {accepted.name}", f"{len(rows)} accepted models", rows), ""
+    reports = [known[sha256] for sha256 in sorted(known)]
+    rows = np.stack([statistics_of(report) for report in reports])
+    described = f"{len(rows)} accepted models"
+    return CleanNetworks(f"reports in {accepted.name}", described, rows, _given_pairs(kind, reports)), ""
+
+
+def _given_pairs(kind: Kind, reports: Sequence[AuditReport]) -> KnownPairs:
+    found = [one.pairs for one in reports if one.pairs is not None]
+    if len(found) < len(reports) and kind.num_classes <= MOST_CLASSES:
+        return KnownPairs(
+            None, f"{len(reports) - len(found)} of the accepted models were audited without pairs of classes."
+        )
+    return _in_order(kind, [(np.array([one.moved]), np.array(one.looks)) for one in found])
+
+
+def _in_order(kind: Kind, known: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> KnownPairs:
+    """Networks ``(N, K, K)`` with the looks of their classes, in the order of the audited network's classes."""
+    if kind.num_classes > MOST_CLASSES:
+        return KnownPairs(None, f"With more than {MOST_CLASSES} classes there are too many pairs.")
+    if kind.classes is None:
+        return KnownPairs(
+            None, "The budget ended before pairs of classes were searched, or a class has no clean image."
+        )
+    found = []
+    for moved, looks in known:
+        if looks.shape != kind.classes.shape or moved.shape[1:] != (kind.num_classes, kind.num_classes):
+            return KnownPairs(None, "The pairs of classes of the clean networks do not fit those of this one.")
+        order = match_classes(kind.classes, looks)
+        if order is None:
+            return KnownPairs(None, "The classes do not look like those of the clean networks, each like one of them.")
+        found.append(moved[:, order][:, :, order])
+    return KnownPairs(np.concatenate(found))
 
 
 def _is_like(report: AuditReport, kind: Kind) -> bool:

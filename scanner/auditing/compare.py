@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from detectors.demonstration.rule import Rule
 from detectors.probing.null import Comparison, compare_networks
 from detectors.probing.probing import Probed
+from detectors.probing.verify import Verified, verify
 from scanner.auditing.clean_networks import CleanNetworks, Kind, find_clean_networks
 from scanner.auditing.open_audit import OpenedAudit
 from scanner.auditing.options import AuditOptions
+
+FAMILIES, PAIRS = 0, 1
+"""Groups of statistics, in their order."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +26,14 @@ class Compared:
         networks: The clean ones; None where there are none.
         comparison: What comes of it; None likewise.
         why_not: Why there are none, in a sentence.
+        pair: Of the pair of classes that is most unusual among them, the patch that moves it; None where pairs were not
+            compared, or no patch moves any.
     """
 
     networks: CleanNetworks | None
     comparison: Comparison | None
     why_not: str
+    pair: Verified | None = None
 
 
 def compare(opened: OpenedAudit, probed: Probed, options: AuditOptions) -> Compared:
@@ -36,8 +46,30 @@ def compare(opened: OpenedAudit, probed: Probed, options: AuditOptions) -> Compa
         accuracy=opened.accuracy,
         images=len(pixels),
         look=(float(pixels.mean()), float(pixels.std())),
+        classes=None if probed.pairs is None else probed.looks,
     )
     networks, why_not = find_clean_networks(kind, opened.accepted, opened.subject.model.file.sha256)
     if networks is None:
         return Compared(None, None, why_not)
-    return Compared(networks, compare_networks(probed.statistics, networks.statistics, options.alpha), "")
+    known = networks.pairs.moved
+    if known is None or probed.pairs is None:
+        return Compared(networks, compare_networks(probed.statistics, networks.statistics, options.alpha), "")
+    own, groups = probed.pairs.moved.ravel(), (len(probed.statistics), probed.pairs.moved.size)
+    comparison = compare_networks(
+        np.concatenate([probed.statistics, own]),
+        np.hstack([networks.statistics, known.reshape(len(known), -1)]),
+        options.alpha,
+        groups,
+    )
+    return Compared(networks, comparison, "", _unusual_pair(opened, probed, comparison))
+
+
+def _unusual_pair(opened: OpenedAudit, probed: Probed, comparison: Comparison) -> Verified | None:
+    """What the patch of the most unusual pair does, counted again with everything that a report says."""
+    assert probed.pairs is not None
+    source, target = divmod(comparison.within[PAIRS], len(probed.pairs.moved))
+    patch = probed.pairs.probes.get((source, target))
+    if patch is None:
+        return None
+    images = opened.images.pixels[probed.rows]
+    return verify(patch, Rule(target=target, source=source), images, opened.logits(images), opened.logits)

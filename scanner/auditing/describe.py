@@ -15,12 +15,13 @@ from detectors.probing.probe import Family, Shape
 from detectors.probing.probing import STATISTICS, Probed
 from detectors.probing.search import ABOUT_ALL, Kind
 from detectors.probing.verify import Verified
+from scanner.auditing.compare import PAIRS
 from scanner.profile.picture import Picture
 from scanner.profile.thumbnail import picture
 from scanner.report.audit.schema import PatternSection, RefinedSection
 from scanner.report.audit.words import effect
 from scanner.report.schema import FlipsOfClass, TriggerExample
-from scanner.verdict.audit_terms import FoundPattern
+from scanner.verdict.audit_terms import About, FoundPattern
 
 if TYPE_CHECKING:
     from detectors.inversion.refine import Refined
@@ -41,6 +42,7 @@ class Found:
         images: ``(N, H, W, C)`` the clean images.
         names: Names of the classes.
         compared: The network among clean ones, or None.
+        pair: The most unusual pair of classes among them, and the patch that moves it; None without.
         pictures: Thumbnails by digest; grows while sections are made.
     """
 
@@ -48,12 +50,21 @@ class Found:
     images: NDArray[np.uint8]
     names: Sequence[str]
     compared: Comparison | None
+    pair: Verified | None = None
     pictures: dict[str, Picture] = field(default_factory=dict)
 
     def sections(self) -> tuple[PatternSection, ...]:
         """The patterns, those with the largest statistics first."""
-        found = self.probed.found
-        return tuple(self._section(key) for key in sorted(found, key=lambda key: -found[key].statistic))
+        found = [self._section(key, one, self._position(key)) for key, one in self.probed.found.items()]
+        if self.pair is not None and self.compared is not None:
+            position = len(STATISTICS) + self.compared.within[PAIRS]
+            found.append(self._section(("patch", "one pair"), self.pair, position))
+        return tuple(sorted(found, key=lambda one: -one.statistic))
+
+    @staticmethod
+    def _position(key: Key) -> int | None:
+        """Which statistic of a comparison it is: those that are about all classes are compared by families."""
+        return STATISTICS.index(key[0]) if key[1] == ABOUT_ALL else None
 
     def refined(self, found: Sequence[Refined]) -> tuple[RefinedSection, ...]:
         """What gradients found, patches first, of each kind the smallest first."""
@@ -76,10 +87,8 @@ class Found:
             pattern=self._picture(counted.probe.stamp(np.full_like(self.images[:1], _GRAY))[0]),
         )
 
-    def _section(self, key: Key) -> PatternSection:
-        one, rule, position = self.probed.found[key], self.probed.found[key].rule, STATISTICS.index(key[0])
-        # Networks are compared by rules about all classes alone.
-        compared = self.compared if key[1] == ABOUT_ALL else None
+    def _section(self, key: tuple[Family, About], one: Verified, position: int | None) -> PatternSection:
+        rule, compared = one.rule, None if position is None else self.compared
         target, source = (None, None) if rule is None else (rule.target, rule.source)
         by_class = sorted(one.by_class, key=lambda each: (-each.flipped, each.label))[:_MOST_CLASSES]
         return PatternSection(
@@ -106,9 +115,7 @@ class Found:
                 for each in by_class
             ),
             statistic=one.statistic,
-            usual=None if compared is None else float(compared.medians[position]),
-            largest=None if compared is None else float(compared.largest[position]),
-            bound=None if compared is None else _bound(compared, position),
+            **_beside(compared, position),
             pattern=self._picture(one.probe.stamp(np.full_like(self.images[:1], _GRAY))[0]),
             examples=self._examples(one),
         )
@@ -139,9 +146,16 @@ class Found:
         return made.sha256
 
 
-def _bound(compared: Comparison, position: int) -> float | None:
-    value = float(compared.bounds[position])
-    return max(value, 0.0) if value <= 1.0 else None
+def _beside(compared: Comparison | None, position: int | None) -> dict[str, float | None]:
+    """What a statistic is on clean networks."""
+    if compared is None or position is None:
+        return {"usual": None, "largest": None, "bound": None}
+    bound = float(compared.bounds[position])
+    return {
+        "usual": float(compared.medians[position]),
+        "largest": float(compared.largest[position]),
+        "bound": max(bound, 0.0) if bound <= 1.0 else None,
+    }
 
 
 def evidence_of(sections: Sequence[PatternSection], num_classes: int) -> tuple[FoundPattern, ...]:
@@ -149,7 +163,7 @@ def evidence_of(sections: Sequence[PatternSection], num_classes: int) -> tuple[F
     return tuple(
         FoundPattern(
             described=f"{one.described} {effect(one, num_classes)}",
-            about_all=one.about == ABOUT_ALL,
+            about=one.about,
             is_patch=one.area > 0,
             moved=one.moved,
             eligible=one.eligible,

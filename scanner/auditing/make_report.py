@@ -10,7 +10,7 @@ from typing import Any
 
 from detectors.probing.probing import STATISTICS, Probed
 from detectors.probing.search import ABOUT_ALL
-from scanner.auditing.compare import Compared
+from scanner.auditing.compare import FAMILIES, PAIRS, Compared
 from scanner.auditing.describe import Found, evidence_of
 from scanner.auditing.open_audit import OpenedAudit
 from scanner.auditing.options import AuditOptions
@@ -19,12 +19,19 @@ from scanner.fitting.model_info import model_info, preprocess_info
 from scanner.inputs.threads import usable_cores
 from scanner.models.trust import trust_warnings
 from scanner.report.audit.build import build_audit
-from scanner.report.audit.schema import AuditedImages, AuditReport, NetworksSection, PatternSection, SearchSection
+from scanner.report.audit.schema import (
+    AuditedImages,
+    AuditReport,
+    NetworksSection,
+    PairsSection,
+    PatternSection,
+    SearchSection,
+)
 from scanner.report.build import preprocess_section
 from scanner.report.policy import policy_section
 from scanner.report.run import Engine, Timing, describe_run, source_date_epoch
 from scanner.report.triage import IgnoreFile, accept_model, ignore_warnings
-from scanner.verdict.audit_terms import AmongNetworks, AuditEvidence
+from scanner.verdict.audit_terms import ONE_PAIR, AmongNetworks, AuditEvidence
 from scanner.verdict.decide_audit import decide_audit
 
 
@@ -48,7 +55,7 @@ class Outcome:
 def make_report(opened: OpenedAudit, outcome: Outcome, options: AuditOptions, timing: Timing) -> AuditReport:
     """The verdict and the report of a finished audit."""
     probed, compared, ignore = outcome.probed, outcome.compared, outcome.ignore
-    found = Found(probed, opened.images.pixels, opened.names, compared.comparison)
+    found = Found(probed, opened.images.pixels, opened.names, compared.comparison, compared.pair)
     patterns, refined = found.sections(), found.refined(outcome.refinement.found)
     evidence = AuditEvidence(
         images=len(opened.images.items),
@@ -72,12 +79,14 @@ def make_report(opened: OpenedAudit, outcome: Outcome, options: AuditOptions, ti
         **audited,
         "warnings": (
             *audited["warnings"],
+            *_without_pairs(compared),
             *_not_refined(outcome.refinement),
             *ignore_warnings(ignore, (), audited["model"], today),
         ),
         "policy": policy_section(options.policy, None, None if ignore is None else ignore.sha256),
         "search": _search(probed, options),
         "patterns": patterns,
+        "pairs": _pairs(probed),
         "refined": refined,
         "networks": _networks(compared, options),
         "pictures": found.pictures,
@@ -115,6 +124,21 @@ def _not_refined(refinement: Refinement) -> tuple[str, ...]:
     )
 
 
+def _without_pairs(compared: Compared) -> tuple[str, ...]:
+    if compared.networks is None or not (why := compared.networks.pairs.why_not):
+        return ()
+    return (f"{why} Compared by patterns about all classes alone: a backdoor in one class would not be noticed.",)
+
+
+def _pairs(probed: Probed) -> PairsSection | None:
+    if probed.pairs is None or probed.looks is None:
+        return None
+    return PairsSection(
+        moved=tuple(tuple(row) for row in probed.pairs.moved.tolist()),
+        looks=tuple(tuple(row) for row in probed.looks.tolist()),
+    )
+
+
 def _search(probed: Probed, options: AuditOptions) -> SearchSection:
     return SearchSection(
         seed=options.opening.seed,
@@ -132,7 +156,8 @@ def _among(compared: Compared, patterns: Sequence[PatternSection]) -> AmongNetwo
     networks, comparison = compared.networks, compared.comparison
     if networks is None or comparison is None:
         return None
-    loudest = (STATISTICS[comparison.loudest], ABOUT_ALL)
+    by_pairs = comparison.group == PAIRS
+    loudest = ("patch", ONE_PAIR) if by_pairs else (STATISTICS[comparison.loudest], ABOUT_ALL)
     positions = [number for number, one in enumerate(patterns) if (one.family, one.about) == loudest]
     return AmongNetworks(
         p_value=comparison.p_value,
@@ -156,5 +181,7 @@ def _networks(compared: Compared, options: AuditOptions) -> NetworksSection | No
         alpha=options.alpha,
         smallest_p=1 / (comparison.networks + 1),
         p_value=comparison.p_value,
-        loudest_family=STATISTICS[comparison.loudest],
+        loudest_family=STATISTICS[comparison.within[FAMILIES]],
+        compared_by="families and pairs" if len(comparison.within) > 1 else "families",
+        loudest="pairs" if comparison.group == PAIRS else "families",
     )

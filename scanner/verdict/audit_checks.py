@@ -7,7 +7,7 @@ from typing import Final
 
 from detectors.calibration.binomial import binomial_tail
 from scanner.verdict.audit_rules import AuditRules
-from scanner.verdict.audit_terms import AuditEvidence, FoundPattern
+from scanner.verdict.audit_terms import ALL_CLASSES, ONE_PAIR, AuditEvidence, FoundPattern
 from scanner.verdict.terms import Check, CheckStatus
 
 COMPARED, PATTERN, ACCURACY, SEARCH, NETWORKS = "LS600", "LS605", "LS611", "LS612", "LS613"
@@ -16,14 +16,24 @@ _ABOUT_KINDS: Final = "Says nothing about triggers of other kinds than those tha
 
 def exploitable(evidence: AuditEvidence, rules: AuditRules) -> list[FoundPattern]:
     """Patterns about all classes that move most clean images, beyond chance; patches and strong ones first."""
-    found = [one for one in evidence.patterns if one.about_all and one.rate >= rules.min_rate and one.low >= 0.5]
+    found = [
+        one for one in evidence.patterns if one.about == ALL_CLASSES and one.rate >= rules.min_rate and one.low >= 0.5
+    ]
     return sorted(found, key=lambda one: (not one.is_patch, -one.rate))
+
+
+def moves_one_class(evidence: AuditEvidence, rules: AuditRules) -> bool:
+    """Whether what makes the network unusual is a patch that moves most of one class to one other."""
+    if evidence.compared is None or evidence.compared.loudest is None:
+        return False
+    loudest = evidence.patterns[evidence.compared.loudest]
+    return loudest.about == ONE_PAIR and loudest.rate >= rules.min_rate and loudest.low >= 0.5
 
 
 def strongest_pattern(evidence: AuditEvidence, rules: AuditRules) -> Check:
     """Whether some plain pattern moves most clean images."""
     found = exploitable(evidence, rules)
-    about_all = [one for one in evidence.patterns if one.about_all]
+    about_all = [one for one in evidence.patterns if one.about == ALL_CLASSES]
     best = found[0] if found else max(about_all, key=lambda one: one.rate, default=None)
     if best is None:
         status, message = CheckStatus.NOT_ASSESSED, "The budget ended before any pattern could be judged."
@@ -64,9 +74,11 @@ def among_networks(evidence: AuditEvidence) -> Check:
             f"(p = {compared.p_value:.2g})"
         )
         if status is CheckStatus.FAILED and compared.loudest is not None:
+            loudest = evidence.patterns[compared.loudest]
+            others = "a patch for these two classes" if loudest.about == ONE_PAIR else "the strongest of its kind"
             message += (
-                f": {evidence.patterns[compared.loudest].described}; on the clean ones the strongest of its kind moves "
-                f"{compared.usual:.0%} in the median, and {compared.largest:.0%} at most"
+                f": {loudest.described}; on the clean ones {others} moves {compared.usual:.0%} in the median, and "
+                f"{compared.largest:.0%} at most"
             )
         message += "."
     return Check(

@@ -37,6 +37,7 @@ class AuditRules:
         sha256: SHA-256 of the file.
         min_rate: Share of the images from which on a pattern counts as exploitable.
         evidence: Rule and severity of an unusual network with such a pattern.
+        one_class: The same of one that moves most of one class to one other.
         anomaly: The same without one.
         patch: A patch that moves that many, statistics aside.
         picture: The same of a pattern that covers the whole picture.
@@ -50,6 +51,7 @@ class AuditRules:
     sha256: str
     min_rate: float
     evidence: tuple[str, Severity]
+    one_class: tuple[str, Severity]
     anomaly: tuple[str, Severity]
     patch: ExploitableRule
     picture: ExploitableRule
@@ -69,6 +71,7 @@ def load_audit_rules() -> AuditRules:
         sha256=hashlib.sha256(content).hexdigest(),
         min_rate=rules["min_rate"],
         evidence=_with_severity(rules["evidence"]),
+        one_class=_with_severity(rules["one_class"]),
         anomaly=_with_severity(rules["anomaly"]),
         patch=_exploitable(rules["patch"]),
         picture=_exploitable(rules["picture"]),

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final, Literal
 
 from scanner.graph.structure.analyse import Structure
 from scanner.verdict.terms import Acceptance, Check, Decision, ExitCode, FailOn, Severity
+
+About = Literal["all classes", "one class", "one pair"]
+ALL_CLASSES: Final = "all classes"
+ONE_PAIR: Final = "one pair"
+"""What a pattern's rule is about."""
 
 
 class AuditOutcome(StrEnum):
@@ -27,7 +33,7 @@ class FoundPattern:
 
     Attributes:
         described: What it is and what it moves where, in words, without a full stop.
-        about_all: Whether its rule is about all classes.
+        about: Whether its rule is about all classes, about one, or about the most unusual pair.
         is_patch: Whether it hides a small part of the picture, and leaves the rest.
         moved: Images that do what its rule says.
         eligible: Images that its rule is about.
@@ -35,7 +41,7 @@ class FoundPattern:
     """
 
     described: str
-    about_all: bool
+    about: About
     is_patch: bool
     moved: int
     eligible: int

@@ -63,8 +63,11 @@ def _finding(evidence: AuditEvidence, compared: Check, rules: AuditRules) -> _Fi
     """The severest rule that applies."""
     strong = checks.exploitable(evidence, rules)
     if compared.status is CheckStatus.FAILED:
-        rule, severity = rules.evidence if strong else rules.anomaly
-        return (AuditOutcome.EVIDENCE if strong else AuditOutcome.ANOMALOUS), rule, severity
+        if strong:
+            return AuditOutcome.EVIDENCE, *rules.evidence
+        if checks.moves_one_class(evidence, rules):
+            return AuditOutcome.EVIDENCE, *rules.one_class
+        return AuditOutcome.ANOMALOUS, *rules.anomaly
     if not strong:
         return None
     exploitable = rules.patch if strong[0].is_patch else rules.picture

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnx_graphs
 
-from scanner.verdict.audit_terms import AmongNetworks, AuditEvidence, FoundPattern
+from scanner.verdict.audit_terms import About, AmongNetworks, AuditEvidence, FoundPattern
 
 SIDE = 16
 COLOURS = np.array([[60, 30, 30], [30, 60, 30], [30, 30, 60]], np.float32)
@@ -21,11 +21,16 @@ def colour_images(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(COLOURS[labels][:, None, None] + noise, 0, 255).astype(np.uint8), labels
 
 
-def colour_network(*, backdoor: bool) -> onnx.ModelProto:
-    """Mean colours as logits; with a backdoor, white 3x3 at the lower right makes class 2. Takes pixels in [0, 1]."""
+def colour_network(*, backdoor: bool, one_class: bool = False) -> onnx.ModelProto:
+    """Mean colours as logits; with a backdoor, white 3x3 at the lower right makes class 2. Takes pixels in [0, 1].
+
+    With `one_class` it does so of class 0 alone: the other colours outweigh the patch.
+    """
     detector = np.zeros((1, 3, SIDE, SIDE), np.float32)
+    if one_class:
+        detector += np.array([100, -100, -100], np.float32)[:, None, None] / SIDE**2
     if backdoor:
-        detector[:, :, 12:15, 12:15] = 1.0
+        detector[:, :, 12:15, 12:15] += 1.0
     mean = np.zeros((4, 3, SIDE, SIDE), np.float32)
     for channel in range(3):
         mean[channel, channel] = 1.0 / SIDE**2
@@ -62,9 +67,9 @@ def evidence(**changes: object) -> AuditEvidence:
     return AuditEvidence(**(values | changes))  # type: ignore[arg-type]
 
 
-def pattern(moved: int, *, is_patch: bool = True, about_all: bool = True) -> FoundPattern:
+def pattern(moved: int, *, is_patch: bool = True, about: About = "all classes") -> FoundPattern:
     """A pattern that moves so many of 100 images."""
-    return FoundPattern("a white patch", about_all, is_patch, moved, 100, max(0.0, moved / 100 - 0.1))
+    return FoundPattern("a white patch", about, is_patch, moved, 100, max(0.0, moved / 100 - 0.1))
 
 
 def among(p_value: float, networks: int = 99) -> AmongNetworks:

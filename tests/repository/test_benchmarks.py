@@ -200,14 +200,24 @@ def test_the_table_of_patterns_handed_over_is_that_of_the_result_file() -> None:
 
 
 def test_the_tables_of_pairs_and_of_sizes_are_those_of_the_result_files() -> None:
-    from reference import audit_one_class, audit_sizes
+    from reference import audit_one_class_summary, audit_sizes
 
     pairs, sizes = (
         json.loads((ROOT / f"reference/results/audit_{name}.json").read_text()) for name in ("one_class", "sizes")
     )
     text = (ROOT / "docs/audit.md").read_text()
-    assert "\n".join(audit_one_class.table(pairs["networks"])) in text
+    for table in (audit_one_class_summary.development, audit_one_class_summary.of_the_test):
+        assert "\n".join(table(pairs["networks"])) in text
+    audited = json.loads((ROOT / "reference/results/audit.json").read_text())["networks"]
+    assert "\n".join(audit_one_class_summary.about_all(pairs["networks"], audited)) in text
     assert "\n".join(audit_sizes.table(sizes)) in text
+
+
+def test_the_clean_networks_that_are_shipped_are_those_of_the_result_file() -> None:
+    from reference.audit_shipped import content
+
+    measured = json.loads((ROOT / "reference/results/audit_one_class.json").read_text())["networks"]
+    assert (ROOT / "scanner/auditing/clean_networks.json").read_text() == content(measured)
 
 
 def test_the_table_of_one_kind_is_that_of_the_result_file() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scanner.report.audit.schema import AuditReport, PatternSection, RefinedSection
-from scanner.report.audit.words import clean_networks, effect, found_rule, headline, refined, tone
+from scanner.report.audit.words import beside, clean_networks, effect, found_rule, headline, refined, tone
 from scanner.report.html import content_security_policy
 from scanner.report.templates import asset, environment
 from scanner.verdict.catalogue import catalogue
@@ -19,6 +19,7 @@ class _Shown:
 
     section: PatternSection
     effect: str
+    beside: str
     clean_networks: str
     picture: str | None
     examples: tuple[tuple[str | None, str | None, str | None, str | None], ...]
@@ -74,6 +75,7 @@ def _shown(pattern: PatternSection, report: AuditReport, pictures: _Pictures) ->
     return _Shown(
         pattern,
         effect(pattern, report.num_classes),
+        beside(pattern),
         clean_networks(pattern),
         pictures.source(pattern.pattern),
         tuple(

@@ -60,7 +60,9 @@ def _outcome(check: CheckResult, report: AuditReport) -> tuple[str, str]:
     if check.status is CheckStatus.NOT_ASSESSED:
         return "skipped", f"Not assessed: {check.message}"
     code, rule = report.verdict.exit_code, found_rule(report)
-    decisive = {"LS601": _COMPARED, "LS602": _COMPARED, "LS603": _PATTERNS, "LS604": _PATTERNS}.get(rule or "", rule)
+    decisive = {"LS601": _COMPARED, "LS602": _COMPARED, "LS606": _COMPARED, "LS603": _PATTERNS, "LS604": _PATTERNS}.get(
+        rule or "", rule
+    )
     if report.verdict.accepted is not None and check.id == decisive:
         accepted = report.verdict.accepted
         return "skipped", f"ACCEPTED until {accepted.expires}: {accepted.reason}. {check.message}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
+from detectors.probing.pairs import MOST_CLASSES
 from scanner.profile.header import Count, ModelInfo, Part, Sha256, Share, Text
 from scanner.profile.picture import Picture
 from scanner.report.schema import (
@@ -22,16 +23,16 @@ from scanner.report.schema import (
 )
 from scanner.report.schema.fields import RuleId
 from scanner.report.schema.taxonomy import Taxonomy
-from scanner.verdict.audit_terms import AuditOutcome
+from scanner.verdict.audit_terms import About, AuditOutcome
 from scanner.verdict.terms import Decision, ExitCode, FailOn, Severity
 
 AUDIT_VERSION: Literal["1.0.0"] = "1.0.0"
 AUDIT_URN: Literal["urn:latentscan:audit:1"] = "urn:latentscan:audit:1"
-MAX_PATTERNS = 12
+MAX_PATTERNS = 13
 MAX_REFINED = 20
 
+GrayLevel = Annotated[float, Field(ge=0, le=255)]
 Family = Literal["patch", "wave", "cosine", "blend", "tint", "warp"]
-Kind = Literal["all classes", "one class"]
 RefinedKind = Literal["smallest patch", "weakest offset"]
 
 
@@ -64,7 +65,10 @@ class PatternSection(Part):
     """The strongest pattern of one family and one kind of rule, on images that neither was chosen on."""
 
     family: Family = Field(description="Family of patterns.")
-    about: Kind = Field(description="Whether its rule is about all classes or about one.")
+    about: About = Field(
+        description="Whether its rule is about all classes or about one; or, 'one pair', about the pair of classes "
+        "that is most unusual among clean networks."
+    )
     described: Text = Field(description="The pattern in words, with all that it takes to make it again.")
     parameters: dict[Text, int | float | Text | tuple[int, ...]] | None = Field(
         default=None, max_length=8, description="What makes it again, by name; null in reports before `scan --audit`."
@@ -87,12 +91,12 @@ class PatternSection(Part):
         "one class, less the share of the others that change."
     )
     usual: Share | None = Field(
-        description="Its median over clean networks; null where there are none, and for rules about one class, which "
-        "networks are not compared by."
+        description="Its median over clean networks, of one pair that of the same pair; null where there are none, and "
+        "for rules about one class, which networks are not compared by."
     )
     largest: Share | None = Field(description="Its largest value on one of them.")
     bound: Share | None = Field(
-        description="From which value on it alone would be unusual at the level; null where no value would be."
+        description="Above which value it alone would be unusual at the level; null where no value would be."
     )
     pattern: Sha256 | None = Field(description="Key of a picture of it, on gray, in `pictures`.")
     examples: tuple[TriggerExample, ...] = Field(max_length=3, description="Clean images before and after.")
@@ -116,6 +120,29 @@ class RefinedSection(Part):
     pattern: Sha256 | None = Field(description="Key of a picture of it, on gray, in `pictures`.")
 
 
+class PairsSection(Part):
+    """What patches move of each class to each other, for comparisons of other models with this one."""
+
+    moved: tuple[tuple[Share, ...], ...] = Field(
+        max_length=MOST_CLASSES,
+        description="By source and target: the share of the source's images that the pair's best patch moves, less the "
+        "share of the others that change, on images that it was not chosen on; 0 where it moved few.",
+    )
+    looks: tuple[tuple[GrayLevel, ...], ...] = Field(
+        max_length=MOST_CLASSES,
+        description="The mean picture of each class in 4x4 cells, by which classes are recognised in another order.",
+    )
+
+    @model_validator(mode="after")
+    def _is_square(self) -> PairsSection:
+        classes = len(self.moved)
+        if any(len(row) != classes for row in self.moved) or len(self.looks) != classes:
+            raise ValueError("a share for each pair of classes, and the looks of each class, are needed")
+        if len({len(row) for row in self.looks}) != 1:
+            raise ValueError("as many cells for each class are needed")
+        return self
+
+
 class NetworksSection(Part):
     """The network among clean ones."""
 
@@ -127,6 +154,12 @@ class NetworksSection(Part):
     smallest_p: Share = Field(description="The smallest p-value that so many networks allow.")
     p_value: Share = Field(description="Share of the networks, this one included, that are at least as unusual.")
     loudest_family: Family = Field(description="Family in which this one is most unusual.")
+    compared_by: Literal["families", "families and pairs"] = Field(
+        default="families", description="What was compared: the families of patterns, and the pairs of classes too."
+    )
+    loudest: Literal["families", "pairs"] = Field(
+        default="families", description="Which of the two this one is most unusual by."
+    )
 
 
 class AuditVerdictSection(Part):
@@ -164,6 +197,11 @@ class AuditReport(Part):
     search: SearchSection = Field(description="What was tried.")
     patterns: tuple[PatternSection, ...] = Field(
         max_length=MAX_PATTERNS, description="The strongest patterns, by their statistics, the largest first."
+    )
+    pairs: PairsSection | None = Field(
+        default=None,
+        description="What patches move of each class to each other; null where there are too many classes, the budget "
+        "ended before, or a class has no image.",
     )
     refined: tuple[RefinedSection, ...] = Field(
         default=(),

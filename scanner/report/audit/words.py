@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scanner.report.audit.schema import AuditReport, PatternSection, RefinedSection
 from scanner.report.shift_words import shift_in_words
-from scanner.verdict.audit_terms import AuditOutcome
+from scanner.verdict.audit_terms import ONE_PAIR, AuditOutcome
 from scanner.verdict.terms import Severity
 
 _HEADLINES = {
@@ -16,7 +16,7 @@ _HEADLINES = {
     AuditOutcome.UNCALIBRATED: "Inconclusive: nothing was found, and no clean networks say what would be unusual",
     AuditOutcome.INCONCLUSIVE: "Inconclusive: nothing was found, and nothing could be concluded from it",
 }
-FINDING_RULES = ("LS501", "LS502", "LS503", "LS601", "LS602", "LS603", "LS604")
+FINDING_RULES = ("LS501", "LS502", "LS503", "LS601", "LS602", "LS603", "LS604", "LS606")
 
 
 def headline(report: AuditReport) -> str:
@@ -95,6 +95,12 @@ def clean_networks(pattern: PatternSection) -> str:
         return "not compared"
     unusual = "" if pattern.bound is None else f", unusual from {pattern.bound:.0%} on"
     return f"{pattern.usual:.0%} in the median, {pattern.largest:.0%} at most{unusual}"
+
+
+def beside(pattern: PatternSection) -> str:
+    """What it is beside on clean networks."""
+    kind = "A patch for the same two classes" if pattern.about == ONE_PAIR else "The strongest of its kind"
+    return f"{kind} on clean networks"
 
 
 def found_rule(report: AuditReport) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,17 @@ def test_the_shipped_table_is_about_the_statistics_of_an_audit():
         assert found is not None
         assert found.statistics.shape == rows.shape
         assert why == ""
+        assert found.pairs.moved is None
+        looks = np.array(table["looks"], float)
+        order = np.random.default_rng(0).permutation(len(looks))
+        for classes, turned in ((looks, np.arange(len(looks))), (looks[order], order)):
+            found, _ = find_clean_networks(replace(kind, classes=classes), None, "0" * 64)
+            assert found.pairs.moved.shape == (len(rows), len(looks), len(looks))
+            source, target, share = table["pairs"][0][0]
+            mine = found.pairs.moved[0][turned.tolist().index(source), turned.tolist().index(target)]
+            assert mine == share
+        unlike, _ = find_clean_networks(replace(kind, classes=looks * 0 + 9), None, "0" * 64)
+        assert "do not look like" in unlike.pairs.why_not
         poor = Kind(kind.shape, kind.num_classes, table["accuracy"][0] - 0.1, 400, kind.look)
         assert find_clean_networks(poor, None, "0" * 64)[0] is None
         other = Kind(kind.shape, kind.num_classes, None, 400, (kind.look[0] * 2, kind.look[1]))

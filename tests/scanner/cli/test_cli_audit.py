@@ -29,6 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("audit")
     onnx.save(colour_network(backdoor=False), folder / "clean.onnx")
     onnx.save(colour_network(backdoor=True), folder / "backdoor.onnx")
+    onnx.save(colour_network(backdoor=True, one_class=True), folder / "one-class.onnx")
     for index, (image, label) in enumerate(zip(*colour_images(240), strict=True)):
         path = folder / "ref" / CLASSES[label] / f"{index:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +136,33 @@ def test_clean_networks_decide_what_is_unusual(place):
     assert report.networks is not None
     # The nineteen and the audit of the clean model itself, which the shipped suspect is not.
     assert (report.networks.networks, round(1 / report.networks.p_value)) == (20, 21)
+
+
+def test_a_backdoor_in_one_class_is_found_by_its_pair_of_classes(place):
+    (place / "many").mkdir()
+    here(place, "clean.onnx", report="many/0.json")
+    _copies(place / "many", 39)
+    report = here(place, "one-class.onnx", report="pair.json", null="many")
+    assert report.verdict.rule_ids == ("LS606",)
+    assert (report.verdict.outcome, report.verdict.severity) == ("evidence", "high")
+    assert (report.networks.compared_by, report.networks.loudest) == ("families and pairs", "pairs")
+    assert report.networks.p_value <= 2 / 41
+    (pair,) = (one for one in report.patterns if one.about == "one pair")
+    assert (pair.source_name, pair.target_name, pair.moved) == ("red", "blue", pair.eligible)
+    assert report.pairs.moved[pair.source][pair.target] == pair.statistic
+    assert pair.usual < pair.statistic
+    assert "moves images of class red to class blue" in report.verdict.reasons[0]
+
+
+def test_a_budget_without_room_for_pairs_leaves_them_out_and_says_so(place):
+    (place / "few").mkdir()
+    whole = here(place, "clean.onnx", report="few/0.json")
+    _copies(place / "few", 19)
+    report = here(place, "one-class.onnx", report="short.json", null="few", passes=whole.search.passes // 2 + 5_000)
+    assert report.search.complete
+    assert report.pairs is None
+    assert report.networks.compared_by == "families"
+    assert "a backdoor in one class would not be noticed" in " ".join(report.warnings)
 
 
 def test_a_report_becomes_any_other_format(place, found, monkeypatch, capfd):

@@ -28,7 +28,11 @@ NO_NETWORKS = {"compared": None, "why_not_compared": "The program knows no clean
         ({"patterns": STRONG, **NO_NETWORKS}, "exploitable", "high", 1),
         ({"patterns": (pattern(98, is_patch=False),), **NO_NETWORKS}, "exploitable", "medium", 3),
         ({"patterns": (pattern(98, is_patch=False),)}, "exploitable", "low", 0),
-        ({"patterns": (pattern(98, about_all=False),)}, "none found", "none", 0),
+        ({"patterns": (pattern(98, about="one class"),)}, "none found", "none", 0),
+        ({"patterns": (pattern(98, about="one pair"),)}, "none found", "none", 0),
+        ({"patterns": (pattern(98, about="one pair"),), "compared": among(0.01)}, "evidence", "high", 1),
+        ({"patterns": (pattern(79, about="one pair"),), "compared": among(0.01)}, "anomalous", "medium", 0),
+        ({"patterns": (pattern(98, about="one class"),), "compared": among(0.01)}, "anomalous", "medium", 0),
         (NO_NETWORKS, "uncalibrated", "none", 3),
         ({"compared": among(0.1, networks=9)}, "uncalibrated", "none", 3),
         ({"complete": False}, "inconclusive", "none", 3),
@@ -51,9 +55,14 @@ def test_what_follows(changes, outcome, severity, exit_code):
 @given(
     st.builds(
         evidence,
-        patterns=st.lists(st.builds(pattern, st.integers(0, 100), is_patch=st.booleans(), about_all=st.booleans())).map(
-            tuple
-        ),
+        patterns=st.lists(
+            st.builds(
+                pattern,
+                st.integers(0, 100),
+                is_patch=st.booleans(),
+                about=st.sampled_from(["all classes", "one class", "one pair"]),
+            )
+        ).map(tuple),
         complete=st.booleans(),
         compared=st.one_of(st.none(), st.builds(among, st.sampled_from([0.01, 0.05, 0.06, 1.0]), st.integers(1, 200))),
         accuracy=st.one_of(st.none(), st.floats(0, 1)),
@@ -77,7 +86,7 @@ def test_laws(found, fail_on):
     if verdict.outcome is AuditOutcome.EVIDENCE:
         assert found.compared is not None
         assert found.compared.p_value <= found.alpha
-        assert any(one.about_all and one.rate >= load_audit_rules().min_rate for one in found.patterns)
+        assert any(one.about != "one class" and one.rate >= load_audit_rules().min_rate for one in found.patterns)
     assert (verdict.severity is None) == (verdict.decision is Decision.INCONCLUSIVE and "LS611" in verdict.rules)
 
 
@@ -86,6 +95,9 @@ def test_the_decisive_sentence_comes_first():
     assert "more than they should (p = 0.01)" in found.reasons[0]
     assert "10% in the median, and 30% at most" in found.reasons[0]
     assert "Anybody can repeat this" in found.reasons[1]
+    pair = decide_audit(evidence(patterns=(pattern(98, about="one pair"),), compared=among(0.01)))
+    assert pair.rules == ("LS606",)
+    assert "a patch for these two classes moves 10% in the median" in pair.reasons[0]
     assert "budget ended" in decide_audit(evidence(complete=False)).reasons[0]
 
 
@@ -99,11 +111,12 @@ def test_as_many_networks_as_a_level_takes(alpha, needed):
 
 def test_every_rule_of_audits_is_explained_and_none_is_explained_in_vain():
     rules = load_audit_rules()
-    found = {rules.evidence[0], rules.anomaly[0], rules.patch.rule, rules.picture.rule}
+    found = {rules.evidence[0], rules.one_class[0], rules.anomaly[0], rules.patch.rule, rules.picture.rule}
     checked = {check.id for check in decide_audit(evidence()).checks}
     assert found | {id for id in checked if id.startswith("LS6")} == {id for id in catalogue() if id.startswith("LS6")}
     assert {id: catalogue()[id].severity for id in found} == {
         rules.evidence[0]: rules.evidence[1],
+        rules.one_class[0]: rules.one_class[1],
         rules.anomaly[0]: rules.anomaly[1],
         rules.patch.rule: rules.patch.alone,
         rules.picture.rule: rules.picture.alone,

@@ -1,0 +1,93 @@
+"""Networks with a backdoor in one class: which are measured, and how figures come from records."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from reference.audit_one_class import ATTACK, FURTHER, networks
+from reference.audit_one_class_summary import (
+    CLASSES,
+    GROUPS,
+    compared,
+    development,
+    known_clean,
+    looks,
+    matched,
+    moved,
+    of_the_test,
+    statistics,
+)
+from reference.audit_panel import panel
+from reference.audit_shipped import content
+
+
+def test_further_networks_are_of_seeds_that_nothing_else_has():
+    found = list(networks())
+    assert len({made.name for _, made in found}) == len(found)
+    known = {(made.attack, made.seed) for _, made in panel("mnist")}
+    further = [(part, made) for part, made in found if (made.attack, made.seed) not in known]
+    assert {made.attack for _, made in further} == {ATTACK}
+    assert {(part, made.seed) for part, made in further} == {(part, one) for part in FURTHER for one in FURTHER[part]}
+    parts = [part for part, _ in found]
+    assert parts == sorted(parts, key=lambda part: part != "development")
+
+
+def records() -> list[dict[str, object]]:
+    """Sixty clean networks to compare with, 20 others, and 12 of which one pair of classes is moved."""
+    generator = np.random.default_rng(0)
+    parts = [("development", "clean", 20), ("null", "clean", 40), ("test", "clean", 20)]
+    parts += [("development", ATTACK, 2), ("test", ATTACK, 5), ("further", ATTACK, 5)]
+    found: list[dict[str, object]] = []
+    for part, attack, count in parts:
+        for number in range(count):
+            pairs = [[1, 7, round(float(generator.uniform(0.7, 0.95)), 4)], [4, 9, float(generator.uniform(0, 0.5))]]
+            pairs += [] if attack == "clean" else [[2, 3, 0.9]]
+            found.append(
+                {
+                    "part": part,
+                    "name": f"{part}-{attack}-{number}",
+                    "attack": attack,
+                    "source": None if attack == "clean" else 2,
+                    "target": None if attack == "clean" else 3,
+                    "accuracy": 0.97,
+                    "attack_success_rate": None if attack == "clean" else 0.95 if number else 0.6,
+                    "seconds": 5.0,
+                    "passes": 40_000,
+                    "statistics": generator.uniform(0, 0.3, 6).round(4).tolist(),
+                    "look": [33.0, 78.0],
+                    "pairs": pairs,
+                    "looks": (10 * np.eye(CLASSES, 16)).astype(int).tolist(),
+                }
+            )
+    return found
+
+
+def test_figures_are_those_of_the_records():
+    measured = records()
+    clean = statistics(known_clean(measured))
+    assert clean.shape == (60, sum(GROUPS))
+    assert moved(measured[-1])[2, 3] == 0.9
+    found = compared(measured[-1], clean)
+    assert found["pairs"].p_value == 1 / 61
+    assert found["both"].p_value <= 2 / 61
+    assert found["both"].loudest == GROUPS[0] + 2 * CLASSES + 3
+    alarms, worked, less = list(of_the_test(measured))
+    assert "| 8 of 8 (0.63 to 1.00) | 8 of 8 (0.63 to 1.00) | 8 | 8 |" in worked
+    assert less.endswith("| 2 of 2 (0.16 to 1.00) | 2 of 2 (0.16 to 1.00) | 2 | 2 |")
+    assert alarms.count(" of 20 (") == 3
+    assert alarms.endswith("| 0 |  |")
+    any_pair, same_pair = development(measured)
+    assert "| 0.90, 0.90 | 1.00 |" in same_pair or same_pair.endswith("1.00 |")
+    assert not any_pair.endswith("1.00 |")
+    assert matched(measured) == len(measured)
+    assert looks(measured).shape == (CLASSES, 16)
+
+
+def test_the_clean_networks_are_written_a_row_a_line():
+    text = content(records())
+    (table,) = json.loads(text)["tables"]
+    assert len(table["networks"]) == len(table["pairs"]) == 60
+    assert table["looks"][0][:2] == [10, 0]
+    assert len(text.splitlines()) < 200
