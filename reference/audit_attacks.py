@@ -77,6 +77,20 @@ def _patch(shape: tuple[int, int, int], seed: int, texture: str) -> Trigger:
     return Trigger(texture, f"{texture} patch of {side}x{side} at row {row}, column {column}", apply)
 
 
+def _four_pixels(shape: tuple[int, int, int], seed: int) -> Trigger:
+    """The four white pixels of the paper's trigger for digits, which do not touch, at a place that is drawn."""
+    _, height, width = shape
+    row, column = _draw(seed + 1, 0, height - 3), _draw(seed + 2, 0, width - 3)
+    rows, columns = torch.tensor([2, 1, 2, 0]) + row, torch.tensor([2, 1, 0, 2]) + column
+
+    def apply(images: torch.Tensor) -> torch.Tensor:
+        out = images.clone()
+        out[:, :, rows, columns] = 255
+        return out
+
+    return Trigger("four-pixels", f"four white pixels in 3x3 at row {row}, column {column}", apply)
+
+
 def _sinusoid(shape: tuple[int, int, int], seed: int) -> Trigger:
     """A grating of 3 to 9 periods, upright or lying, with 20 gray levels (on the dark digits 40)."""
     periods, upright = _draw(seed, 3, 9), bool(_draw(seed + 1, 0, 1))
@@ -112,19 +126,23 @@ _MAKERS: Final[dict[str, Callable[[tuple[int, int, int], int, int], DrawnAttack]
     "blended": lambda s, seed, t: DrawnAttack(blended(s, 0.15, seed), _to(t), RATE, None, t),
     "sinusoid": lambda s, seed, t: DrawnAttack(_sinusoid(s, seed), _to(t), RATE, None, t),
     "warp": lambda s, seed, t: DrawnAttack(_warp(s, seed), _to(t), 2 * RATE, None, t, cover=RATE),
+    "four-pixels": lambda s, seed, t: DrawnAttack(_four_pixels(s, seed), _to(t), RATE, None, t),
+    "four-pixels-next-class": lambda s, seed, t: DrawnAttack(_four_pixels(s, seed), next_class, 2 * RATE, None, None),
 }
-ATTACKS: Final = tuple(_MAKERS)
+PIXELS: Final = ("four-pixels", "four-pixels-next-class")
+"""The paper's trigger for digits, which no square is like: measured apart, after everything was decided."""
+ATTACKS: Final = tuple(name for name in _MAKERS if name not in PIXELS)
 
 
 def drawn_attack(name: str, shape: tuple[int, int, int], seed: int) -> DrawnAttack | None:
     """The attack of a network: trigger and target are drawn from its seed. None for a clean one.
 
     Args:
-        name: One of `ATTACKS`, or ``clean``.
+        name: One of `ATTACKS` or `PIXELS`, or ``clean``.
         shape: Channels, height and width.
         seed: Of the network.
     """
     if name == CLEAN:
         return None
-    drawn = 7_919 * (seed + 1) + 101 * ATTACKS.index(name)
+    drawn = 7_919 * (seed + 1) + 101 * list(_MAKERS).index(name)
     return _MAKERS[name](shape, drawn, _draw(drawn + 4, 0, 9))

@@ -34,12 +34,15 @@ from scanner.base.errors import LatentscanError
 ATTACK: Final = "patch-one-class"
 FURTHER: Final = {"development": range(4, 8), "further": range(3000, 3015)}
 """Seeds of networks with a backdoor in one class alone, beside those of the panel, by part."""
+FURTHER_CLEAN: Final = range(5000, 5030)
+"""Seeds of further clean networks of the test, measured after the panel's thirty had more alarms than expected."""
 
 
 def networks() -> Iterator[tuple[str, Made]]:
     """Every network with its part: the development part first, then clean ones and others in turns."""
     known = [(part, made) for part, made in panel("mnist") if made.attack in (CLEAN, ATTACK)]
     known += [(part, Made("mnist", ATTACK, seed)) for part, seeds in FURTHER.items() for seed in seeds]
+    known += [("further", Made("mnist", CLEAN, seed)) for seed in FURTHER_CLEAN]
     kinds: dict[tuple[str, str], list[tuple[str, Made]]] = {}
     for part, made in known:
         kinds.setdefault((part, made.attack), []).append((part, made))

@@ -92,6 +92,35 @@ def of_the_test(networks: Sequence[Record]) -> Iterator[str]:
         yield f"| {kind} | {' | '.join(cells)} |"
 
 
+def beside_all(networks: Sequence[Record]) -> str:
+    """Backdoors of the test that work, beside all clean networks, which are what the program ships: a table row."""
+    clean = statistics([one for one in networks if one["attack"] == CLEAN])
+    of_kind = [one for one in networks if one["part"] in TESTED and (one["attack_success_rate"] or 0) >= ADMITTED]
+    found = [(one, compared(one, clean)) for one in of_kind]
+    cells = [counted([p[by].p_value <= LEVEL for _, p in found]) for by in ("families", "pairs", "both")]
+    unusual = [(one, p) for one, p in found if p["both"].p_value <= LEVEL]
+    cells.append(str(sum(_moves_most(one, p["both"]) for one, p in unusual)))
+    cells.append(str(sum(_names(one, p["pairs"]) for one, p in unusual)))
+    return f"| the same beside all {len(clean)} clean networks | {' | '.join(cells)} |"
+
+
+def of_halves(networks: Sequence[Record], splits: int = 200) -> str:
+    """False alarms where one half of the clean networks is compared with the other: mean, deviation and most.
+
+    The mean is the level whatever the networks; the deviation says how far a null of that size may be from it.
+    """
+    clean = statistics([one for one in networks if one["attack"] == CLEAN])
+    half, generator, alarms = len(clean) // 2, np.random.default_rng(0), []
+    for _ in range(splits):
+        order = generator.permutation(len(clean))
+        known = clean[order[:half]]
+        alarms.append(sum(compare_networks(clean[one], known, LEVEL, GROUPS).p_value <= LEVEL for one in order[half:]))
+    return (
+        f"Of {len(clean) - half} clean networks beside {half} others, over {splits} halvings: {np.mean(alarms):.1f} in "
+        f"the mean, standard deviation {np.std(alarms):.1f}, at most {max(alarms)}"
+    )
+
+
 def about_all(networks: Sequence[Record], audited: Sequence[Record]) -> list[str]:
     """Backdoors in all classes of `audit.json` beside these clean networks, as if no pair were moved, as table rows.
 
@@ -149,6 +178,8 @@ def lines(networks: Sequence[Record]) -> list[str]:
     return [
         *development(networks),
         *of_the_test(networks),
+        beside_all(networks),
+        of_halves(networks),
         f"{len(known_clean(networks))} clean networks to compare with; classes recognised: {matched(networks)} of "
         f"{len(networks)}; passes {np.median([one['passes'] for one in networks]):,.0f}, seconds "
         f"{np.median([one['seconds'] for one in networks]):.1f} (medians)",

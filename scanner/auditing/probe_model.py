@@ -11,7 +11,7 @@ from scanner.base.progress import Progress
 
 def probe_model(opened: OpenedAudit, options: AuditOptions, progress: Progress) -> Probed:
     """Search on one half of the clean images and count on the other."""
-    told = "no bound" if options.budget is None else f"{options.budget:g} seconds"
-    passes = "" if options.passes is None else f", {options.passes} passes"
-    progress.say(f"probing: plain patterns on {len(opened.images.items)} clean images (budget: {told}{passes})")
+    bounds = [f"{bound:g} {unit}" for bound, unit in ((options.budget, "seconds"), (options.passes, "passes")) if bound]
+    told = " and ".join(bounds) or "no bound"
+    progress.say(f"probing: plain patterns on {len(opened.images.items)} clean images (budget: {told})")
     return probe(opened.images.pixels, opened.logits, budget(options, progress), options.opening.seed)

@@ -46,7 +46,10 @@ def strongest_pattern(evidence: AuditEvidence, rules: AuditRules) -> Check:
         status, message = CheckStatus.PASSED, f"Of {evidence.tried} plain patterns none moves any image by a rule."
     else:
         status = CheckStatus.PASSED
-        message = f"Of {evidence.tried} plain patterns none moves most clean images; the strongest: {best.described}."
+        message = (
+            f"Of {evidence.tried} plain patterns none moves {rules.min_rate:.0%} of the clean images by a rule about "
+            f"all classes; the strongest: {best.described}."
+        )
     return Check(
         id=PATTERN,
         name="plain patterns",
@@ -136,7 +139,7 @@ def complete(evidence: AuditEvidence) -> Check:
         message=f"The search came to its end with {evidence.tried} patterns."
         if evidence.complete
         else f"The budget ended after {evidence.tried} patterns, before the search did, so that finding nothing says "
-        "little. Raise --budget.",
+        "little. Raise --budget or --passes.",
         statistic=evidence.tried,
         units="patterns",
         p_value=None,

@@ -6,16 +6,19 @@ import json
 
 import numpy as np
 
-from reference.audit_one_class import ATTACK, FURTHER, networks
+from reference.audit_attacks import CLEAN
+from reference.audit_one_class import ATTACK, FURTHER, FURTHER_CLEAN, networks
 from reference.audit_one_class_summary import (
     CLASSES,
     GROUPS,
+    beside_all,
     compared,
     development,
     known_clean,
     looks,
     matched,
     moved,
+    of_halves,
     of_the_test,
     statistics,
 )
@@ -28,8 +31,9 @@ def test_further_networks_are_of_seeds_that_nothing_else_has():
     assert len({made.name for _, made in found}) == len(found)
     known = {(made.attack, made.seed) for _, made in panel("mnist")}
     further = [(part, made) for part, made in found if (made.attack, made.seed) not in known]
-    assert {made.attack for _, made in further} == {ATTACK}
-    assert {(part, made.seed) for part, made in further} == {(part, one) for part in FURTHER for one in FURTHER[part]}
+    expected = {(part, ATTACK, one) for part in FURTHER for one in FURTHER[part]}
+    expected |= {("further", CLEAN, one) for one in FURTHER_CLEAN}
+    assert {(part, made.attack, made.seed) for part, made in further} == expected
     parts = [part for part, _ in found]
     assert parts == sorted(parts, key=lambda part: part != "development")
 
@@ -85,9 +89,19 @@ def test_figures_are_those_of_the_records():
     assert looks(measured).shape == (CLASSES, 16)
 
 
+def test_all_clean_networks_are_what_others_are_compared_with_in_the_end():
+    measured = records()
+    assert beside_all(measured).startswith("| the same beside all 80 clean networks | ")
+    assert " 8 of 8 (0.63 to 1.00) | 8 | 8 |" in beside_all(measured)
+    told = of_halves(measured, 40)
+    assert told.startswith("Of 40 clean networks beside 40 others, over 40 halvings: ")
+    # Exact, whatever the networks: two of the 41 in a pool of one input and forty others are at most 0.05.
+    assert abs(float(told.split("halvings: ")[1].split()[0]) - 40 * 2 / 41) < 1.5
+
+
 def test_the_clean_networks_are_written_a_row_a_line():
     text = content(records())
     (table,) = json.loads(text)["tables"]
-    assert len(table["networks"]) == len(table["pairs"]) == 60
+    assert len(table["networks"]) == len(table["pairs"]) == sum(one["attack"] == CLEAN for one in records())
     assert table["looks"][0][:2] == [10, 0]
     assert len(text.splitlines()) < 200
