@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
@@ -64,9 +65,24 @@ def test_the_guide_runs_from_file_to_gate(workplace):
     assert "stop: exit code 1" in done.stdout
     assert re.search(r"fail-on +medium +file", done.stdout)
     assert re.search(r"fail-on +high +environment", done.stdout)
-    for name in ("report.html", "report.sarif", "report.xml", "summary.md", "report.cdx.json", "gate.xml"):
+    for name in (
+        "report.html",
+        "report.sarif",
+        "report.xml",
+        "summary.md",
+        "report.cdx.json",
+        "gate.xml",
+        "audit.html",
+    ):
         assert (sample / name).stat().st_size, name
     assert "printing error" in (sample / "second.json").read_text()
+    audit = json.loads((sample / "audit.json").read_text())
+    about_all = [one for one in audit["patterns"] if one["about"] == "all classes"]
+    strongest = max(about_all, key=lambda one: one["statistic"])
+    assert strongest["described"].startswith("a chequered patch")
+    assert strongest["statistic"] > 0.5
+    assert strongest["shift"] == 1
+    assert audit["verdict"]["exit_code"] == (1 if strongest["statistic"] >= 0.8 else 3)
     (verify,) = blocks("integrations/pre-commit.md")
     assert "FAILED its scan" in run(f"cd {DEMO_FOLDER}\n{verify}", workplace).stdout
 
