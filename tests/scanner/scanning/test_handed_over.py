@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -133,7 +134,7 @@ def of_all(values: dict[str, Any]) -> dict[str, Any]:
     ("change", "said"),
     [
         (lambda content: content[: len(content) // 2], "is not JSON"),
-        (lambda content: content.replace(b'"moved": ', b'"moved": 1', 1), "its own digest"),
+        (lambda content: re.sub(rb'"eligible": (\d)', rb'"eligible": 1\1', content, count=1), "its own digest"),
         (forged(lambda values: of_all(values).update(parameters=None)), "parameters are missing"),
         (forged(lambda values: of_all(values)["parameters"].update(side=10**9)), "side of a patch cannot be 10"),
         (forged(lambda values: of_all(values)["parameters"].update(row="\x1b[2J")), "row of a patch cannot be"),
