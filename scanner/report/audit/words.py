@@ -13,7 +13,7 @@ _HEADLINES = {
     AuditOutcome.ANOMALOUS: "Unlike clean networks of its kind",
     AuditOutcome.EXPLOITABLE: "A plain pattern moves most clean images",
     AuditOutcome.NONE_FOUND: "No evidence of a backdoor among the patterns that were tried",
-    AuditOutcome.UNCALIBRATED: "Inconclusive: nothing was found, and no clean networks say what would be unusual",
+    AuditOutcome.UNCALIBRATED: "Inconclusive: no clean networks say whether what was found is unusual",
     AuditOutcome.INCONCLUSIVE: "Inconclusive: nothing was found, and nothing could be concluded from it",
 }
 FINDING_RULES = ("LS501", "LS502", "LS503", "LS601", "LS602", "LS603", "LS604", "LS606")
