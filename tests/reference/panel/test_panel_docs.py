@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 import reference.panel.attacks
-from reference.panel.plan import reported
+from reference.panel.default import ALONE, BATCH
+from reference.panel.plan import PEERS_SEED, reported
 from reference.panel.plot import detection_svg
 from reference.panel.store import load_results
-from reference.panel.tables import tables_markdown
+from reference.panel.tables import DETECTION, DETECTORS, counted, tables_markdown, values
 
 ROOT = Path(__file__).parents[3]
 CELLS = ROOT / "reference" / "results" / "panel"
@@ -25,6 +27,21 @@ def test_the_documented_tables_are_those_of_the_committed_cells() -> None:
     block = page.partition("<!-- tables: begin -->\n")[2].partition("<!-- tables: end -->")[0]
     assert block.strip() == tables_markdown(results, len(reported())).strip()
     assert (ROOT / "docs" / "pictures" / "panel.svg").read_text() == detection_svg(results)
+
+
+def test_the_readme_says_what_the_panel_does() -> None:
+    good = counted(load_results(CELLS, reported()))
+    compared = [result for result in good if result["cell"]["seed"] == PEERS_SEED]
+    alone, batch = (values(good, name, 400, DETECTION) for name in (ALONE, BATCH))
+    peers = [fmean(values(compared, name, 400, DETECTION)) for name in DETECTORS if name not in (ALONE, BATCH)]
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert len(good) == 40
+    assert (
+        f"single inputs are found at {fmean(alone):.0%} in the mean at 1% false alarms (batches {fmean(batch):.0%}) "
+        f"and at {min(alone):.0%} in the worst cell"
+    ) in text
+    own = fmean(values(compared, ALONE, 400, DETECTION))
+    assert f"the best peer finds {max(peers):.0%} where this tool finds {own:.0%}" in text
 
 
 def test_committed_cells_say_where_they_come_from() -> None:
