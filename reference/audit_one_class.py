@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,9 +89,19 @@ def _pairs(probed: Probed) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Command line of this module; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Compare small networks by pairs of classes.")
+def run(
+    about: str,
+    networks: Iterable[tuple[str, Made]],
+    told: Callable[[Sequence[Mapping[str, Any]]], Iterable[str]],
+) -> int:
+    """Command line of a script that measures small networks, each with its part; returns the exit code.
+
+    Args:
+        about: What the script does, in a sentence.
+        networks: What is measured, in this order, but for what the output file has.
+        told: Lines about all of them.
+    """
+    parser = argparse.ArgumentParser(description=about)
     for name in ("data-dir", "networks", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     options = parser.parse_args()
@@ -103,7 +113,7 @@ def main() -> int:
     try:
         data = load("mnist", options.data_dir)
         options.networks.mkdir(parents=True, exist_ok=True)
-        for part, made in networks():
+        for part, made in networks:
             if made.name not in known:
                 result["networks"].append(measure(part, made, data, options.networks))
                 write_json(options.out, result)
@@ -111,8 +121,13 @@ def main() -> int:
     except LatentscanError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(*lines(result["networks"]), sep="\n")
+    print(*told(result["networks"]), sep="\n")
     return 0
+
+
+def main() -> int:
+    """Command line of this module; returns the exit code."""
+    return run("Compare small networks by pairs of classes.", networks(), lines)
 
 
 if __name__ == "__main__":

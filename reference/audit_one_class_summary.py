@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import betabinom
 
 from detectors.calibration.binomial import clopper_pearson
 from detectors.probing.class_looks import match_classes
@@ -79,8 +80,8 @@ def of_the_test(networks: Sequence[Record]) -> Iterator[str]:
     clean = statistics(known_clean(networks))
     kinds: dict[str, Callable[[Record], bool]] = {
         "clean: false alarms": lambda one: one["attack"] == CLEAN,
-        f"one class, success at least {ADMITTED:.0%}": lambda one: (one["attack_success_rate"] or 0) >= ADMITTED,
-        f"one class, success below {ADMITTED:.0%}": lambda one: (one["attack_success_rate"] or 1) < ADMITTED,
+        f"one class, success at least {ADMITTED:.0%}": lambda one: one["attack"] != CLEAN and _works(one),
+        f"one class, success below {ADMITTED:.0%}": lambda one: one["attack"] != CLEAN and not _works(one),
     }
     for kind, belongs in kinds.items():
         of_kind = [one for one in networks if one["part"] in TESTED and belongs(one)]
@@ -95,7 +96,7 @@ def of_the_test(networks: Sequence[Record]) -> Iterator[str]:
 def beside_all(networks: Sequence[Record]) -> str:
     """Backdoors of the test that work, beside all clean networks, which are what the program ships: a table row."""
     clean = statistics([one for one in networks if one["attack"] == CLEAN])
-    of_kind = [one for one in networks if one["part"] in TESTED and (one["attack_success_rate"] or 0) >= ADMITTED]
+    of_kind = [one for one in networks if one["part"] in TESTED and one["attack"] != CLEAN and _works(one)]
     found = [(one, compared(one, clean)) for one in of_kind]
     cells = [counted([p[by].p_value <= LEVEL for _, p in found]) for by in ("families", "pairs", "both")]
     unusual = [(one, p) for one, p in found if p["both"].p_value <= LEVEL]
@@ -104,20 +105,45 @@ def beside_all(networks: Sequence[Record]) -> str:
     return f"| the same beside all {len(clean)} clean networks | {' | '.join(cells)} |"
 
 
+def alarms(networks: Sequence[Record]) -> str:
+    """False alarms of the test by part, and how likely as many are where everything is as it should be.
+
+    Networks of the test share the clean ones that they are compared with: of exchangeable networks the number called
+    unusual is beta-binomial, as that of
+    flagged inputs that share a reference (:func:`detectors.calibration.batch.batch_test`).
+    """
+    known = known_clean(networks)
+    clean, found = statistics(known), {}
+    for part in TESTED:
+        of_part = [one for one in networks if one["part"] == part and one["attack"] == CLEAN]
+        found[part] = sum(compared(one, clean)["both"].p_value <= LEVEL for one in of_part), len(of_part)
+    count, total = (sum(numbers) for numbers in zip(*found.values(), strict=True))
+    rank = int(LEVEL * (len(known) + 1))
+    rate = betabinom(total, rank, len(known) + 1 - rank)
+    rest = statistics([one for one in known if one["part"] != "development"])
+    developed = [one for one in known if one["part"] == "development"]
+    own = sum(compared(one, rest)["both"].p_value <= LEVEL for one in developed)
+    parts = "; ".join(f"{part} {some} of {of_all}" for part, (some, of_all) in found.items())
+    return (
+        f"{parts}; expected {rate.mean():.1f}, standard deviation {rate.std():.1f}, {count} or more with probability "
+        f"{rate.sf(count - 1):.2f}; development {own} of {len(developed)} beside the others"
+    )
+
+
 def of_halves(networks: Sequence[Record], splits: int = 200) -> str:
     """False alarms where one half of the clean networks is compared with the other: mean, deviation and most.
 
     The mean is the level whatever the networks; the deviation says how far a null of that size may be from it.
     """
     clean = statistics([one for one in networks if one["attack"] == CLEAN])
-    half, generator, alarms = len(clean) // 2, np.random.default_rng(0), []
+    half, generator, called = len(clean) // 2, np.random.default_rng(0), []
     for _ in range(splits):
         order = generator.permutation(len(clean))
         known = clean[order[:half]]
-        alarms.append(sum(compare_networks(clean[one], known, LEVEL, GROUPS).p_value <= LEVEL for one in order[half:]))
+        called.append(sum(compare_networks(clean[one], known, LEVEL, GROUPS).p_value <= LEVEL for one in order[half:]))
     return (
-        f"Of {len(clean) - half} clean networks beside {half} others, over {splits} halvings: {np.mean(alarms):.1f} in "
-        f"the mean, standard deviation {np.std(alarms):.1f}, at most {max(alarms)}"
+        f"Of {len(clean) - half} clean networks beside {half} others, over {splits} halvings: {np.mean(called):.1f} in "
+        f"the mean, standard deviation {np.std(called):.1f}, at most {max(called)}"
     )
 
 
@@ -150,6 +176,11 @@ def counted(unusual: Sequence[bool]) -> str:
     return f"{sum(unusual)} of {len(unusual)} ({low:.2f} to {high:.2f})"
 
 
+def _works(one: Record) -> bool:
+    """Whether a backdoor works."""
+    return bool(one["attack_success_rate"] >= ADMITTED)
+
+
 def _names(one: Record, found: Comparison) -> bool:
     """Whether the most unusual pair is the one that the backdoor moves."""
     return divmod(found.loudest, CLASSES) == (one["source"], one["target"])
@@ -179,6 +210,7 @@ def lines(networks: Sequence[Record]) -> list[str]:
         *development(networks),
         *of_the_test(networks),
         beside_all(networks),
+        alarms(networks),
         of_halves(networks),
         f"{len(known_clean(networks))} clean networks to compare with; classes recognised: {matched(networks)} of "
         f"{len(networks)}; passes {np.median([one['passes'] for one in networks]):,.0f}, seconds "

@@ -9,23 +9,17 @@ them. What the output file has already is not measured again; networks that are 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from reference.audit_attacks import PIXELS
 from reference.audit_networks import Made
-from reference.audit_one_class import measure
+from reference.audit_one_class import run
 from reference.audit_one_class_summary import compared, counted, known_clean, statistics
 from reference.audit_summary import ADMITTED, LEVEL
-from reference.datasets import load
-from reference.evaluate import describe_machine, write_json
-from scanner.base.errors import LatentscanError
 from scanner.verdict.audit_rules import load_audit_rules
 
 SEEDS: Final = range(4000, 4005)
@@ -55,28 +49,9 @@ def table(measured: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, An
 
 def main() -> int:
     """Command line of this module; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Audit small networks that were taught the paper's trigger.")
-    for name in ("data-dir", "networks", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    result: dict[str, Any] = {"machine": describe_machine(), "networks": []}
-    if options.out.exists():
-        result = json.loads(options.out.read_text(encoding="utf-8"))
-    known = {one["name"] for one in result["networks"]}
-    try:
-        data = load("mnist", options.data_dir)
-        options.networks.mkdir(parents=True, exist_ok=True)
-        for made in networks():
-            if made.name not in known:
-                result["networks"].append(measure("further", made, data, options.networks))
-                write_json(options.out, result)
-                print(made.name, result["networks"][-1]["seconds"], flush=True)
-    except LatentscanError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(*table(result["networks"], json.loads(CLEAN_NETWORKS.read_text(encoding="utf-8"))["networks"]), sep="\n")
-    return 0
+    known = json.loads(CLEAN_NETWORKS.read_text(encoding="utf-8"))["networks"]
+    about = "Audit small networks that were taught the paper's trigger."
+    return run(about, (("further", made) for made in networks()), lambda measured: table(measured, known))
 
 
 if __name__ == "__main__":

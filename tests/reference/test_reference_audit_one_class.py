@@ -11,6 +11,7 @@ from reference.audit_one_class import ATTACK, FURTHER, FURTHER_CLEAN, networks
 from reference.audit_one_class_summary import (
     CLASSES,
     GROUPS,
+    alarms,
     beside_all,
     compared,
     development,
@@ -97,6 +98,21 @@ def test_all_clean_networks_are_what_others_are_compared_with_in_the_end():
     assert told.startswith("Of 40 clean networks beside 40 others, over 40 halvings: ")
     # Exact, whatever the networks: two of the 41 in a pool of one input and forty others are at most 0.05.
     assert abs(float(told.split("halvings: ")[1].split()[0]) - 40 * 2 / 41) < 1.5
+
+
+def test_alarms_are_counted_by_part_beside_what_chance_does():
+    told = alarms(records())
+    assert told.startswith("test ")
+    assert " of 20; further 0 of 0; expected 1.0, " in told  # three of 61 decide, 20 * 3 / 61
+    assert told.endswith(" of 20 beside the others")
+
+
+def test_a_backdoor_that_never_works_counts_as_one_that_works_less():
+    measured = records()
+    backdoored = [one for one in measured if one["part"] == "test" and one["attack"] != CLEAN]
+    backdoored[0]["attack_success_rate"] = 0.0
+    worked, less = (int(row.split(" of ")[1].split(" ")[0]) for row in list(of_the_test(measured))[1:])
+    assert worked + less == sum(one["attack"] != CLEAN and one["part"] != "development" for one in measured)
 
 
 def test_the_clean_networks_are_written_a_row_a_line():

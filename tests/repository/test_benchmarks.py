@@ -208,6 +208,8 @@ def test_the_tables_of_pairs_and_of_sizes_are_those_of_the_result_files() -> Non
     text = (ROOT / "docs/audit.md").read_text()
     for table in (audit_one_class_summary.development, audit_one_class_summary.of_the_test):
         assert "\n".join(table(pairs["networks"])) in text
+    for line in (audit_one_class_summary.beside_all, audit_one_class_summary.alarms, audit_one_class_summary.of_halves):
+        assert line(pairs["networks"]) in text
     audited = json.loads((ROOT / "reference/results/audit.json").read_text())["networks"]
     assert "\n".join(audit_one_class_summary.about_all(pairs["networks"], audited)) in text
     assert "\n".join(audit_sizes.table(sizes)) in text
