@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.calibration.batch import batch_test_of
-from detectors.calibration.plan import CalibrationPlan, plan_calibration
+from detectors.calibration.plan import plan_calibration
 from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT
-from detectors.shared_units.detector import MIN_INPUTS, SharedUnits, UnitsTests, judge_by_shared_units
-from detectors.shared_units.learn import PARTS
+from detectors.shared_units.detector import MIN_INPUTS, SharedUnits, UnitsTests
+from detectors.shared_units.joint import BatchInputs, JointJudge, joint_judge
+from detectors.shared_units.learn import PARTS, learn_units
+from detectors.shared_units.learn_scores import clean_scores, learn_scores
 from detectors.shared_units.similar_images import fit_shared_units
 from reference.features import Features, keys_of
 
@@ -66,18 +68,9 @@ def fit_batch(
     classes = ImageClasses(of, reference.predicted, num_classes, reference.confidence)
     deep = fit_deep_features(reference.only(keys_of(DEFAULT, list(reference.values))), classes, DEFAULT, plan, seed)
     late = late_keys(likened_by, list(reference.values))
-    folds, combined = _calibrating(plan, deep)
-    units = fit_shared_units(reference.only(late), likened_by, reference.predicted, num_classes, folds, combined)
+    known = clean_scores(plan, deep.calibration, deep.clean_scores)
+    units = fit_shared_units(reference.only(late), likened_by, reference.predicted, num_classes, known)
     return Fitted(deep, units, late)
-
-
-def _calibrating(plan: CalibrationPlan, deep: DeepFeatures) -> tuple[NDArray[np.int64], Scores]:
-    """Fold of every clean image, -1 where it calibrates nothing, and its combined score."""
-    folds = np.full(len(plan.folds), -1)
-    folds[plan.calibration_rows()] = plan.calibration_folds()
-    combined = np.zeros(len(plan.folds))
-    combined[plan.unseen()] = deep.calibration.combine(deep.clean_scores[:, None])[:, 0]
-    return folds, combined
 
 
 @dataclass(frozen=True)
@@ -99,12 +92,14 @@ class JudgedBatch:
 
     Attributes:
         alone: Each input by itself.
-        together: The inputs, with the units that they share where these count.
+        by_units: The inputs, with the units that they share where these count.
+        together: The inputs, with the units that they share and what suspects have in common where these count.
         densities_p: P-value of the densities' test of the batch.
         units: Whether the inputs share units; None for too few of them.
     """
 
     alone: Judged
+    by_units: Judged
     together: Judged
     densities_p: float
     units: UnitsTests | None
@@ -131,12 +126,23 @@ def judge_batch(fitted: Fitted, inputs: Features, seed: int, alpha: float) -> Ju
     calibration = fitted.deep.calibration
     densities_p = batch_test_of(alone.p_values, calibration.size, alpha).p_value
     if len(inputs.labels) < MIN_INPUTS:
-        return JudgedBatch(alone, alone, densities_p, None)
+        return JudgedBatch(alone, alone, alone, densities_p, None)
     values = fitted.values(inputs)
     tests = fitted.units.test(values, inputs.predicted)
-    if not tests.count(densities_p):
-        return JudgedBatch(alone, alone, densities_p, tests)
+    if not tests.suspects_count(densities_p):
+        return JudgedBatch(alone, alone, alone, densities_p, tests)
+    scores = fitted.scores(inputs)
     parts = np.random.default_rng(seed).permutation(len(values)) % PARTS
-    by_units = judge_by_shared_units(fitted.units, values, tests.strata, parts)
-    joint = by_units.judge(calibration.combine(fitted.scores(inputs)), values, parts)
-    return JudgedBatch(alone, Judged(joint.evidence, joint.p_values), densities_p, tests)
+    batch = BatchInputs(values, calibration.combine(scores), calibration.entering(scores), parts)
+    reference, known = fitted.units.reference, fitted.units.scores
+    by_units, units = alone, None
+    if tests.count(densities_p):
+        units = learn_units(reference, values, tests.strata, parts)
+        by_units = _judged(joint_judge(fitted.units, units, None), batch)
+    learned = learn_scores(known, batch.combined, batch.z, parts)
+    return JudgedBatch(alone, by_units, _judged(joint_judge(fitted.units, units, learned), batch), densities_p, tests)
+
+
+def _judged(judge: JointJudge, inputs: BatchInputs) -> Judged:
+    joint = judge.judge(inputs)
+    return Judged(joint.evidence, joint.p_values)

@@ -119,13 +119,21 @@ class Calibration:
         folds = np.split(self.scores, np.cumsum(self.fold_sizes)[:-1])
         return [[np.ascontiguousarray(fold[:, index]) for fold in folds] for index in range(self.scores.shape[1])]
 
+    def entering(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Standardised scores ``(..., E)`` that enter the combined one, of scores ``(..., S)``.
+
+        Raises:
+            ValueError: If there are not as many scores.
+        """
+        return self.standardiser(_finite(scores))[..., self.enters]
+
     def combine(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Combined score ``(..., K)`` of scores ``(..., K, S)``.
 
         Raises:
             ValueError: If there are not as many scores.
         """
-        z = self.standardiser(_finite(scores))[..., self.enters]
+        z = self.entering(scores)
         flat = z.reshape(-1, z.shape[-1])
         return combine_kinds(flat, self.contradicts[self.enters], self.sharpness).reshape(z.shape[:-1])
 

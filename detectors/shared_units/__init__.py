@@ -10,5 +10,7 @@ variety of pictures; the batch says it. No covariance is estimated, and no class
 * :mod:`~detectors.shared_units.likelihood_ratio`: how strongly a unit's loudest images are inputs;
 * :mod:`~detectors.shared_units.permutation` and :mod:`~detectors.shared_units.exact`: the batch's p-value;
 * :mod:`~detectors.shared_units.learn`: what each input says, by units that other inputs chose;
-* :mod:`~detectors.shared_units.combine`: that, together with the densities, as one p-value an input.
+* :mod:`~detectors.shared_units.learn_scores`: likewise by the scores that suspicious ones have in common;
+* :mod:`~detectors.shared_units.combine` and :mod:`~detectors.shared_units.joint`: both, together with the densities,
+  as one p-value an input.
 """

@@ -10,6 +10,7 @@ from scipy.cluster.hierarchy import ClusterNode, linkage, to_tree
 
 from detectors.rows import CHUNK_ROWS, Rows, chunks
 from detectors.shared_units.detector import SharedUnits, side_by_side
+from detectors.shared_units.learn_scores import CleanScores
 from detectors.shared_units.reference import UnitReference, fit_units
 from detectors.shared_units.strata import Strata, logarithmic
 
@@ -108,8 +109,7 @@ def fit_shared_units(
     likened_by: str,
     predicted: NDArray[np.int64],
     num_classes: int,
-    folds: NDArray[np.int64],
-    combined: NDArray[np.float64],
+    scores: CleanScores,
 ) -> SharedUnits:
     """Fit to clean images, descriptor by descriptor.
 
@@ -118,15 +118,15 @@ def fit_shared_units(
         likened_by: The descriptor by which images are likened.
         predicted: ``(n,)`` predicted classes.
         num_classes: Number of classes ``C``.
-        folds: ``(n,)`` calibration fold of each image; -1 for one that calibrates nothing.
-        combined: ``(n,)`` the densities' combined score of each image by its fold; any number where it has none.
+        scores: The densities' scores of the images, and their folds.
 
     Raises:
         ValueError: If lengths differ, something is not finite, or there is no such descriptor.
 
     Example:
         >>> values, zeros = np.arange(12.0, dtype=np.float32)[:, None], np.zeros(12, int)
-        >>> fit_shared_units({"layer": values}, "layer", zeros, 1, zeros, np.zeros(12)).strata.of(zeros, values).max()
+        >>> scores = CleanScores(np.zeros((12, 1)), np.ones(12, bool), np.zeros(12), zeros)
+        >>> fit_shared_units({"layer": values}, "layer", zeros, 1, scores).strata.of(zeros, values).max()
         np.int64(1)
 
     References:
@@ -144,12 +144,12 @@ def fit_shared_units(
             for start, chunk in zip(starts, chunks(likened), strict=True)
         ]
     )
-    parts = [fit_units(values, of_image, folds) for values in features.values()]
+    parts = [fit_units(values, of_image, scores.folds) for values in features.values()]
     reference = UnitReference(
         np.concatenate([part.values for part in parts], axis=1),
         np.concatenate([part.images for part in parts], axis=1),
         np.concatenate([part.cut for part in parts]),
         of_image,
-        folds.astype(np.int64),
+        scores.folds,
     )
-    return SharedUnits(reference, strata, predicted.astype(np.int64), np.where(folds >= 0, combined, 0.0))
+    return SharedUnits(reference, strata, predicted.astype(np.int64), scores)

@@ -60,6 +60,7 @@ DEVELOPMENT: Final[tuple[Row, ...]] = (
     ("blended-picture", "all-to-all", 0.1),
     ("four-pixels", "all-to-all", 0.1),
     ("blended-picture", "one-class", 0.05),
+    ("wanet-strong", "all-to-last", 0.1),
 )
 PEERS_SEED: Final = 0
 """Peers are measured with this seed alone; others say how the default varies, and the development half is about it."""

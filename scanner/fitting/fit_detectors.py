@@ -18,6 +18,8 @@ from detectors.deep_features.detector import DeepFeatures, Fit, ImageClasses, fi
 from detectors.deep_features.fit import FittedDescriptor
 from detectors.deep_features.recipe import Recipe
 from detectors.shared_units.detector import SharedUnits
+from detectors.shared_units.learn_scores import CleanScores
+from detectors.shared_units.learn_scores import clean_scores as keep_clean_scores
 from detectors.shared_units.similar_images import fit_shared_units
 from scanner.base.errors import ModelError
 from scanner.base.progress import Progress
@@ -55,8 +57,8 @@ def fit_detectors(
     if bayesian is not None:
         calibration = combine_scores(deep, bayesian, reference.plan, recipe)
         clean_scores = np.concatenate((deep.clean_scores, bayesian.clean_scores), axis=1)
-    combined = calibration.combine(clean_scores[:, None])[:, 0]
-    units = _fit_units(subject, network, reference, combined)
+    known = keep_clean_scores(reference.plan, calibration, clean_scores)
+    units = _fit_units(subject, network, reference, known)
     return Detectors(recipe, deep, units, bayesian, calibration)
 
 
@@ -97,31 +99,24 @@ def _fit_densities(
         ) from error
 
 
-def _fit_units(
-    subject: Subject, network: TappedNetwork, reference: Reference, combined: NDArray[np.float64]
-) -> SharedUnits:
+def _fit_units(subject: Subject, network: TappedNetwork, reference: Reference, scores: CleanScores) -> SharedUnits:
     """Keep the loudest clean images of every unit, of a part of the images where the reference is very large.
 
     Args:
         subject: The model and the reference.
         network: What it looks at.
         reference: The features.
-        combined: Combined scores of ``reference.plan.unseen()``, in that order.
+        scores: The densities' scores of the reference.
     """
-    plan, features = reference.plan, reference.features
-    folds = np.full(len(plan.folds), -1)
-    folds[plan.calibration_rows()] = plan.calibration_folds()
-    scores = np.zeros(len(plan.folds))
-    scores[plan.unseen()] = combined
+    features = reference.features
     late = late_descriptors(network.descriptors)
-    rows = spread_over_folds(folds, MAX_TABLE_BYTES // (4 * sum(d.dim for d in late)))
+    rows = spread_over_folds(scores.folds, MAX_TABLE_BYTES // (4 * sum(d.dim for d in late)))
     return fit_shared_units(
         features.spooled.only([d.key for d in late], rows),
         likened_by(network.descriptors).key,
         features.predicted[rows],
         subject.model.num_classes,
-        folds[rows],
-        scores[rows],
+        scores.take(rows),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.shared_units.detector import SharedUnits
+from detectors.shared_units.learn_scores import CleanScores
 from detectors.shared_units.reference import UnitReference
 from detectors.shared_units.strata import Strata
 from scanner.base.errors import ProfileError
@@ -21,6 +22,7 @@ from scanner.profile.content import Profile
 _PREFIX: Final = "unit_"
 _SMALL: Final = ("width", "strata", "folds", "combined", "of_class", "first", "location", "scale", "centroids")
 _CLASSES: Final = "classes"
+_SCORES: Final = ("scores", "scored")
 _HINT: Final = "Fit the profile again"
 _FARTHEST: Final = 1e9
 """Standardised logarithms of activations are far below it, and the scalar products of such are finite in float32."""
@@ -53,7 +55,9 @@ def units_to_arrays(units: SharedUnits) -> UnitArrays:
         "strata": reference.strata,
         "folds": reference.folds,
         _CLASSES: units.predicted,
-        "combined": units.combined,
+        "combined": units.scores.combined,
+        "scores": units.scores.z,
+        "scored": units.scores.scored,
         "of_class": strata.of_class,
         "first": np.array([strata.first]),
         "location": strata.location,
@@ -74,7 +78,7 @@ def units_from_profile(profile: Profile) -> SharedUnits | None:
         ProfileError: If an array is missing, they do not fit together or would take too much memory.
     """
     arrays = profile.calibration
-    stored = (*_SMALL, _CLASSES)
+    stored = (*_SMALL, _CLASSES, *_SCORES)
     small = {name: arrays[f"{_PREFIX}{name}"] for name in stored if f"{_PREFIX}{name}" in arrays}
     present = {"values": profile.unit_values.size > 0, "images": profile.unit_images.size > 0}
     if not small and not any(present.values()):
@@ -131,7 +135,25 @@ def _units(profile: Profile, small: dict[str, NDArray[np.float64]], width: int) 
         raise ValueError("columns beyond the last")
     single = {name: small[name].astype(np.float32) for name in ("location", "scale", "centroids")}
     reference = UnitReference(values[:-1], images.astype(np.int32), values[-1], strata, folds)
-    return SharedUnits(reference, Strata(of_class, int(first[0]), **single), classes, small["combined"])
+    return SharedUnits(reference, Strata(of_class, int(first[0]), **single), classes, _scores(profile, small, folds))
+
+
+def _scores(profile: Profile, small: dict[str, NDArray[np.float64]], folds: NDArray[np.int64]) -> CleanScores:
+    """Scores of the images; of an older profile combined ones alone.
+
+    Raises:
+        ValueError: If there are others than the profile's scores, or they are not finite, or too large.
+    """
+    if not any(name in small for name in _SCORES):
+        return CleanScores(np.zeros((len(folds), 0)), folds >= 0, small["combined"], folds)
+    if not all(name in small for name in _SCORES):
+        raise ValueError("scores of which it is not said which images have any, or the reverse")
+    z, scored = small["scores"], _integers(small["scored"])
+    if z.ndim != 2 or z.shape[1] != sum(score.combined for score in profile.header.scores):
+        raise ValueError("other scores than the profile's")
+    if not (np.abs(z) <= _HIGHEST).all() or not 0 <= scored.min(initial=0) <= scored.max(initial=0) <= 1:
+        raise ValueError("scores that are not finite, or too large")
+    return CleanScores(z, scored == 1, small["combined"], folds)
 
 
 def _classes_of(strata: NDArray[np.int64], of_class: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -123,7 +123,7 @@ def _units_section(header: ProfileHeader, counts: ScanCounts, places: Mapping[in
         exact_p=test.exact_p_value,
         p_value_any_class=every.p_value,
         sharing=counts.sharing,
-        counted=counts.units.judge is not None,
+        counted=counts.units.by_units is not None,
         loudest=tuple(
             SharedUnit(
                 descriptor=key,
@@ -151,7 +151,7 @@ def _units_evidence(header: ProfileHeader, counts: ScanCounts, places: Mapping[i
         tests.balanced.p_value,
         tests.every.p_value,
         tests.every.inputs,
-        counts.units.judge is not None,
+        counts.units.by_units is not None,
         counts.sharing,
         loudest,
         where,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from detectors.demonstration.demonstrate import MAX_PASSES, MIN_CLEAN, MIN_SUSPICIOUS, Demonstration, Material
 from detectors.demonstration.demonstrate import demonstrate as run_experiment
 from detectors.demonstration.trial import Answers
+from detectors.shared_units.joint import BatchInputs
 from detectors.shared_units.learn import PARTS
 from scanner.base.progress import Progress
 from scanner.inputs.items import Item, Source
@@ -106,7 +107,7 @@ def _experiment(
 
 
 def ask_network(opened: OpenedScan, counted: Counted, options: ScanOptions) -> Callable[[Pixels], Answers]:
-    """The network and the calibration, with the units that the batch shares."""
+    """The network and the calibration, with what the batch has taught."""
     calibration, units = opened.calibration, counted.counts.units
     judge = None if units is None else units.judge
 
@@ -117,7 +118,8 @@ def ask_network(opened: OpenedScan, counted: Counted, options: ScanOptions) -> C
         if judge is not None:
             parts = np.arange(len(pixels)) % PARTS
             scores = np.where(finite[:, None, None], judged["scores"], 0.0)
-            p_values = judge.judge(calibration.combine(scores), outputs["units"], parts).p_values
+            combined, z = calibration.combine(scores), calibration.entering(scores)
+            p_values = judge.judge(BatchInputs(outputs["units"], combined, z, parts)).p_values
         return Answers(outputs["logits"], ~finite | (p_values <= options.alpha * (1 + 1e-12)))
 
     def ask(pixels: NDArray[np.uint8]) -> Answers:

@@ -15,7 +15,7 @@ from detectors.shared_units.learn import PARTS
 from scanner.profile.header import ProfileHeader
 from scanner.profile.looks import ReferenceLooks
 from scanner.scanning.sample import INDEX, Sample
-from scanner.scanning.shared_units import BatchUnits
+from scanner.scanning.shared_units import BatchUnits, inputs_of
 
 COMBINED = "combined"
 AFFECTED = 5
@@ -68,7 +68,8 @@ def batch_drift(
 
     Args:
         sample: Inputs, each picture once.
-        units: What their units say, as it counts in who is flagged.
+        units: What their units say, as it counts in who is flagged. The scores that suspects have in common do not:
+            where all inputs drifted, the suspects are those that drifted most.
         header: Names of the scores.
         calibration: Of the profile.
         clean: What clean images look like; None in a profile of an older format.
@@ -77,10 +78,8 @@ def batch_drift(
     limit = alpha * (1 + 1e-12)
     flagged = sample.values["p_values"] <= limit
     scores = sample.values["scores"]
-    if units is not None and units.judge is not None:
-        parts = np.array([digest % PARTS for digest in sample.digests])
-        joint = units.judge.judge(calibration.combine(scores), sample.values["units"], parts)
-        flagged |= joint.p_values <= limit
+    if units is not None and units.by_units is not None:
+        flagged |= units.by_units.judge(inputs_of(sample, calibration)).p_values <= limit
     # Densities saw the reference's own images, which are therefore less suspicious than any others.
     own = np.array([clean is not None and clean.has(digest) for digest in sample.digests])
     rest = np.flatnonzero(~flagged & ~own)

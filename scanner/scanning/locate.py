@@ -38,7 +38,7 @@ def locate(opened: OpenedScan, counted: Counted) -> Counted:
     units = counted.counts.units
     # A copy would say the same once more.
     sharing = list({row.sha256: row for row in reversed(counted.counts.top) if row.above}.values())[-MOST_INPUTS:]
-    if units is None or units.judge is None or not sharing:
+    if units is None or units.by_units is None or not sharing:
         return counted
     found: dict[int, tuple[TapInfo, int]] = {}
     for unit in units.tests.every.units:

@@ -23,10 +23,12 @@ class ScannedInput:
         source_class: The other class it looks most like; None where something is not finite, or no other class has a
             density of its own.
         p_value: Combined conformal p-value; the smallest that there is where something is not finite.
-        density_p_value: The same of densities and weight draws alone; equal to it where the batch shares no units.
+        density_p_value: The same of densities and weight draws alone; equal to it where the batch has taught nothing.
         nats: What the units that the batch shares say of the input, in nats; 0 where it shares none.
-        above: Whether they are louder in it than in any clean image.
-        evidence: What inputs are ordered by: the combined score, or where units count the joint evidence in nats.
+        common: What the scores that suspects of the batch have in common say of it, in nats; 0 where they do not count.
+        above: Whether the units that the batch shares are louder in it than in any clean image.
+        evidence: What inputs are ordered by: the combined score, or where the batch has taught something the joint
+            evidence in nats.
         score: Combined score, in robust standard deviations; infinite where something is not finite.
         flagged: Whether ``p_value <= alpha``, or something is not finite.
         scores: ``(K, S)`` raw scores, by the densities of each fold.
@@ -45,6 +47,7 @@ class ScannedInput:
     p_value: float
     density_p_value: float
     nats: float
+    common: float
     above: bool
     evidence: float
     score: float

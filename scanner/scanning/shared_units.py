@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from detectors.calibration.batch import batch_test_of
 from detectors.calibration.judge import Calibration
-from detectors.shared_units.detector import MIN_INPUTS, JointJudge, SharedUnits, UnitsTests, judge_by_shared_units
-from detectors.shared_units.learn import PARTS
+from detectors.shared_units.detector import MIN_INPUTS, SharedUnits, UnitsTests
+from detectors.shared_units.joint import BatchInputs, JointJudge, joint_judge
+from detectors.shared_units.learn import PARTS, learn_units
+from detectors.shared_units.learn_scores import learn_scores
 from scanner.base.errors import ProfileError
 from scanner.inputs.pipeline import Batch
 from scanner.profile.header import DescriptorInfo, ProfileHeader
@@ -29,27 +31,44 @@ def batch_units(sample: Sample, fitted: SharedUnits, calibration: Calibration, a
     """
     if len(sample) < MIN_INPUTS:
         return None
-    values, predicted = sample.values["units"], sample.values["predicted"]
-    tests = fitted.test(values, predicted)
-    judge = None
-    if tests.count(batch_test_of(sample.values["p_values"], calibration.size, alpha).p_value):
-        parts = np.array([digest % PARTS for digest in sample.digests])
-        if np.unique(parts).size == PARTS:
-            judge = judge_by_shared_units(fitted, values, tests.strata, parts)
-    return BatchUnits(tests, judge, fitted.reference.units)
+    values = sample.values["units"]
+    tests = fitted.test(values, sample.values["predicted"])
+    densities_p = batch_test_of(sample.values["p_values"], calibration.size, alpha).p_value
+    width, inputs = fitted.reference.units, inputs_of(sample, calibration)
+    if not tests.suspects_count(densities_p) or np.unique(inputs.parts).size < PARTS:
+        return BatchUnits(tests, None, None, width)
+    units = scores = by_units = None
+    if tests.count(densities_p):
+        units = learn_units(fitted.reference, values, tests.strata, inputs.parts)
+        by_units = joint_judge(fitted, units, None)
+    if fitted.scores.z.shape[1]:
+        scores = learn_scores(fitted.scores, inputs.combined, inputs.z, inputs.parts)
+    judge = by_units if scores is None else joint_judge(fitted, units, scores)
+    return BatchUnits(tests, by_units, judge, width)
+
+
+def inputs_of(sample: Sample, calibration: Calibration) -> BatchInputs:
+    """The inputs of a sample, as judges take them."""
+    scores = sample.values["scores"]
+    parts = np.array([digest % PARTS for digest in sample.digests])
+    return BatchInputs(sample.values["units"], calibration.combine(scores), calibration.entering(scores), parts)
 
 
 @dataclass(frozen=True)
 class BatchUnits:
-    """What the units of a batch say.
+    """What the inputs of a batch say together.
 
     Attributes:
-        tests: Tests of the batch.
-        judge: Judges inputs by the units that the batch shares; None where it shares none beyond chance.
+        tests: Tests of its units.
+        by_units: Judges inputs by densities and the units that the batch shares; None where it shares none beyond
+            chance.
+        judge: Judges inputs by the scores that suspects have in common as well; None where neither counts. A profile of
+            an older format has not what the scores take.
         width: Units that were looked at.
     """
 
     tests: UnitsTests
+    by_units: JointJudge | None
     judge: JointJudge | None
     width: int
 
@@ -111,16 +130,18 @@ def with_shared_units(
     if not count:
         return out
     out["density_p_values"], out["evidence"] = out["p_values"], out["combined"]
-    out["nats"], out["above"] = np.zeros(count), np.zeros(count, bool)
+    out["nats"], out["common"], out["above"] = np.zeros(count), np.zeros(count), np.zeros(count, bool)
     if units is None or units.judge is None or fitted is None:
         return out
     values = np.full((count, fitted.reference.units), -np.inf, np.float32)
     values[out["loud_rows"], out["loud_units"]] = out["loud_values"]
     parts = np.array([digest_number(batch, position) % PARTS for position in range(count)])
     finite = out["finite"]
-    combined = calibration.combine(np.where(finite[:, None, None], out["scores"], 0.0))
-    joint = units.judge.judge(combined, values, parts)
+    scores = np.where(finite[:, None, None], out["scores"], 0.0)
+    inputs = BatchInputs(values, calibration.combine(scores), calibration.entering(scores), parts)
+    joint = units.judge.judge(inputs)
     out["p_values"] = np.where(finite, joint.p_values, out["p_values"])
     out["evidence"] = np.where(finite, joint.evidence, np.inf)
-    out["nats"], out["above"] = np.where(finite, joint.nats, 0.0), finite & joint.above
+    out["nats"], out["common"] = np.where(finite, joint.units, 0.0), np.where(finite, joint.scores, 0.0)
+    out["above"] = finite & joint.above
     return out

@@ -88,11 +88,16 @@ class InputRow(Part):
     )
     density_p_value: Share | None = Field(
         default=None,
-        description="The p-value by densities and weight draws alone; another one only where the batch shares units.",
+        description="The p-value by densities and weight draws alone; another one only where the batch is suspicious.",
     )
     shared_units: Finite = Field(
         default=None,
         description="What the units that the batch shares say of the input, in nats; 0 where it shares none.",
+    )
+    common_scores: Finite = Field(
+        default=None,
+        description="What the scores that suspicious inputs of the batch have in common say of the input, in nats; 0 "
+        "where the batch is not suspicious.",
     )
     score: Finite = Field(
         default=None,

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from detectors.shared_units.class_balance import LEFT_OUT, balance_classes
 from detectors.shared_units.detector import SharedUnits
+from detectors.shared_units.learn_scores import CleanScores
 from detectors.shared_units.similar_images import fit_shared_units
 
 IMAGES = arrays.arrays(np.int64, st.tuples(st.just(2), st.integers(0, 12)), elements=st.integers(0, 3))
@@ -56,7 +57,8 @@ def _fitted(rng: np.random.Generator) -> SharedUnits:
     labels = np.arange(100) % 40
     values = _images(rng, labels)
     features = {"likened": values[:, :6], "late": values[:, 6:]}
-    return fit_shared_units(features, "likened", labels, 40, np.arange(100) % 5, np.zeros(100))
+    scores = CleanScores(np.zeros((100, 1)), np.ones(100, bool), np.zeros(100), np.arange(100) % 5)
+    return fit_shared_units(features, "likened", labels, 40, scores)
 
 
 def test_a_clean_batch_of_a_rare_class_is_no_evidence() -> None:

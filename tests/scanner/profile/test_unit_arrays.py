@@ -13,6 +13,7 @@ from PIL import Image
 from profile_samples import sample_profile
 
 import latentscan
+from detectors.shared_units.learn_scores import CleanScores
 from detectors.shared_units.similar_images import fit_shared_units
 from scanner.base.errors import ProfileError
 from scanner.fitting import fit_detectors
@@ -32,7 +33,10 @@ def fitted():
     folds = np.arange(IMAGES) % 5
     folds[-4:] = -1
     predicted = generator.integers(0, CLASSES, IMAGES)
-    return fit_shared_units({"layer1:max": values}, "layer1:max", predicted, CLASSES, folds, generator.random(IMAGES))
+    scored = folds >= 0
+    scored[-2:] = True  # as of images that set the scale
+    scores = CleanScores(generator.normal(size=(IMAGES, 1)), scored, generator.random(IMAGES), folds)
+    return fit_shared_units({"layer1:max": values}, "layer1:max", predicted, CLASSES, scores)
 
 
 def with_units() -> Profile:
@@ -51,7 +55,7 @@ def with_units() -> Profile:
 def test_round_trip_through_a_file_is_exact(tmp_path: Path) -> None:
     write_profile(tmp_path / "a.h5", with_units())
     read = read_profile(tmp_path / "a.h5")
-    assert read.header.schema_version == "2.3"
+    assert read.header.schema_version == "2.4"
     back, expected = units_from_profile(read), fitted()
     assert back is not None
     for part in ("reference", "strata"):
@@ -62,7 +66,8 @@ def test_round_trip_through_a_file_is_exact(tmp_path: Path) -> None:
                 assert got.tobytes() == value.tobytes(), name
             else:
                 assert got == value
-    np.testing.assert_array_equal(back.combined, expected.combined)
+    for name, value in dataclasses.asdict(expected.scores).items():
+        np.testing.assert_array_equal(getattr(back.scores, name), value, strict=True)
     np.testing.assert_array_equal(back.predicted, expected.predicted)
     write_profile(tmp_path / "b.h5", read)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
@@ -84,6 +89,14 @@ def test_an_older_profile_has_the_classes_that_its_strata_tell() -> None:
     own = expected.strata.of_class[expected.predicted] >= 0
     np.testing.assert_array_equal(back.predicted, np.where(own, expected.predicted, -1))
     assert own.any()
+
+
+def test_an_older_profile_has_combined_scores_alone() -> None:
+    back = units_from_profile(without("unit_scored")(without("unit_scores")(with_units())))
+    assert back is not None
+    assert back.scores.z.shape == (IMAGES, 0)
+    np.testing.assert_array_equal(back.scores.scored, back.reference.folds >= 0)
+    np.testing.assert_array_equal(back.scores.combined, fitted().scores.combined)
 
 
 def test_a_profile_without_any_of_it_has_no_units() -> None:
@@ -203,6 +216,17 @@ HOSTILE = {
     "more centroids than images": changed("centroids", lambda a: np.tile(a, (1 + IMAGES, 1))),
     **{f"no {name}": without(f"unit_{name}") for name in ("strata", "folds", "combined", "of_class", "first")},
     **{f"no {name}": without(f"unit_{name}") for name in ("location", "scale", "centroids")},
+    "scores of nobody knows which images": without("unit_scored"),
+    "no scores of images that have some": without("unit_scores"),
+    "scores in a row": changed("scores", lambda a: a[:, 0]),
+    "other scores than the profile's": changed("scores", lambda a: np.tile(a, 2)),
+    "scores of fewer images": changed("scores", lambda a: a[1:]),
+    "a score of NaN": changed("scores", put(0, np.nan)),
+    "a score that is infinite": changed("scores", put(0, np.inf)),
+    "an image that calibrates without scores": changed("scored", put(0, 0)),
+    "an image that is half scored": changed("scored", put(0, 0.5)),
+    "an image that is scored twice": changed("scored", put(0, 2)),
+    "fewer images that are scored": changed("scored", lambda a: a[1:]),
     "no sizes of folds": without("fold_sizes"),
     "a calibration of other folds": lambda p: dataclasses.replace(
         p, calibration={**p.calibration, "fold_sizes": np.array([12.0, 12, 12])}

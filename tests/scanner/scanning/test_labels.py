@@ -24,8 +24,8 @@ from scanner.scanning.scanned import ScannedInput
 
 def scanned(label: str | None, *, predicted: int = 0, flagged: bool = False, finite: bool = True) -> ScannedInput:
     z = np.zeros(1)
-    row = ScannedInput(Item(0, "a.png", label), "", finite, predicted, None, 1.0, 1.0, 0.0, False, 0.0, 0.0, flagged,
-                       z[None], None, z, ())  # fmt: skip
+    row = ScannedInput(Item(0, "a.png", label), "", finite, predicted, None, 1.0, 1.0, 0.0, 0.0, False, 0.0, 0.0,
+                       flagged, z[None], None, z, ())  # fmt: skip
     return row if finite else replace(row, predicted=None, flagged=True)
 
 

@@ -27,8 +27,8 @@ def row(
     small = (thumbnail / np.linalg.norm(thumbnail)).astype(np.float32)
     return ScannedInput(
         Item(index, f"{index}.png", None), sha(index if content is None else content), finite,
-        index % 5 if finite else None, None, 0.5, 0.5, 0.0, False, evidence, evidence, flagged, Z[None], None, Z, (),
-        small,
+        index % 5 if finite else None, None, 0.5, 0.5, 0.0, 0.0, False, evidence, evidence, flagged, Z[None], None, Z,
+        (), small,
     )  # fmt: skip
 
 

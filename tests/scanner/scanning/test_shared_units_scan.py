@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,9 @@ def files(cli: Cli, tmp_path_factory) -> Path:
     return folder
 
 
+COLUMNS = ("p_value", "density_p_value", "shared_units", "common_scores", "flagged")
+
+
 class Scanned:
     """A report, its rows by name, and what was printed."""
 
@@ -135,10 +139,7 @@ class Scanned:
         return self.report.batch.shared_units
 
     def by_content(self) -> dict[str, tuple]:
-        return {
-            row["sha256"]: (row["p_value"], row["density_p_value"], row["shared_units"], row["flagged"])
-            for row in self.rows.values()
-        }
+        return {row["sha256"]: tuple(row[name] for name in COLUMNS) for row in self.rows.values()}
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,7 @@ def test_a_clean_batch_is_judged_by_densities_alone(clean: Scanned) -> None:
     assert clean.units.sharing == 0
     assert clean.units.p_value > 0.01
     assert all(row["p_value"] == row["density_p_value"] for row in clean.rows.values())
-    assert all(row["shared_units"] == 0 for row in clean.rows.values())
+    assert all(row["shared_units"] == row["common_scores"] == 0 for row in clean.rows.values())
     assert "Shared units  none beyond chance" in clean.done.stderr
 
 
@@ -327,13 +328,35 @@ def test_a_profile_of_format_2_0_gives_the_p_values_of_densities(
     assert list(old.report.batch.tests) == without
 
 
+def test_scores_of_suspects_count_beside_units(triggered: Scanned) -> None:
+    common = {name: row["common_scores"] for name, row in triggered.rows.items()}
+    assert min(common.values()) >= 0
+    of_triggered, of_clean = ([nats for name, nats in common.items() if name[0] == kind] for kind in "tc")
+    assert np.median(of_triggered) > np.median(of_clean) + 0.5
+
+
+def test_a_profile_of_format_2_3_gives_what_densities_and_units_give(
+    cli: Cli, files: Path, triggered: Scanned, tmp_path: Path
+) -> None:
+    now = read_profile(files / "modelscan.h5")
+    known = {name: array for name, array in now.calibration.items() if name not in ("unit_scores", "unit_scored")}
+    header = now.header.model_copy(update={"schema_version": "2.3"})
+    write_profile(tmp_path / "old.h5", replace(now, header=header, calibration=known, stored_header=None))
+    old = Scanned(cli, files / "triggered", tmp_path / "old.h5", tmp_path / "out")
+    assert old.units == triggered.units
+    assert old.report.batch.p_value == triggered.report.batch.p_value
+    assert {row["common_scores"] for row in old.rows.values()} == {0}
+    by_units = {name: row["shared_units"] for name, row in old.rows.items()}
+    assert by_units == {name: row["shared_units"] for name, row in triggered.rows.items()}
+
+
 def test_rows_in_parquet(cli: Cli, files: Path, triggered: Scanned, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     profile = ("--profile", files / "modelscan.h5")
     done = cli("scan", files / "triggered", *profile, "--rows", tmp_path / "rows.parquet", "-q")
     assert done.returncode == 1, done.stderr
     back = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
-    for name in ("p_value", "density_p_value", "shared_units"):
+    for name in COLUMNS:
         assert [row[name] for row in back] == [row[name] for row in triggered.rows.values()]
 
 
