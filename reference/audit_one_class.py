@@ -21,13 +21,14 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from detectors.probing.probing import Probed, probe
 from reference.audit_attacks import CLEAN
-from reference.audit_networks import Made, attack_of, logits, network, qualities
+from reference.audit_networks import Made, attack_of, logits, network, panel_data, qualities
 from reference.audit_one_class_summary import lines
 from reference.audit_panel import clean_pictures, panel
-from reference.datasets import DataSet, load
+from reference.datasets import DataSet
 from reference.evaluate import describe_machine, write_json
 from scanner.base.errors import LatentscanError
 
@@ -53,15 +54,8 @@ def networks() -> Iterator[tuple[str, Made]]:
 
 def measure(part: str, made: Made, data: DataSet, folder: Path) -> dict[str, Any]:
     """One network."""
-    model = network(made, data, folder)
-
-    def ask(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = logits(model, torch.from_numpy(pixels).permute(0, 3, 1, 2), data).numpy()
-        return found
-
+    model, attack = network(made, data, folder), attack_of(made, data)
     accuracy, success = qualities(model, made, data)
-    pictures, attack, started = clean_pictures(made, data), attack_of(made, data), time.monotonic()
-    probed = probe(pictures, ask, lambda passes: True, seed=0)
     return {
         "part": part,
         "name": made.name,
@@ -70,6 +64,26 @@ def measure(part: str, made: Made, data: DataSet, folder: Path) -> dict[str, Any
         "target": None if attack is None else attack.target,
         "accuracy": round(accuracy, 4),
         "attack_success_rate": None if success is None else round(success, 4),
+        **probed_by_pairs(model, clean_pictures(made, data), data),
+    }
+
+
+def probed_by_pairs(model: nn.Module, pictures: NDArray[np.uint8], data: DataSet) -> dict[str, Any]:
+    """What probing finds of a network, in numbers that are compared, and what it takes.
+
+    Args:
+        model: The network.
+        pictures: Clean ones ``(N, H, W, C)``.
+        data: Says how pictures are normalised.
+    """
+
+    def ask(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = logits(model, torch.from_numpy(pixels).permute(0, 3, 1, 2), data).numpy()
+        return found
+
+    started = time.monotonic()
+    probed = probe(pictures, ask, lambda passes: True, seed=0)
+    return {
         "seconds": round(time.monotonic() - started, 1),
         "passes": probed.passes,
         "statistics": [round(value, 4) for value in probed.statistics.tolist()],
@@ -93,6 +107,7 @@ def run(
     about: str,
     networks: Iterable[tuple[str, Made]],
     told: Callable[[Sequence[Mapping[str, Any]]], Iterable[str]],
+    name: str = "mnist",
 ) -> int:
     """Command line of a script that measures small networks, each with its part; returns the exit code.
 
@@ -100,18 +115,19 @@ def run(
         about: What the script does, in a sentence.
         networks: What is measured, in this order, but for what the output file has.
         told: Lines about all of them.
+        name: Of the data set.
     """
     parser = argparse.ArgumentParser(description=about)
-    for name in ("data-dir", "networks", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    for option in ("data-dir", "networks", "out"):
+        parser.add_argument(f"--{option}", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    result: dict[str, Any] = {"machine": describe_machine(), "networks": []}
-    if options.out.exists():
-        result = json.loads(options.out.read_text(encoding="utf-8"))
-    known = {one["name"] for one in result["networks"]}
     try:
-        data = load("mnist", options.data_dir)
+        data = panel_data(name, options.data_dir)
+        result: dict[str, Any] = {"machine": describe_machine(), "data": data.title, "networks": []}
+        if options.out.exists():
+            result = json.loads(options.out.read_text(encoding="utf-8"))
+        known = {one["name"] for one in result["networks"]}
         options.networks.mkdir(parents=True, exist_ok=True)
         for part, made in networks:
             if made.name not in known:

@@ -118,29 +118,38 @@ def alarms(networks: Sequence[Record]) -> str:
         of_part = [one for one in networks if one["part"] == part and one["attack"] == CLEAN]
         found[part] = sum(compared(one, clean)["both"].p_value <= LEVEL for one in of_part), len(of_part)
     count, total = (sum(numbers) for numbers in zip(*found.values(), strict=True))
-    rank = int(LEVEL * (len(known) + 1))
-    rate = betabinom(total, rank, len(known) + 1 - rank)
     rest = statistics([one for one in known if one["part"] != "development"])
     developed = [one for one in known if one["part"] == "development"]
     own = sum(compared(one, rest)["both"].p_value <= LEVEL for one in developed)
     parts = "; ".join(f"{part} {some} of {of_all}" for part, (some, of_all) in found.items())
+    return f"{parts}; {by_chance(count, total, len(known))}; development {own} of {len(developed)} beside the others"
+
+
+def by_chance(count: int, total: int, known: int) -> str:
+    """How many of some exchangeable networks are called unusual beside the known ones, and how likely as many are."""
+    rank = int(LEVEL * (known + 1))
+    rate = betabinom(total, rank, known + 1 - rank)
     return (
-        f"{parts}; expected {rate.mean():.1f}, standard deviation {rate.std():.1f}, {count} or more with probability "
-        f"{rate.sf(count - 1):.2f}; development {own} of {len(developed)} beside the others"
+        f"expected {rate.mean():.1f}, standard deviation {rate.std():.1f}, {count} or more with probability "
+        f"{rate.sf(count - 1):.2f}"
     )
 
 
 def of_halves(networks: Sequence[Record], splits: int = 200) -> str:
-    """False alarms where one half of the clean networks is compared with the other: mean, deviation and most.
+    """False alarms where one half of the clean networks is compared with the other: mean, deviation and most."""
+    return halved(statistics([one for one in networks if one["attack"] == CLEAN]), GROUPS, splits)
+
+
+def halved(clean: NDArray[np.float64], groups: Sequence[int], splits: int) -> str:
+    """The same of statistics ``(N, S)``.
 
     The mean is the level whatever the networks; the deviation says how far a null of that size may be from it.
     """
-    clean = statistics([one for one in networks if one["attack"] == CLEAN])
     half, generator, called = len(clean) // 2, np.random.default_rng(0), []
     for _ in range(splits):
         order = generator.permutation(len(clean))
         known = clean[order[:half]]
-        called.append(sum(compare_networks(clean[one], known, LEVEL, GROUPS).p_value <= LEVEL for one in order[half:]))
+        called.append(sum(compare_networks(clean[one], known, LEVEL, groups).p_value <= LEVEL for one in order[half:]))
     return (
         f"Of {len(clean) - half} clean networks beside {half} others, over {splits} halvings: {np.mean(called):.1f} in "
         f"the mean, standard deviation {np.std(called):.1f}, at most {max(called)}"

@@ -26,14 +26,15 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from detectors.probing.probe import Family
 from detectors.probing.probing import STATISTICS, Probed, probe
 from detectors.probing.search import ABOUT_ALL
 from reference.audit_attacks import ATTACKS, CLEAN
-from reference.audit_networks import Made, SmallNetwork, attack_of, logits, network, qualities
+from reference.audit_networks import Made, attack_of, logits, network, panel_data, qualities
 from reference.audit_summary import write_summary
-from reference.datasets import DataSet, load
+from reference.datasets import DataSet
 from scanner.base.errors import LatentscanError
 
 IMAGES: Final = 400
@@ -89,7 +90,7 @@ def clean_pictures(made: Made, data: DataSet) -> NDArray[np.uint8]:
     return data.test.images[rows].permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _measured(made: Made, model: SmallNetwork, data: DataSet) -> dict[str, Any]:
+def _measured(made: Made, model: nn.Module, data: DataSet) -> dict[str, Any]:
     def ask(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return logits(model, torch.from_numpy(pixels).permute(0, 3, 1, 2), data).numpy()
 
@@ -153,7 +154,7 @@ def main() -> int:
         write_summary(read(options.out), options.results)
         return 0
     try:
-        data = load(options.data, options.data_dir)
+        data = panel_data(options.data, options.data_dir)
     except LatentscanError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
