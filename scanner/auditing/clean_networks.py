@@ -30,6 +30,7 @@ _VERSION: Final = 2
 """Of ``clean_networks.json``: since 2 with pairs of classes."""
 _ACCURACY_MARGIN: Final = 0.05
 _LOOK_MARGIN: Final = 0.2
+_NOT_SEARCHED: Final = "The budget ended before pairs of classes were searched, or a class has no clean image."
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,24 @@ class Kind:
 
 @dataclass(frozen=True)
 class KnownPairs:
-    """What patches move of each class to each other on clean networks, classes in the order of the audited network's.
+    """What patches move of each class to each other on clean networks.
 
     Attributes:
-        moved: ``(N, K, K)`` by network, source and target; None where nothing can be compared.
-        why_not: Why not, in a sentence.
+        moved: ``(N, K, K)`` by network, source and target, classes in the order of the audited network's; None where
+            the same pairs cannot be compared.
+        why_not: Why nothing can be compared, in a sentence.
+        strongest: ``(N,)`` the most that any pair is moved, where classes look too much alike to tell which is which.
     """
 
     moved: NDArray[np.float64] | None
     why_not: str = ""
+    strongest: NDArray[np.float64] | None = None
+
+    def beside(self, own: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """What is compared of the audited network's pairs ``(K, K)``: ``(P,)``, and ``(N, P)`` of the clean ones."""
+        if self.moved is not None:
+            return own.ravel(), self.moved.reshape(len(self.moved), -1)
+        return None if self.strongest is None else (own.max(keepdims=True)[0], self.strongest[:, None])
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,8 @@ class CleanNetworks:
     @property
     def sha256(self) -> str:
         """SHA-256 over what is compared as canonical JSON."""
-        pairs = None if self.pairs.moved is None else self.pairs.moved.tolist()
+        compared = self.pairs.strongest if self.pairs.moved is None else self.pairs.moved
+        pairs = None if compared is None else compared.tolist()
         return hashlib.sha256(canonical([self.statistics.tolist(), pairs])).hexdigest()
 
 
@@ -167,6 +178,10 @@ def _shipped() -> Mapping[str, Any]:
 
 
 def _shipped_pairs(kind: Kind, table: Mapping[str, Any]) -> KnownPairs:
+    if "strongest_pairs" in table:
+        if kind.classes is None:
+            return KnownPairs(None, _NOT_SEARCHED)
+        return KnownPairs(None, strongest=np.array(table["strongest_pairs"], np.float64))
     if "pairs" not in table:
         return KnownPairs(None, "The clean networks that the program ships for such images were not searched by pairs.")
     moved = np.zeros((len(table["pairs"]), kind.num_classes, kind.num_classes))
@@ -206,9 +221,7 @@ def _in_order(kind: Kind, known: Sequence[tuple[NDArray[np.float64], NDArray[np.
     if kind.num_classes > MOST_CLASSES:
         return KnownPairs(None, f"With more than {MOST_CLASSES} classes there are too many pairs.")
     if kind.classes is None:
-        return KnownPairs(
-            None, "The budget ended before pairs of classes were searched, or a class has no clean image."
-        )
+        return KnownPairs(None, _NOT_SEARCHED)
     found = []
     for moved, looks in known:
         if looks.shape != kind.classes.shape or moved.shape[1:] != (kind.num_classes, kind.num_classes):

@@ -51,24 +51,26 @@ def compare(opened: OpenedAudit, probed: Probed, options: AuditOptions) -> Compa
     networks, why_not = find_clean_networks(kind, opened.accepted, opened.subject.model.file.sha256)
     if networks is None:
         return Compared(None, None, why_not)
-    known = networks.pairs.moved
-    if known is None or probed.pairs is None:
+    pairs = None if probed.pairs is None else networks.pairs.beside(probed.pairs.moved)
+    if pairs is None or probed.pairs is None:
         return Compared(networks, compare_networks(probed.statistics, networks.statistics, options.alpha), "")
-    own, groups = probed.pairs.moved.ravel(), (len(probed.statistics), probed.pairs.moved.size)
+    own, known = pairs
     comparison = compare_networks(
         np.concatenate([probed.statistics, own]),
-        np.hstack([networks.statistics, known.reshape(len(known), -1)]),
+        np.hstack([networks.statistics, known]),
         options.alpha,
-        groups,
+        (len(probed.statistics), len(own)),
     )
-    return Compared(networks, comparison, "", _unusual_pair(opened, probed, comparison))
+    moved = probed.pairs.moved
+    position = comparison.within[PAIRS] if networks.pairs.moved is not None else int(moved.argmax())
+    return Compared(networks, comparison, "", _unusual_pair(opened, probed, divmod(position, len(moved))))
 
 
-def _unusual_pair(opened: OpenedAudit, probed: Probed, comparison: Comparison) -> Verified | None:
+def _unusual_pair(opened: OpenedAudit, probed: Probed, pair: tuple[int, int]) -> Verified | None:
     """What the patch of the most unusual pair does, counted again with everything that a report says."""
     assert probed.pairs is not None
-    source, target = divmod(comparison.within[PAIRS], len(probed.pairs.moved))
-    patch = probed.pairs.probes.get((source, target))
+    source, target = pair
+    patch = probed.pairs.probes.get(pair)
     if patch is None:
         return None
     images = opened.images.pixels[probed.rows]

@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
+from detectors.probing.null import Comparison
 from detectors.probing.probing import STATISTICS, Probed
 from detectors.probing.search import ABOUT_ALL
+from scanner.auditing.clean_networks import CleanNetworks
 from scanner.auditing.compare import FAMILIES, PAIRS, Compared
 from scanner.auditing.describe import Found, evidence_of
 from scanner.auditing.open_audit import OpenedAudit
@@ -166,6 +168,7 @@ def _among(compared: Compared, patterns: Sequence[PatternSection]) -> AmongNetwo
         loudest=positions[0] if positions else None,
         usual=float(comparison.medians[comparison.loudest]),
         largest=float(comparison.largest[comparison.loudest]),
+        same_pair=networks.pairs.moved is not None,
     )
 
 
@@ -182,6 +185,14 @@ def _networks(compared: Compared, options: AuditOptions) -> NetworksSection | No
         smallest_p=1 / (comparison.networks + 1),
         p_value=comparison.p_value,
         loudest_family=STATISTICS[comparison.within[FAMILIES]],
-        compared_by="families and pairs" if len(comparison.within) > 1 else "families",
+        compared_by=_compared_by(networks, comparison),
         loudest="pairs" if comparison.group == PAIRS else "families",
     )
+
+
+def _compared_by(
+    networks: CleanNetworks, comparison: Comparison
+) -> Literal["families", "families and pairs", "families and the strongest pair"]:
+    if len(comparison.within) == 1:
+        return "families"
+    return "families and the strongest pair" if networks.pairs.moved is None else "families and pairs"

@@ -78,7 +78,8 @@ def among_networks(evidence: AuditEvidence) -> Check:
         )
         if status is CheckStatus.FAILED and compared.loudest is not None:
             loudest = evidence.patterns[compared.loudest]
-            others = "a patch for these two classes" if loudest.about == ONE_PAIR else "the strongest of its kind"
+            pair = "a patch for these two classes" if compared.same_pair else "the patch that moves some class most"
+            others = pair if loudest.about == ONE_PAIR else "the strongest of its kind"
             message += (
                 f": {loudest.described}; on the clean ones {others} moves {compared.usual:.0%} in the median, and "
                 f"{compared.largest:.0%} at most"

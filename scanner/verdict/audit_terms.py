@@ -64,6 +64,7 @@ class AmongNetworks:
         loudest: Position of the pattern that is most unusual; None where that kind of pattern was not reached.
         usual: Median, over clean networks, of what the loudest kind of pattern moves.
         largest: The most that it moves on one of them.
+        same_pair: Whether a pair of classes is beside the same two, rather than those that a patch moves most.
     """
 
     p_value: float
@@ -72,6 +73,7 @@ class AmongNetworks:
     loudest: int | None
     usual: float
     largest: float
+    same_pair: bool = True
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def _shown(pattern: PatternSection, report: AuditReport, pictures: _Pictures) ->
     return _Shown(
         pattern,
         effect(pattern, report.num_classes),
-        beside(pattern),
+        beside(pattern, report),
         clean_networks(pattern),
         pictures.source(pattern.pattern),
         tuple(

@@ -91,8 +91,8 @@ class PatternSection(Part):
         "one class, less the share of the others that change."
     )
     usual: Share | None = Field(
-        description="Its median over clean networks, of one pair that of the same pair; null where there are none, and "
-        "for rules about one class, which networks are not compared by."
+        description="Its median over clean networks, of one pair that of what it is compared with; null where there "
+        "are none, and for rules about one class, which networks are not compared by."
     )
     largest: Share | None = Field(description="Its largest value on one of them.")
     bound: Share | None = Field(
@@ -154,8 +154,10 @@ class NetworksSection(Part):
     smallest_p: Share = Field(description="The smallest p-value that so many networks allow.")
     p_value: Share = Field(description="Share of the networks, this one included, that are at least as unusual.")
     loudest_family: Family = Field(description="Family in which this one is most unusual.")
-    compared_by: Literal["families", "families and pairs"] = Field(
-        default="families", description="What was compared: the families of patterns, and the pairs of classes too."
+    compared_by: Literal["families", "families and pairs", "families and the strongest pair"] = Field(
+        default="families",
+        description="What was compared: the families of patterns, and the pairs of classes too, each with the same one "
+        "or, where classes look too much alike to be recognised, the strongest with the strongest.",
     )
     loudest: Literal["families", "pairs"] = Field(
         default="families", description="Which of the two this one is most unusual by."

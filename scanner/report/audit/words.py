@@ -97,9 +97,11 @@ def clean_networks(pattern: PatternSection) -> str:
     return f"{pattern.usual:.0%} in the median, {pattern.largest:.0%} at most{unusual}"
 
 
-def beside(pattern: PatternSection) -> str:
+def beside(pattern: PatternSection, report: AuditReport) -> str:
     """What it is beside on clean networks."""
-    kind = "A patch for the same two classes" if pattern.about == ONE_PAIR else "The strongest of its kind"
+    same = report.networks is None or report.networks.compared_by != "families and the strongest pair"
+    pair = "A patch for the same two classes" if same else "The patch that moves some class most"
+    kind = pair if pattern.about == ONE_PAIR else "The strongest of its kind"
     return f"{kind} on clean networks"
 
 
