@@ -24,7 +24,7 @@ from reference.audit_one_class_summary import (
     statistics,
 )
 from reference.audit_panel import panel
-from reference.audit_shipped import content
+from reference.audit_shipped import digits, written
 
 
 def test_further_networks_are_of_seeds_that_nothing_else_has():
@@ -116,7 +116,7 @@ def test_a_backdoor_that_never_works_counts_as_one_that_works_less():
 
 
 def test_the_clean_networks_are_written_a_row_a_line():
-    text = content(records())
+    text = written({"tables": [digits(records())]})
     (table,) = json.loads(text)["tables"]
     assert len(table["networks"]) == len(table["pairs"]) == sum(one["attack"] == CLEAN for one in records())
     assert table["looks"][0][:2] == [10, 0]

@@ -25,23 +25,50 @@ def test_the_shipped_table_is_about_the_statistics_of_an_audit():
         assert found is not None
         assert found.statistics.shape == rows.shape
         assert why == ""
-        assert found.pairs.moved is None
-        looks = np.array(table["looks"], float)
-        order = np.random.default_rng(0).permutation(len(looks))
-        for classes, turned in ((looks, np.arange(len(looks))), (looks[order], order)):
-            found, _ = find_clean_networks(replace(kind, classes=classes), None, "0" * 64)
-            assert found.pairs.moved.shape == (len(rows), len(looks), len(looks))
-            source, target, share = table["pairs"][0][0]
-            mine = found.pairs.moved[0][turned.tolist().index(source), turned.tolist().index(target)]
-            assert mine == share
-        unlike, _ = find_clean_networks(replace(kind, classes=looks * 0 + 9), None, "0" * 64)
-        assert "do not look like" in unlike.pairs.why_not
+        assert (found.pairs.moved, found.pairs.strongest) == (None, None)
+        assert "before pairs of classes were searched" in found.pairs.why_not
         poor = Kind(kind.shape, kind.num_classes, table["accuracy"][0] - 0.1, 400, kind.look)
         assert find_clean_networks(poor, None, "0" * 64)[0] is None
         other = Kind(kind.shape, kind.num_classes, None, 400, (kind.look[0] * 2, kind.look[1]))
         found, why = find_clean_networks(other, None, "0" * 64)
         assert found is None
         assert "look otherwise" in why
+
+
+def shipped(channels):
+    """The table for images of so many channels, and the kind that it is for."""
+    table = next(one for one in clean_networks._shipped()["tables"] if one["shape"][2] == channels)
+    return table, Kind(tuple(table["shape"]), table["classes"], None, 400, tuple(table["look"]))
+
+
+def test_pairs_of_digits_are_those_of_the_classes_that_look_alike():
+    table, kind = shipped(1)
+    looks, rows = np.array(table["looks"], float), table["networks"]
+    order = np.random.default_rng(0).permutation(len(looks))
+    for classes, turned in ((looks, np.arange(len(looks))), (looks[order], order)):
+        found, _ = find_clean_networks(replace(kind, classes=classes), None, "0" * 64)
+        assert found.pairs.moved.shape == (len(rows), len(looks), len(looks))
+        source, target, share = table["pairs"][0][0]
+        mine = found.pairs.moved[0][turned.tolist().index(source), turned.tolist().index(target)]
+        assert mine == share
+        own, known = found.pairs.beside(np.zeros((10, 10)))
+        assert (own.shape, known.shape) == ((100,), (len(rows), 100))
+    unlike, _ = find_clean_networks(replace(kind, classes=looks * 0 + 9), None, "0" * 64)
+    assert "do not look like" in unlike.pairs.why_not
+    assert unlike.pairs.beside(np.zeros((10, 10))) is None
+
+
+def test_of_colour_images_the_strongest_pairs_are_compared_whatever_the_order_of_the_classes():
+    table, kind = shipped(3)
+    found, _ = find_clean_networks(replace(kind, classes=np.zeros((10, 48))), None, "0" * 64)
+    assert found.pairs.why_not == ""
+    assert found.pairs.strongest.tolist() == table["strongest_pairs"]
+    moved = np.zeros((10, 10))
+    moved[3, 7] = 0.6
+    own, known = found.pairs.beside(moved)
+    assert (own.tolist(), known.shape) == ([0.6], (len(table["networks"]), 1))
+    without, _ = find_clean_networks(kind, None, "0" * 64)
+    assert found.sha256 != without.sha256
 
 
 def test_other_kinds_are_not_compared():

@@ -17,9 +17,12 @@ from audit_samples import CLASSES, colour_images, colour_network
 from PIL import Image
 
 import latentscan
+from detectors.probing.probing import STATISTICS
+from scanner.auditing import clean_networks
 from scanner.cli.main import run
 from scanner.report.audit.read import read_audit
 from scanner.report.audit.schema import AuditReport
+from scanner.report.audit.words import beside
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -152,6 +155,30 @@ def test_a_backdoor_in_one_class_is_found_by_its_pair_of_classes(place):
     assert report.pairs.moved[pair.source][pair.target] == pair.statistic
     assert pair.usual < pair.statistic
     assert "moves images of class red to class blue" in report.verdict.reasons[0]
+
+
+def test_where_classes_cannot_be_recognised_the_strongest_pair_is_compared_with_the_strongest(place, monkeypatch):
+    pixels, statistics = colour_images(240)[0], here(place, "clean.onnx", report="of-table.json").patterns
+    families = {one.family: one.statistic for one in statistics if one.about == "all classes"}
+    table = {
+        "described": "small networks",
+        "shape": [16, 16, 3],
+        "classes": 3,
+        "look": [float(pixels.mean()), float(pixels.std())],
+        "accuracy": [0.9, 1.0],
+        "networks": [[families[one] for one in STATISTICS]] * 39,
+        "strongest_pairs": [0.2] * 39,
+    }
+    monkeypatch.setattr(clean_networks, "_shipped", lambda: {"tables": [table]})
+    report = here(place, "one-class.onnx", report="strongest.json")
+    assert report.verdict.rule_ids == ("LS606",)
+    assert (report.networks.compared_by, report.networks.loudest) == ("families and the strongest pair", "pairs")
+    assert report.networks.p_value == 1 / 40
+    (pair,) = (one for one in report.patterns if one.about == "one pair")
+    assert (pair.source_name, pair.target_name, pair.usual) == ("red", "blue", 0.2)
+    assert "on the clean ones the patch that moves some class most moves 20%" in report.verdict.reasons[0]
+    assert beside(pair, report) == "The patch that moves some class most on clean networks"
+    assert here(place, "clean.onnx", report="again.json").verdict.outcome == "none found"
 
 
 def test_a_budget_without_room_for_pairs_leaves_them_out_and_says_so(place):
