@@ -52,8 +52,8 @@ def networks() -> Iterator[tuple[str, Made]]:
     return ((part, made) for _, part, made in turns)
 
 
-def measure(part: str, made: Made, data: DataSet, folder: Path) -> dict[str, Any]:
-    """One network."""
+def measure(part: str, made: Made, data: DataSet, folder: Path, seed: int) -> dict[str, Any]:
+    """One network; the seed chooses the halves of its pictures."""
     model, attack = network(made, data, folder), attack_of(made, data)
     accuracy, success = qualities(model, made, data)
     return {
@@ -64,17 +64,18 @@ def measure(part: str, made: Made, data: DataSet, folder: Path) -> dict[str, Any
         "target": None if attack is None else attack.target,
         "accuracy": round(accuracy, 4),
         "attack_success_rate": None if success is None else round(success, 4),
-        **probed_by_pairs(model, clean_pictures(made, data), data),
+        **probed_by_pairs(model, clean_pictures(made, data), data, seed),
     }
 
 
-def probed_by_pairs(model: nn.Module, pictures: NDArray[np.uint8], data: DataSet) -> dict[str, Any]:
+def probed_by_pairs(model: nn.Module, pictures: NDArray[np.uint8], data: DataSet, seed: int = 0) -> dict[str, Any]:
     """What probing finds of a network, in numbers that are compared, and what it takes.
 
     Args:
         model: The network.
         pictures: Clean ones ``(N, H, W, C)``.
         data: Says how pictures are normalised.
+        seed: Chooses the halves of them.
     """
 
     def ask(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -82,7 +83,7 @@ def probed_by_pairs(model: nn.Module, pictures: NDArray[np.uint8], data: DataSet
         return found
 
     started = time.monotonic()
-    probed = probe(pictures, ask, lambda passes: True, seed=0)
+    probed = probe(pictures, ask, lambda passes: True, seed)
     return {
         "seconds": round(time.monotonic() - started, 1),
         "passes": probed.passes,
@@ -108,6 +109,7 @@ def run(
     networks: Iterable[tuple[str, Made]],
     told: Callable[[Sequence[Mapping[str, Any]]], Iterable[str]],
     name: str = "mnist",
+    seed: int = 0,
 ) -> int:
     """Command line of a script that measures small networks, each with its part; returns the exit code.
 
@@ -116,6 +118,7 @@ def run(
         networks: What is measured, in this order, but for what the output file has.
         told: Lines about all of them.
         name: Of the data set.
+        seed: Chooses the halves of each network's pictures.
     """
     parser = argparse.ArgumentParser(description=about)
     for option in ("data-dir", "networks", "out"):
@@ -131,7 +134,7 @@ def run(
         options.networks.mkdir(parents=True, exist_ok=True)
         for part, made in networks:
             if made.name not in known:
-                result["networks"].append(measure(part, made, data, options.networks))
+                result["networks"].append(measure(part, made, data, options.networks, seed))
                 write_json(options.out, result)
                 print(made.name, result["networks"][-1]["seconds"], flush=True)
     except LatentscanError as error:

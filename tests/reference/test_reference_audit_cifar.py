@@ -13,6 +13,7 @@ import torch
 from reference import audit_networks
 from reference.audit_attacks import ATTACKS, CLEAN
 from reference.audit_cifar import BACKDOORED, CLEAN_NETWORKS, networks
+from reference.audit_cifar_halves import table as halves_table
 from reference.audit_cifar_others import table
 from reference.audit_cifar_summary import (
     alarms,
@@ -134,3 +135,13 @@ def test_the_strongest_pair_of_each_clean_network_is_written():
     assert found["strongest_pairs"] == clean[:, -1].tolist()
     assert found["accuracy"] == [0.65, 0.65]
     assert "looks" not in found
+
+
+def test_networks_are_counted_by_either_cut_and_by_both():
+    before = records()
+    again = [one for one in before if one["part"] == "test" and one["attack"] != CLEAN]
+    again[1] = {**again[1], "statistics": [0.0] * 6, "pairs": []}
+    worked, less = halves_table(again, before)
+    assert worked.startswith("| at least 90% | 10 of 10 (0.69 to 1.00) | 9 of 10 (0.55 to 1.00) | 9 of 10 (0.55 to ")
+    assert worked.endswith(" | 10/9 |")
+    assert less.endswith(" | 10/10 |")
