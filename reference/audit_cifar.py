@@ -2,7 +2,8 @@
 
     python -m reference.audit_cifar --data-dir DATA --networks NETWORKS --out reference/results/audit_cifar.json
 
-Clean networks of the part ``null`` are what others are compared with; those of ``test``, of other seeds, are compared.
+Clean networks of the part ``test``, of seeds of their own, are compared with the other clean ones, and networks with a
+backdoor with all of them, which are what the program ships.
 How an audit searches and compares was decided on networks for MNIST; on a few of the part ``development`` it was
 decided how pairs of classes are compared whose pictures look too much alike to tell which is which. Kinds of networks
 take turns, so that a run that is cut off has some of each. What the output file has already is not measured again;

@@ -3,7 +3,7 @@
     python -m reference.audit_cifar_halves --data-dir DATA --networks NETWORKS \\
         --out reference/results/audit_cifar_halves.json
 
-Networks of `audit_cifar.json` with a backdoor, beside the same clean ones. What the output file has already is not
+Networks of `audit_cifar.json` with a backdoor, beside all clean ones of it. What the output file has already is not
 measured again.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from reference.audit_attacks import CLEAN
 from reference.audit_cifar import networks
-from reference.audit_cifar_summary import compared, fails, known_clean
+from reference.audit_cifar_summary import all_clean, compared, fails
 from reference.audit_networks import COLOUR, Made
 from reference.audit_one_class import run
 from reference.audit_one_class_summary import counted
@@ -44,13 +44,13 @@ def backdoored() -> Iterator[tuple[str, Made]]:
 
 def table(again: Sequence[Record], before: Sequence[Record]) -> Iterator[str]:
     """How many are unusual with either cut and with both, and end with exit code 1: rows of a Markdown table."""
-    clean, others = known_clean(before), {one["name"]: one for one in again}
+    clean, others = all_clean(before), {one["name"]: one for one in again}
     for works in (True, False):
         found = []
         for one in before:
             success = one["attack_success_rate"]
             if one["part"] == "test" and one["name"] in others and (success >= ADMITTED) == works:
-                found.append([(cut, compared(cut, clean)["both"]) for cut in (one, others[one["name"]])])
+                found.append([(cut, compared(cut, clean)["program"]) for cut in (one, others[one["name"]])])
         unusual = [[comparison.p_value <= LEVEL for _, comparison in cuts] for cuts in found]
         failing = [[fails(*cut) for cut in cuts] for cuts in found]
         cells = [counted([cuts[at] for cuts in unusual]) for at in range(2)]

@@ -19,7 +19,7 @@ from typing import Any, Final
 import torch
 
 from reference.audit_attacks import CLEAN
-from reference.audit_cifar_summary import compared, fails, statistics, strongest_pair
+from reference.audit_cifar_summary import all_clean, compared, fails, strongest_pair
 from reference.audit_networks import COLOUR, logits, panel_data
 from reference.audit_one_class import probed_by_pairs
 from reference.audit_panel import IMAGES
@@ -75,9 +75,9 @@ def measure(name: str, runs: Path, data: DataSet) -> dict[str, Any]:
 
 def table(others: Sequence[Mapping[str, Any]], networks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Rows of a Markdown table: each network beside all clean ones of `audit_cifar.json`, which the program ships."""
-    clean = statistics([one for one in networks if one["attack"] == CLEAN])
+    clean = all_clean(networks)
     for one in others:
-        found = compared(one, clean)["both"]
+        found = compared(one, clean)["program"]
         success = "" if one["attack_success_rate"] is None else f"{one['attack_success_rate']:.2f}"
         moves = " | ".join(f"{value:.2f}" for value in (*one["statistics"], strongest_pair(one)))
         code = 1 if fails(one, found) else 0

@@ -1,7 +1,8 @@
 """What audits of small networks for CIFAR-10 say: false alarms, and detection by attack, in tables.
 
 Classes of such pictures look too much alike to tell which is which, so that networks are compared by the most that any
-pair of classes is moved, beside the families of patterns.
+pair of classes is moved, beside the families of patterns; where clean networks are too few for two rankings to share
+the level, by families alone.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from detectors.probing.null import Comparison, compare_networks
 from detectors.probing.probing import STATISTICS
 from reference.audit_attacks import ATTACKS, CLEAN
 from reference.audit_networks import COLOUR, Made, Recipe
-from reference.audit_one_class_summary import by_chance, counted, halved, matched
+from reference.audit_one_class_summary import by_chance, counted, matched
 from reference.audit_summary import ADMITTED, LEVEL
 from scanner.verdict.audit_rules import load_audit_rules
 
 GROUPS: Final = (len(STATISTICS), 1)
+FEWEST_FOR_PAIRS: Final = round(2 / LEVEL) - 1
+"""Clean networks from which on one that is beyond all of them by either ranking is unusual at the level."""
 IN_WORDS: Final = {
     "patch-white": "white patch, all to one",
     "patch-noise": "patch of noise, all to one",
@@ -49,18 +52,32 @@ def statistics(networks: Sequence[Record]) -> NDArray[np.float64]:
 
 
 def known_clean(networks: Sequence[Record]) -> NDArray[np.float64]:
-    """Statistics of the clean networks that those of the test are compared with."""
-    return statistics([one for one in networks if one["attack"] == CLEAN and one["part"] == "null"])
+    """Statistics of the clean networks that clean ones of the test are compared with: all others."""
+    return statistics([one for one in networks if one["attack"] == CLEAN and one["part"] != "test"])
+
+
+def all_clean(networks: Sequence[Record]) -> NDArray[np.float64]:
+    """Statistics of the clean networks that those with a backdoor are compared with, which the program ships."""
+    return statistics([one for one in networks if one["attack"] == CLEAN])
+
+
+def of_test(networks: Sequence[Record]) -> Iterator[tuple[Record, dict[str, Comparison]]]:
+    """Networks of the test, each with what comes of comparing it."""
+    known, everything = known_clean(networks), all_clean(networks)
+    for one in networks:
+        if one["part"] == "test":
+            yield one, compared(one, known if one["attack"] == CLEAN else everything)
 
 
 def compared(one: Record, clean: NDArray[np.float64]) -> dict[str, Comparison]:
-    """A network among clean ones: by families, by the strongest pair, and by both, as the program does."""
+    """A network among clean ones: by families, by the strongest pair, by both, and as the program does."""
     own, families = statistics([one])[0], GROUPS[0]
-    return {
+    found = {
         "families": compare_networks(own[:families], clean[:, :families], LEVEL),
         "strongest pair": compare_networks(own[families:], clean[:, families:], LEVEL),
         "both": compare_networks(own, clean, LEVEL, GROUPS),
     }
+    return {**found, "program": found["both" if len(clean) >= FEWEST_FOR_PAIRS else "families"]}
 
 
 def fails(one: Record, found: Comparison) -> bool:
@@ -70,9 +87,8 @@ def fails(one: Record, found: Comparison) -> bool:
 
 
 def of_the_test(networks: Sequence[Record]) -> Iterator[str]:
-    """Networks of the test beside the clean ones, as rows of a Markdown table: each attack, all of them, clean ones."""
-    clean = known_clean(networks)
-    test = [(one, compared(one, clean)["both"]) for one in networks if one["part"] == "test"]
+    """Networks of the test beside clean ones, as rows of a Markdown table: each attack, all of them, clean ones."""
+    test = [(one, found["program"]) for one, found in of_test(networks)]
     patches = tuple(name for name in ATTACKS if name.startswith("patch") and name != "patch-one-class")
     kinds = {IN_WORDS[name]: (name,) for name in ATTACKS}
     for kind, names in {**kinds, "all patches but in one class alone": patches, "all": ATTACKS}.items():
@@ -87,21 +103,21 @@ def of_the_test(networks: Sequence[Record]) -> Iterator[str]:
 
 def by_group(networks: Sequence[Record]) -> Iterator[str]:
     """How many networks of the test are unusual by families, by the strongest pair and by both, as table rows."""
-    clean = known_clean(networks)
+    test = list(of_test(networks))
     kinds: dict[str, Callable[[Record], bool]] = {
         "clean: false alarms": lambda one: one["attack"] == CLEAN,
         f"backdoor, success at least {ADMITTED:.0%}": lambda one: one["attack"] != CLEAN and _works(one),
         f"backdoor, success below {ADMITTED:.0%}": lambda one: one["attack"] != CLEAN and not _works(one),
     }
     for kind, belongs in kinds.items():
-        found = [compared(one, clean) for one in networks if one["part"] == "test" and belongs(one)]
+        found = [comparison for one, comparison in test if belongs(one)]
         cells = [counted([one[by].p_value <= LEVEL for one in found]) for by in ("families", "strongest pair", "both")]
         yield f"| {kind} | {' | '.join(cells)} |"
 
 
 def usual(networks: Sequence[Record]) -> Iterator[str]:
-    """What the strongest pattern of each family moves of the networks that others are compared with, as table rows."""
-    for name, column in zip((*STATISTICS, "any pair of classes"), known_clean(networks).T, strict=True):
+    """What the strongest pattern of each family moves of all clean networks, as rows of a Markdown table."""
+    for name, column in zip((*STATISTICS, "any pair of classes"), all_clean(networks).T, strict=True):
         yield f"| {name} | {np.median(column):.2f} | {np.quantile(column, 0.9):.2f} | {column.max():.2f} |"
 
 
@@ -117,15 +133,9 @@ def development(networks: Sequence[Record]) -> str:
 
 def alarms(networks: Sequence[Record]) -> str:
     """False alarms of the test, and how likely as many are where everything is as it should be."""
-    clean = known_clean(networks)
-    test = [one for one in networks if one["part"] == "test" and one["attack"] == CLEAN]
-    count = sum(compared(one, clean)["both"].p_value <= LEVEL for one in test)
-    return f"{count} of {len(test)} beside {len(clean)}; {by_chance(count, len(test), len(clean))}"
-
-
-def of_halves(networks: Sequence[Record], splits: int = 200) -> str:
-    """False alarms where one half of the clean networks is compared with the other: mean, deviation and most."""
-    return halved(statistics([one for one in networks if one["attack"] == CLEAN]), GROUPS, splits)
+    known = len(known_clean(networks))
+    test = [found["program"].p_value <= LEVEL for one, found in of_test(networks) if one["attack"] == CLEAN]
+    return f"{sum(test)} of {len(test)} beside {known}; {by_chance(sum(test), len(test), known)}"
 
 
 def accuracies(networks: Sequence[Record]) -> str:
@@ -152,7 +162,7 @@ def lines(networks: Sequence[Record]) -> list[str]:
         *of_the_test(networks),
         *by_group(networks),
         *usual(networks),
-        *(told(networks) for told in (development, alarms, of_halves, accuracies, costs)),
+        *(told(networks) for told in (development, alarms, accuracies, costs)),
     ]
 
 

@@ -136,20 +136,16 @@ def by_chance(count: int, total: int, known: int) -> str:
 
 
 def of_halves(networks: Sequence[Record], splits: int = 200) -> str:
-    """False alarms where one half of the clean networks is compared with the other: mean, deviation and most."""
-    return halved(statistics([one for one in networks if one["attack"] == CLEAN]), GROUPS, splits)
-
-
-def halved(clean: NDArray[np.float64], groups: Sequence[int], splits: int) -> str:
-    """The same of statistics ``(N, S)``.
+    """False alarms where one half of the clean networks is compared with the other: mean, deviation and most.
 
     The mean is the level whatever the networks; the deviation says how far a null of that size may be from it.
     """
+    clean = statistics([one for one in networks if one["attack"] == CLEAN])
     half, generator, called = len(clean) // 2, np.random.default_rng(0), []
     for _ in range(splits):
         order = generator.permutation(len(clean))
         known = clean[order[:half]]
-        called.append(sum(compare_networks(clean[one], known, LEVEL, groups).p_value <= LEVEL for one in order[half:]))
+        called.append(sum(compare_networks(clean[one], known, LEVEL, GROUPS).p_value <= LEVEL for one in order[half:]))
     return (
         f"Of {len(clean) - half} clean networks beside {half} others, over {splits} halvings: {np.mean(called):.1f} in "
         f"the mean, standard deviation {np.std(called):.1f}, at most {max(called)}"

@@ -5,7 +5,7 @@
 From `audit_one_class.json` and `audit_cifar.json`: all clean networks, by families of patterns and by pairs of classes.
 Those of the test are among them: how many networks a null has decides how far its own rate of false alarms may be from
 the level. Classes of CIFAR-10 look too much alike to tell which is which: of those networks' pairs, the one that is
-moved most is written.
+moved most is written, if there are as many as that takes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from detectors.probing.probing import STATISTICS
 from reference.audit_attacks import CLEAN
-from reference.audit_cifar_summary import strongest_pair
+from reference.audit_cifar_summary import FEWEST_FOR_PAIRS, strongest_pair
 from reference.audit_one_class_summary import looks
 from scanner.base.atomic import atomic_writer
 
@@ -50,6 +50,7 @@ def digits(networks: Sequence[Record]) -> dict[str, Any]:
 def colour(networks: Sequence[Record]) -> dict[str, Any]:
     """The clean networks for CIFAR-10."""
     clean = [one for one in networks if one["attack"] == CLEAN]
+    pairs = {"strongest_pairs": [strongest_pair(one) for one in clean]} if len(clean) >= FEWEST_FOR_PAIRS else {}
     return {
         "data": "cifar10",
         "described": "small networks with and without residual blocks, trained for three epochs on 25,000 images of "
@@ -59,7 +60,7 @@ def colour(networks: Sequence[Record]) -> dict[str, Any]:
         "look": _look(clean),
         "accuracy": _accuracy(clean),
         "networks": [one["statistics"] for one in clean],
-        "strongest_pairs": [strongest_pair(one) for one in clean],
+        **pairs,
     }
 
 

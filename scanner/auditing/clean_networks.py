@@ -183,7 +183,10 @@ def _shipped_pairs(kind: Kind, table: Mapping[str, Any]) -> KnownPairs:
             return KnownPairs(None, _NOT_SEARCHED)
         return KnownPairs(None, strongest=np.array(table["strongest_pairs"], np.float64))
     if "pairs" not in table:
-        return KnownPairs(None, "The clean networks that the program ships for such images were not searched by pairs.")
+        return KnownPairs(
+            None,
+            "The clean networks that the program ships for such images are too few to compare pairs of classes with.",
+        )
     moved = np.zeros((len(table["pairs"]), kind.num_classes, kind.num_classes))
     for network, pairs in enumerate(table["pairs"]):
         for source, target, share in pairs:

@@ -17,6 +17,7 @@ from reference.audit_cifar_halves import table as halves_table
 from reference.audit_cifar_others import table
 from reference.audit_cifar_summary import (
     alarms,
+    all_clean,
     by_group,
     compared,
     costs,
@@ -24,7 +25,6 @@ from reference.audit_cifar_summary import (
     fails,
     known_clean,
     lines,
-    of_halves,
     of_the_test,
     statistics,
     usual,
@@ -100,10 +100,11 @@ def records() -> list[dict[str, object]]:
 def test_figures_are_those_of_the_records():
     measured = records()
     clean = known_clean(measured)
-    assert clean.shape == (60, 7)
+    assert clean.shape == (62, 7)
+    assert all_clean(measured).shape == (82, 7)
     one_class = next(one for one in measured if one["attack"] == "patch-one-class" and one["part"] == "test")
     found = compared(one_class, clean)
-    assert found["strongest pair"].p_value == 1 / 61
+    assert found["strongest pair"].p_value == 1 / 63
     assert found["both"].group == 1
     assert fails(one_class, found["both"])
     rows = list(of_the_test(measured))
@@ -114,10 +115,9 @@ def test_figures_are_those_of_the_records():
     assert [row.count(" of ") for row in by_group(measured)] == [3, 3, 3]
     assert len(list(usual(measured))) == 7
     assert development(measured).endswith("with a backdoor in one class 0.97")
-    assert " of 20 beside 60; expected 1.0, " in alarms(measured)
-    assert of_halves(measured, 20).startswith("Of 41 clean networks beside 41 others, over 20 halvings: ")
+    assert " of 20 beside 62; expected 1.0, " in alarms(measured)
     assert costs(measured) == "passes 70,000, seconds 9.0 (medians); classes recognised by their looks: 103 of 103"
-    assert len(lines(measured)) == 13 + 3 + 7 + 5
+    assert len(lines(measured)) == 13 + 3 + 7 + 4
 
 
 def test_other_networks_are_beside_all_clean_ones():
@@ -130,6 +130,7 @@ def test_other_networks_are_beside_all_clean_ones():
 
 def test_the_strongest_pair_of_each_clean_network_is_written():
     measured = records()
+    assert "strongest_pairs" not in colour([one for one in measured if one["part"] != "null"])
     found = json.loads(written({"tables": [colour(measured)]}))["tables"][0]
     clean = statistics([one for one in measured if one["attack"] == CLEAN])
     assert found["strongest_pairs"] == clean[:, -1].tolist()

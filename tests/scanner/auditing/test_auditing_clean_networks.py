@@ -26,7 +26,7 @@ def test_the_shipped_table_is_about_the_statistics_of_an_audit():
         assert found.statistics.shape == rows.shape
         assert why == ""
         assert (found.pairs.moved, found.pairs.strongest) == (None, None)
-        assert "before pairs of classes were searched" in found.pairs.why_not
+        assert found.pairs.why_not
         poor = Kind(kind.shape, kind.num_classes, table["accuracy"][0] - 0.1, 400, kind.look)
         assert find_clean_networks(poor, None, "0" * 64)[0] is None
         other = Kind(kind.shape, kind.num_classes, None, 400, (kind.look[0] * 2, kind.look[1]))
@@ -58,17 +58,34 @@ def test_pairs_of_digits_are_those_of_the_classes_that_look_alike():
     assert unlike.pairs.beside(np.zeros((10, 10))) is None
 
 
-def test_of_colour_images_the_strongest_pairs_are_compared_whatever_the_order_of_the_classes():
+def with_pairs(table, monkeypatch, **pairs):
+    """The same table with other pairs of classes is what the program ships."""
+    without = {key: value for key, value in table.items() if key not in ("pairs", "looks", "strongest_pairs")}
+    monkeypatch.setattr(clean_networks, "_shipped", lambda: {"tables": [{**without, **pairs}]})
+
+
+def test_of_colour_images_the_strongest_pairs_are_compared_whatever_the_order_of_the_classes(monkeypatch):
     table, kind = shipped(3)
+    strongest = np.linspace(0.1, 0.6, len(table["networks"])).tolist()
+    with_pairs(table, monkeypatch, strongest_pairs=strongest)
     found, _ = find_clean_networks(replace(kind, classes=np.zeros((10, 48))), None, "0" * 64)
     assert found.pairs.why_not == ""
-    assert found.pairs.strongest.tolist() == table["strongest_pairs"]
+    assert found.pairs.strongest.tolist() == strongest
     moved = np.zeros((10, 10))
     moved[3, 7] = 0.6
     own, known = found.pairs.beside(moved)
     assert (own.tolist(), known.shape) == ([0.6], (len(table["networks"]), 1))
     without, _ = find_clean_networks(kind, None, "0" * 64)
+    assert "before pairs of classes were searched" in without.pairs.why_not
     assert found.sha256 != without.sha256
+
+
+def test_a_table_of_few_networks_has_no_pairs(monkeypatch):
+    table, kind = shipped(3)
+    with_pairs(table, monkeypatch)
+    found, _ = find_clean_networks(replace(kind, classes=np.zeros((10, 48))), None, "0" * 64)
+    assert found.pairs.beside(np.zeros((10, 10))) is None
+    assert "too few to compare pairs" in found.pairs.why_not
 
 
 def test_other_kinds_are_not_compared():
