@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
         "reference/results/real_networks_before.json",
         "reference/results/real_networks.json",
         "reference/results/one_kind.json",
+        "reference/results/audit_cifar.json",
+        "reference/results/audit_cifar_others.json",
         "reference/results/audit_handover.json",
         "reference/results/audit_one_class.json",
         "reference/results/audit_real.json",
@@ -215,11 +217,30 @@ def test_the_tables_of_pairs_and_of_sizes_are_those_of_the_result_files() -> Non
     assert "\n".join(audit_sizes.table(sizes)) in text
 
 
-def test_the_clean_networks_that_are_shipped_are_those_of_the_result_file() -> None:
+def test_the_tables_of_networks_for_colour_images_are_those_of_the_result_files() -> None:
+    from reference import audit_cifar_others, audit_cifar_summary
+
+    measured, others = (
+        json.loads((ROOT / f"reference/results/audit_{name}.json").read_text())["networks"]
+        for name in ("cifar", "cifar_others")
+    )
+    text = (ROOT / "docs/audit.md").read_text()
+    for table in (audit_cifar_summary.of_the_test, audit_cifar_summary.by_group, audit_cifar_summary.usual):
+        assert "\n".join(table(measured)) in text
+    told = ("development", "alarms", "accuracies", "costs")
+    for name in told:
+        assert getattr(audit_cifar_summary, name)(measured) in text
+    assert "\n".join(audit_cifar_others.table(others, measured)) in text
+
+
+def test_the_clean_networks_that_are_shipped_are_those_of_the_result_files() -> None:
     from reference.audit_shipped import content
 
-    measured = json.loads((ROOT / "reference/results/audit_one_class.json").read_text())["networks"]
-    assert (ROOT / "scanner/auditing/clean_networks.json").read_text() == content(measured)
+    digits, colour = (
+        json.loads((ROOT / f"reference/results/audit_{name}.json").read_text())["networks"]
+        for name in ("one_class", "cifar")
+    )
+    assert (ROOT / "scanner/auditing/clean_networks.json").read_text() == content(digits, colour)
 
 
 def test_the_table_of_one_kind_is_that_of_the_result_file() -> None:
