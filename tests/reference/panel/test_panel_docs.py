@@ -12,6 +12,7 @@ import reference.panel.attacks
 from reference.panel.default import ALONE, BATCH
 from reference.panel.plan import PEERS_SEED, reported
 from reference.panel.plot import detection_svg
+from reference.panel.run import DIGEST
 from reference.panel.store import load_results
 from reference.panel.tables import DETECTION, DETECTORS, counted, tables_markdown, values
 
@@ -35,13 +36,23 @@ def test_the_readme_says_what_the_panel_does() -> None:
     alone, batch = (values(good, name, 400, DETECTION) for name in (ALONE, BATCH))
     peers = [fmean(values(compared, name, 400, DETECTION)) for name in DETECTORS if name not in (ALONE, BATCH)]
     text = " ".join((ROOT / "README.md").read_text().split())
-    assert len(good) == 40
+    assert len(good) == 41
     assert (
         f"single inputs are found at {fmean(alone):.0%} in the mean at 1% false alarms (batches {fmean(batch):.0%}) "
         f"and at {min(alone):.0%} in the worst cell"
     ) in text
     own = fmean(values(compared, ALONE, 400, DETECTION))
     assert f"the best peer finds {max(peers):.0%} where this tool finds {own:.0%}" in text
+
+
+def test_the_page_says_in_how_many_cells_suspects_did_not_count() -> None:
+    results = load_results(CELLS, reported())
+    by = json.loads((CELLS.parent / "panel_suspects.json").read_text())[DIGEST]
+    before, of_good = (sum(one[DIGEST] != by for one in some) for some in (results, counted(results)))
+    text = " ".join((ROOT / "docs" / "panel.md").read_text().split())
+    assert (
+        f"In {before} of the {len(results)} cells, {of_good} of those that count, the batch was measured before" in text
+    )
 
 
 def test_committed_cells_say_where_they_come_from() -> None:
