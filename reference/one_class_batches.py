@@ -12,32 +12,24 @@ measured again; the same command prints the table.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from detectors.calibration.binomial import clopper_pearson
 from reference.batch import fit_batch
 from reference.datasets import load
-from reference.evaluate import describe_machine, write_json
 from reference.features import Features
-from reference.panel.attacks.roster import panel_attack
 from reference.panel.bench import Bench, open_network
-from reference.panel.labels import LABEL_MAPS
 from reference.panel.networks import network_named
-from reference.panel.pictures import choose_pictures
-from reference.panel.plan import DEVELOPMENT_SEED, REPORTED, cells
-from reference.panel.run import DIGEST
+from reference.panel.open_cell import pictures_of
+from reference.panel.plan import REPORTED, cells
 from reference.panel.train_cells import clean_cell, trained
-from reference.power import code_digest
-from scanner.base.errors import LatentscanError
+from reference.resumable import run_script
 from scanner.fitting.fit_detectors import likened_by
 
 NETWORKS: Final = ("scnn", "vgg", "resnet18")
@@ -72,12 +64,10 @@ def draw(features: Features, key: str, count: int, seed: int) -> dict[str, list[
 
 def extract(network: str, data_folder: Path, runs: Path) -> tuple[Features, str, float]:
     """All test images of a clean network, the descriptor by which they are likened, and its accuracy."""
-    kind = network_named(network)
-    data, cell = load(kind.data, data_folder), cells(REPORTED[:1], [network], DEVELOPMENT_SEED)[0]
-    _, channels, height, width = data.test.images.shape
-    trigger = panel_attack(cell.attack, (channels, height, width), cell.seed).trigger
-    pictures = choose_pictures(data, trigger, LABEL_MAPS[cell.labels], cell.seed)
-    bench = Bench(open_network(kind, trained(clean_cell(cell), data, runs), data), data, pictures)
+    data = load(network_named(network).data, data_folder)
+    cell = cells(REPORTED[:1], [network], 0)[0]
+    clean = open_network(network_named(network), trained(clean_cell(cell), data, runs), data)
+    bench = Bench(clean, data, pictures_of(cell, data))
     features = bench.features(data.test.images, data.test.labels)
     accuracy = float((features.predicted == features.labels).mean())
     return features, likened_by(bench.opened.descriptors).key, accuracy
@@ -114,23 +104,7 @@ def _counted(p: list[float], level: float) -> str:
 
 def main() -> int:
     """Command line of this module; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Measure clean batches of one class.")
-    for name in ("data", "runs", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    result: dict[str, Any] = {DIGEST: code_digest(), "machine": describe_machine(), "networks": {}}
-    if options.out.exists():
-        result = json.loads(options.out.read_text(encoding="utf-8"))
-    try:
-        for line in run(result, options.data, options.runs):
-            write_json(options.out, result)
-            print(line, flush=True)
-    except LatentscanError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(*table(result), sep="\n")
-    return 0
+    return run_script("Measure clean batches of one class.", ("data", "runs"), {"networks": {}}, run, table)
 
 
 if __name__ == "__main__":

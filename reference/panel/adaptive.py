@@ -9,7 +9,6 @@ Beside the attackers stands the same white patch without any of their training. 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -22,17 +21,13 @@ import torch
 from numpy.typing import NDArray
 
 from reference.datasets import DataSet, ImageSet, load
-from reference.evaluate import describe_machine, write_json
-from reference.panel.attacks.roster import panel_attack
+from reference.evaluate import write_json
 from reference.panel.cells import Cell
-from reference.panel.labels import LABEL_MAPS
 from reference.panel.networks import network_named
-from reference.panel.pictures import choose_pictures
+from reference.panel.open_cell import pictures_of
 from reference.panel.plan import ADAPTIVE, REPORTED, cells
-from reference.panel.run import DIGEST
 from reference.panel.train_cells import trained
-from reference.power import code_digest
-from scanner.base.errors import LatentscanError
+from reference.resumable import run_script
 from scanner.base.progress import SILENCE
 from scanner.fitting.fit import fit
 from scanner.fitting.options import BayesianOptions, FitOptions
@@ -55,10 +50,8 @@ def measure(cell: Cell, data: DataSet, runs: Path, work: Path) -> dict[str, Any]
     """Fit one network and scan its batches."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    network = network_named(cell.network)
+    network, pictures = network_named(cell.network), pictures_of(cell, data)
     _, channels, height, width = data.test.images.shape
-    trigger = panel_attack(cell.attack, (channels, height, width), cell.seed).trigger
-    pictures = choose_pictures(data, trigger, LABEL_MAPS[cell.labels], cell.seed)
     spec, reference = work / "preprocess.json", work / "reference.npz"
     how = PreprocessSpec((height, width), channels, None, "bilinear", False, 1 / 255, data.mean, data.std)
     write_json(spec, how.to_dict())
@@ -159,22 +152,9 @@ def false_alarms(result: Mapping[str, Any]) -> str:
 
 def main() -> int:
     """Command line of this module; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Measure what sees attackers who know the detector.")
-    for name in ("data", "runs", "work", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    options = parser.parse_args()
-    result: dict[str, Any] = {DIGEST: code_digest(), "machine": describe_machine(), "cells": {}}
-    if options.out.exists():
-        result = json.loads(options.out.read_text(encoding="utf-8"))
-    try:
-        for line in run(result, options.data, options.runs, options.work):
-            write_json(options.out, result)
-            print(line, flush=True)
-    except LatentscanError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(*table(result), false_alarms(result), sep="\n")
-    return 0
+    about = "Measure what sees attackers who know the detector."
+    folders = ("data", "runs", "work")
+    return run_script(about, folders, {"cells": {}}, run, lambda found: [*table(found), false_alarms(found)])
 
 
 if __name__ == "__main__":

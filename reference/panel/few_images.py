@@ -12,8 +12,6 @@ What the result file has is not measured again; once all is there, the same comm
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,20 +25,15 @@ from detectors.calibration.plan import CalibrationPlan, plan_calibration
 from detectors.deep_features.detector import ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT
 from reference.datasets import DataSet, load
-from reference.evaluate import describe_machine, write_json
 from reference.features import Features, joined, keys_of
 from reference.metrics import detection_rate_at
-from reference.panel.attacks.roster import panel_attack
-from reference.panel.bench import Bench, open_network
 from reference.panel.cells import Cell
-from reference.panel.labels import LABEL_MAPS
 from reference.panel.networks import network_named
-from reference.panel.pictures import choose_pictures
+from reference.panel.open_cell import bench_of
 from reference.panel.plan import development
-from reference.panel.run import DIGEST, SUCCESS
-from reference.panel.train_cells import trained
-from reference.power import code_digest, draw
-from scanner.base.errors import LatentscanError, SourceError
+from reference.panel.run import SUCCESS
+from reference.power import draw
+from reference.resumable import run_script
 
 DRAWS: Final[Mapping[int, int]] = {10: 20, 20: 10, 50: 5}
 """Clean images a class, and how many references of that size are drawn."""
@@ -51,11 +44,8 @@ LEVEL: Final = 0.01
 
 def extract(cell: Cell, data: DataSet, runs: Path) -> tuple[Features, Features, Features, NDArray[np.bool_]]:
     """Clean images to draw from, clean inputs, triggered ones, and on which of these the attack succeeds."""
-    network = network_named(cell.network)
-    _, channels, height, width = data.test.images.shape
-    trigger = panel_attack(cell.attack, (channels, height, width), cell.seed).trigger
-    pictures = choose_pictures(data, trigger, LABEL_MAPS[cell.labels], cell.seed)
-    bench = Bench(open_network(network, trained(cell, data, runs), data), data, pictures)
+    bench = bench_of(cell, data, runs)
+    pictures = bench.pictures
     parts = (pictures.fit, pictures.held_out, pictures.clean, pictures.triggered)
     fit, held_out, clean, triggered = (_late(bench.features(part.images, part.labels)) for part in parts)
     succeeds = np.asarray(triggered.predicted == pictures.aim.numpy())
@@ -126,22 +116,6 @@ def run(result: dict[str, Any], data_folder: Path, runs: Path) -> Iterator[str]:
             yield f"{cell.name}: attack success {success:.1%}"
 
 
-def start(out: Path) -> dict[str, Any]:
-    """The result so far.
-
-    Raises:
-        SourceError: If the file was made by other mathematics.
-    """
-    about = {"command": "python -m reference.panel.few_images", "draws": DRAWS, "machine": describe_machine()}
-    fresh = {**about, DIGEST: code_digest(), "cells": {}}
-    if not out.exists():
-        return fresh
-    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    if found.get(DIGEST) != fresh[DIGEST]:
-        raise SourceError("was measured with other code", where=str(out), hint="Remove it, or write elsewhere")
-    return found
-
-
 def table(result: Mapping[str, Any]) -> list[str]:
     """Rows of a Markdown table: means over the cells that count, and the worst of them."""
     counts = [cell["found"] for cell in result["cells"].values() if cell["found"]]
@@ -165,21 +139,9 @@ def table(result: Mapping[str, Any]) -> list[str]:
 
 def main() -> int:
     """Command line of this module; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Measure the default on few clean images, on the development half.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with MNIST and CIFAR-10")
-    parser.add_argument("--runs", type=Path, required=True, help="folder of the panel's networks")
-    parser.add_argument("--out", type=Path, required=True, help="result file, JSON")
-    options = parser.parse_args()
-    try:
-        result = start(options.out)
-        for line in run(result, options.data, options.runs):
-            write_json(options.out, result)
-            print(line, file=sys.stderr, flush=True)
-    except LatentscanError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(*table(result), sep="\n")
-    return 0
+    about = {"command": "python -m reference.panel.few_images", "draws": DRAWS, "cells": {}}
+    described = "Measure the default on few clean images, on the development half."
+    return run_script(described, ("data", "runs"), about, run, table)
 
 
 if __name__ == "__main__":

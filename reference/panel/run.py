@@ -10,28 +10,25 @@ from typing import Any
 
 from reference.datasets import DataSet, load
 from reference.evaluate import describe_machine
-from reference.panel.attacks.attack import PanelAttack
-from reference.panel.attacks.roster import panel_attack
 from reference.panel.bench import Bench, Opened, open_network
 from reference.panel.cells import Cell
 from reference.panel.default import ALONE
 from reference.panel.estimate import Estimate
-from reference.panel.labels import LABEL_MAPS
 from reference.panel.measure import measure
 from reference.panel.networks import network_named
+from reference.panel.open_cell import attack_of, pictures_of
 from reference.panel.peers import CONTROLS, PEERS
-from reference.panel.pictures import SIZES, choose_pictures
+from reference.panel.pictures import SIZES
 from reference.panel.plan import PEERS_SEED
 from reference.panel.store import load_result, load_results, save_result
 from reference.panel.train_cells import clean_cell, trained
 from reference.power import code_digest
+from reference.resumable import DIGEST
 from reference.training import read_record
 from scanner.base.atomic import output_error
 from scanner.base.progress import Progress
 
 CELLS, RUNS = "cells", "runs"
-DIGEST = "detectors_sha256"
-"""What of a cell says by which mathematics the default was measured."""
 SUCCESS = 0.85
 """Least success rate at which an attack counts."""
 
@@ -108,24 +105,18 @@ def run_cells(cells: Sequence[Cell], data_folder: Path, out: Path, progress: Pro
     return load_results(folder, cells)
 
 
-def _attack(cell: Cell, data: DataSet) -> PanelAttack:
-    _, channels, height, width = data.test.images.shape
-    return panel_attack(cell.attack, (channels, height, width), cell.seed)
-
-
 def _benches(cell: Cell, hands: _Hands, progress: Progress) -> tuple[Bench, Bench, Path]:
     """The backdoored network and the clean one, on the same pictures, and where the former was trained."""
     network = network_named(cell.network)
     data = hands.load(network.data)
     run = trained(cell, data, hands.runs, progress.say)
-    pictures = choose_pictures(data, _attack(cell, data).trigger, LABEL_MAPS[cell.labels], cell.seed)
-    backdoored = Bench(open_network(network, run, data), data, pictures)
-    return backdoored, Bench(hands.open_clean(cell, data), data, pictures), run
+    backdoored = Bench(open_network(network, run, data), data, pictures_of(cell, data))
+    return backdoored, Bench(hands.open_clean(cell, data), data, backdoored.pictures), run
 
 
 def _finish(cell: Cell, hands: _Hands, progress: Progress) -> dict[str, Any]:
     bench, clean, run = _benches(cell, hands, progress)
-    attack = _attack(cell, bench.data)
+    attack = attack_of(cell, bench.data)
     peers, controls = (PEERS, CONTROLS) if cell.seed == PEERS_SEED else ((), ())
     found = measure(bench, peers, cell.seed, said=lambda name: progress.say(f"{cell.name}: {name}"))
     return {

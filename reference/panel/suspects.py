@@ -9,8 +9,6 @@ result file has is not measured again; the same command prints the tables.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,19 +19,12 @@ from numpy.typing import NDArray
 
 from reference.batch import Fitted, fit_batch, judge_batch
 from reference.datasets import DataSet, load
-from reference.evaluate import describe_machine, write_json
 from reference.features import Features, joined
-from reference.panel.attacks.roster import panel_attack
-from reference.panel.bench import Bench, open_network
 from reference.panel.cells import Cell
-from reference.panel.labels import LABEL_MAPS
 from reference.panel.networks import network_named
-from reference.panel.pictures import choose_pictures
+from reference.panel.open_cell import bench_of
 from reference.panel.plan import DEVELOPMENT_SEED, Row, cells
-from reference.panel.run import DIGEST
-from reference.panel.train_cells import trained
-from reference.power import code_digest
-from scanner.base.errors import LatentscanError
+from reference.resumable import run_script
 from scanner.fitting.fit_detectors import likened_by
 
 ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
@@ -71,11 +62,8 @@ COUNTED: Final = 0.75
 
 def draws(cell: Cell, data: DataSet, runs: Path) -> dict[str, Any]:
     """Figures of one cell: by size and share, means over references."""
-    network = network_named(cell.network)
-    _, channels, height, width = data.test.images.shape
-    trigger = panel_attack(cell.attack, (channels, height, width), cell.seed).trigger
-    pictures = choose_pictures(data, trigger, LABEL_MAPS[cell.labels], cell.seed)
-    bench = Bench(open_network(network, trained(cell, data, runs), data), data, pictures)
+    bench = bench_of(cell, data, runs)
+    pictures = bench.pictures
     parts = (pictures.fit, pictures.held_out, pictures.clean, pictures.triggered)
     fit, held_out, clean, triggered = (bench.features(part.images, part.labels) for part in parts)
     succeeds = np.asarray(triggered.predicted == pictures.aim.numpy())
@@ -160,22 +148,8 @@ def clean_batches(result: Mapping[str, Any]) -> str:
 
 def main() -> int:
     """Command line of this module; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Measure what a batch tells beside each input by itself.")
-    for name in ("data", "runs", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    options = parser.parse_args()
-    result: dict[str, Any] = {DIGEST: code_digest(), "machine": describe_machine(), "cells": {}}
-    if options.out.exists():
-        result = json.loads(options.out.read_text(encoding="utf-8"))
-    try:
-        for line in run(result, options.data, options.runs):
-            write_json(options.out, result)
-            print(line, flush=True)
-    except LatentscanError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(*tables(result), clean_batches(result), sep="\n")
-    return 0
+    about = "Measure what a batch tells beside each input by itself."
+    return run_script(about, ("data", "runs"), {"cells": {}}, run, lambda found: [*tables(found), clean_batches(found)])
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ import reference.panel.attacks
 from reference.panel.default import ALONE, BATCH
 from reference.panel.plan import PEERS_SEED, reported
 from reference.panel.plot import detection_svg
-from reference.panel.run import DIGEST
 from reference.panel.store import load_results
 from reference.panel.tables import DETECTION, DETECTORS, counted, tables_markdown, values
+from reference.resumable import DIGEST
 
 ROOT = Path(__file__).parents[3]
 CELLS = ROOT / "reference" / "results" / "panel"

@@ -6,12 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from detectors.calibration.plan import FOLDS, plan_calibration
 from reference.features import Features
-from reference.panel.few_images import figures, start, table
-from scanner.base.errors import SourceError
+from reference.panel.few_images import figures, table
 
 CLASSES = 3
 ROOT = Path(__file__).parents[3]
@@ -43,14 +41,6 @@ def test_the_product_chooses_its_own_folds() -> None:
     parts = features(600, 0), features(300, 1), features(300, 2, away=1.0)
     assert figures(*parts, None) == figures(*parts, FOLDS)
     assert len(list(plan_calibration(parts[0].labels, 0).parts())) == FOLDS
-
-
-def test_results_of_other_mathematics_are_not_gone_on_with(tmp_path: Path) -> None:
-    out = tmp_path / "few.json"
-    assert start(out)["cells"] == {}
-    out.write_text(json.dumps({"detectors_sha256": "0" * 64, "cells": {}}), encoding="utf-8")
-    with pytest.raises(SourceError, match="other code"):
-        start(out)
 
 
 def test_cells_in_which_the_attack_fails_are_in_no_mean() -> None:
