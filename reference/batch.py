@@ -131,9 +131,8 @@ def judge_batch(fitted: Fitted, inputs: Features, seed: int, alpha: float) -> Ju
     tests = fitted.units.test(values, inputs.predicted)
     if not tests.suspects_count(densities_p):
         return JudgedBatch(alone, alone, alone, densities_p, tests)
-    scores = fitted.scores(inputs)
     parts = np.random.default_rng(seed).permutation(len(values)) % PARTS
-    batch = BatchInputs(values, calibration.combine(scores), calibration.entering(scores), parts)
+    batch = BatchInputs.of(fitted.scores(inputs), calibration, values, parts)
     reference, known = fitted.units.reference, fitted.units.scores
     by_units, units = alone, None
     if tests.count(densities_p):

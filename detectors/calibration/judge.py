@@ -133,7 +133,14 @@ class Calibration:
         Raises:
             ValueError: If there are not as many scores.
         """
-        z = self.entering(scores)
+        return self.combine_entering(self.entering(scores))
+
+    def combine_entering(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Combined score ``(...)`` of what :meth:`entering` gives, ``(..., E)``.
+
+        Raises:
+            ValueError: If there are not as many scores.
+        """
         flat = z.reshape(-1, z.shape[-1])
         return combine_kinds(flat, self.contradicts[self.enters], self.sharpness).reshape(z.shape[:-1])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.calibration.judge import Calibration
 from detectors.shared_units.combine import Surprise, joint_p_values
 from detectors.shared_units.detector import SharedUnits
 from detectors.shared_units.learn import LearnedUnits
@@ -38,6 +39,22 @@ class BatchInputs:
     combined: NDArray[np.float64]
     z: NDArray[np.float64]
     parts: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        scores: NDArray[np.float64],
+        calibration: Calibration,
+        values: NDArray[np.float32],
+        parts: NDArray[np.int64],
+    ) -> BatchInputs:
+        """From raw scores ``(N, K, S)``.
+
+        Raises:
+            ValueError: If there are not as many scores as the calibration has, or lengths differ.
+        """
+        z = calibration.entering(scores)
+        return cls(values, calibration.combine_entering(z), z, parts)
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""

@@ -104,7 +104,8 @@ def clean_scores(plan: CalibrationPlan, calibration: Calibration, scores: NDArra
     folds[plan.calibration_rows()] = plan.calibration_folds()
     z = np.zeros((count, int(calibration.enters.sum())))
     combined, scored = np.zeros(count), np.zeros(count, bool)
-    z[unseen], combined[unseen] = calibration.entering(scores), calibration.combine(scores[:, None])[:, 0]
+    z[unseen] = calibration.entering(scores)
+    combined[unseen] = calibration.combine_entering(z[unseen])
     scored[unseen] = True
     return CleanScores(z, scored, combined, folds)
 

@@ -118,8 +118,7 @@ def ask_network(opened: OpenedScan, counted: Counted, options: ScanOptions) -> C
         if judge is not None:
             parts = np.arange(len(pixels)) % PARTS
             scores = np.where(finite[:, None, None], judged["scores"], 0.0)
-            combined, z = calibration.combine(scores), calibration.entering(scores)
-            p_values = judge.judge(BatchInputs(outputs["units"], combined, z, parts)).p_values
+            p_values = judge.judge(BatchInputs.of(scores, calibration, outputs["units"], parts)).p_values
         return Answers(outputs["logits"], ~finite | (p_values <= options.alpha * (1 + 1e-12)))
 
     def ask(pixels: NDArray[np.uint8]) -> Answers:

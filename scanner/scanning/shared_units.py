@@ -49,9 +49,8 @@ def batch_units(sample: Sample, fitted: SharedUnits, calibration: Calibration, a
 
 def inputs_of(sample: Sample, calibration: Calibration) -> BatchInputs:
     """The inputs of a sample, as judges take them."""
-    scores = sample.values["scores"]
     parts = np.array([digest % PARTS for digest in sample.digests])
-    return BatchInputs(sample.values["units"], calibration.combine(scores), calibration.entering(scores), parts)
+    return BatchInputs.of(sample.values["scores"], calibration, sample.values["units"], parts)
 
 
 @dataclass(frozen=True)
@@ -138,8 +137,7 @@ def with_shared_units(
     parts = np.array([digest_number(batch, position) % PARTS for position in range(count)])
     finite = out["finite"]
     scores = np.where(finite[:, None, None], out["scores"], 0.0)
-    inputs = BatchInputs(values, calibration.combine(scores), calibration.entering(scores), parts)
-    joint = units.judge.judge(inputs)
+    joint = units.judge.judge(BatchInputs.of(scores, calibration, values, parts))
     out["p_values"] = np.where(finite, joint.p_values, out["p_values"])
     out["evidence"] = np.where(finite, joint.evidence, np.inf)
     out["nats"], out["common"] = np.where(finite, joint.units, 0.0), np.where(finite, joint.scores, 0.0)
