@@ -12,10 +12,11 @@ from detectors.calibration.batch import batch_test_of
 from detectors.calibration.plan import plan_calibration
 from detectors.deep_features.detector import DeepFeatures, ImageClasses, fit_deep_features
 from detectors.deep_features.recipe import DEFAULT
+from detectors.shared_units.clean_scores import clean_scores
 from detectors.shared_units.detector import MIN_INPUTS, SharedUnits, UnitsTests
 from detectors.shared_units.joint import BatchInputs, JointJudge, joint_judge
 from detectors.shared_units.learn import PARTS, learn_units
-from detectors.shared_units.learn_scores import clean_scores, learn_scores
+from detectors.shared_units.learn_direction import Suspects, learn_directions
 from detectors.shared_units.similar_images import fit_shared_units
 from reference.features import Features, keys_of
 
@@ -51,6 +52,11 @@ def late_keys(likened_by: str, keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(keys[layers.index(likened_by.rsplit(":", 1)[0]) :])
 
 
+def last_keys(keys: Sequence[str]) -> tuple[str, ...]:
+    """Keys of the last layer."""
+    return tuple(key for key in keys if key.rsplit(":", 1)[0] == keys[-1].rsplit(":", 1)[0])
+
+
 def fit_batch(
     reference: Features, labels: NDArray[np.int64] | None, likened_by: str, num_classes: int, seed: int
 ) -> Fitted:
@@ -69,7 +75,7 @@ def fit_batch(
     deep = fit_deep_features(reference.only(keys_of(DEFAULT, list(reference.values))), classes, DEFAULT, plan, seed)
     late = late_keys(likened_by, list(reference.values))
     known = clean_scores(plan, deep.calibration, deep.clean_scores)
-    units = fit_shared_units(reference.only(late), likened_by, reference.predicted, num_classes, known)
+    units = fit_shared_units(reference.only(late), likened_by, reference.predicted, num_classes, known, last_keys(late))
     return Fitted(deep, units, late)
 
 
@@ -93,7 +99,7 @@ class JudgedBatch:
     Attributes:
         alone: Each input by itself.
         by_units: The inputs, with the units that they share where these count.
-        together: The inputs, with the units that they share and what suspects have in common where these count.
+        together: The inputs, with the direction in which suspects differ and, the less pure these are, those units.
         densities_p: P-value of the densities' test of the batch.
         units: Whether the inputs share units; None for too few of them.
     """
@@ -129,17 +135,19 @@ def judge_batch(fitted: Fitted, inputs: Features, seed: int, alpha: float) -> Ju
         return JudgedBatch(alone, alone, alone, densities_p, None)
     values = fitted.values(inputs)
     tests = fitted.units.test(values, inputs.predicted)
-    if not tests.suspects_count(densities_p):
-        return JudgedBatch(alone, alone, alone, densities_p, tests)
     parts = np.random.default_rng(seed).permutation(len(values)) % PARTS
-    batch = BatchInputs.of(fitted.scores(inputs), calibration, values, parts)
-    reference, known = fitted.units.reference, fitted.units.scores
+    reference, features = fitted.units.reference, fitted.units.features
+    assert features is not None
+    combined, own = calibration.combine(fitted.scores(inputs)), features.standardised(values)
+    batch = BatchInputs(values, combined, own, inputs.predicted, parts)
     by_units, units = alone, None
     if tests.count(densities_p):
         units = learn_units(reference, values, tests.strata, parts)
         by_units = _judged(joint_judge(fitted.units, units, None), batch)
-    learned = learn_scores(known, batch.combined, batch.z, parts)
-    return JudgedBatch(alone, by_units, _judged(joint_judge(fitted.units, units, learned), batch), densities_p, tests)
+    suspects = Suspects(combined, own, inputs.predicted, parts)
+    directions = learn_directions(fitted.units.scores, features, suspects)
+    together = _judged(joint_judge(fitted.units, units, directions), batch)
+    return JudgedBatch(alone, by_units, together, densities_p, tests)
 
 
 def _judged(judge: JointJudge, inputs: BatchInputs) -> Judged:

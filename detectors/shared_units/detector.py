@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from detectors.rows import Rows
 from detectors.shared_units.batch import SharedUnitsTest, shared_units_test
 from detectors.shared_units.class_balance import balance_classes
-from detectors.shared_units.learn_scores import CleanScores
+from detectors.shared_units.clean_features import CleanFeatures
+from detectors.shared_units.clean_scores import CleanScores
 from detectors.shared_units.reference import UnitReference
 from detectors.shared_units.strata import Strata
 
@@ -30,6 +31,7 @@ class SharedUnits:
         strata: Which images are compared with one another.
         predicted: ``(n,)`` int64, predicted class of each clean image; -1 where it is not known.
         scores: The densities' scores of the clean images.
+        features: Their features of the last layer; None of a profile of an older format.
 
     Raises:
         ValueError: If lengths or folds differ, or no image calibrates.
@@ -37,7 +39,7 @@ class SharedUnits:
     Example:
         >>> from detectors.shared_units.similar_images import fit_shared_units
         >>> values, zeros = np.arange(12.0, dtype=np.float32)[:, None], np.zeros(12, int)
-        >>> scores = CleanScores(np.zeros((12, 1)), np.ones(12, bool), np.zeros(12), zeros)
+        >>> scores = CleanScores(np.zeros(12), np.ones(12, bool), zeros)
         >>> fitted = fit_shared_units({"layer": values}, "layer", zeros, 1, scores)
         >>> fitted.reference.units, fitted.reference.size
         (1, 12)
@@ -50,6 +52,7 @@ class SharedUnits:
     strata: Strata
     predicted: NDArray[np.int64]
     scores: CleanScores
+    features: CleanFeatures | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
@@ -59,6 +62,8 @@ class SharedUnits:
                 f"scores and a class for each of {self.reference.size} images are needed, got {self.predicted.shape} "
                 "classes, or other folds"
             )
+        if self.features is not None and self.features.predicted.shape != each:
+            raise ValueError(f"features of {self.reference.size} images are needed, got {self.features.features.shape}")
         if not (self.reference.folds >= 0).any():
             raise ValueError("images that calibrate are needed")
 
@@ -93,7 +98,7 @@ class UnitsTests:
     Example:
         >>> from detectors.shared_units.similar_images import fit_shared_units
         >>> values, zeros = np.arange(12.0, dtype=np.float32)[:, None], np.zeros(12, int)
-        >>> scores = CleanScores(np.zeros((12, 1)), np.ones(12, bool), np.zeros(12), zeros)
+        >>> scores = CleanScores(np.zeros(12), np.ones(12, bool), zeros)
         >>> fitted = fit_shared_units({"layer": values}, "layer", zeros, 1, scores)
         >>> tests = fitted.test(values, zeros)
         >>> tests.balanced == tests.every, tests.count(densities_p=1.0)
@@ -114,14 +119,6 @@ class UnitsTests:
             densities_p: P-value of the densities' test of the batch.
         """
         return self.every.p_value <= EVIDENCE and min(self.balanced.p_value, densities_p) <= EVIDENCE
-
-    def suspects_count(self, densities_p: float) -> bool:
-        """Whether the scores that suspects have in common count: units do, or more inputs are flagged than by chance.
-
-        Args:
-            densities_p: P-value of the densities' test of the batch.
-        """
-        return densities_p <= EVIDENCE or self.count(densities_p)
 
 
 def side_by_side(features: Mapping[str, Rows], name: str) -> tuple[int, int]:

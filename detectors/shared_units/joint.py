@@ -1,4 +1,4 @@
-"""How an input is judged together with others: by the densities, the units that they share, and what suspects show."""
+"""How an input is judged together with others: by the densities, and by what suspects or shared units show."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration.judge import Calibration
 from detectors.shared_units.combine import Surprise, joint_p_values
 from detectors.shared_units.detector import SharedUnits
 from detectors.shared_units.learn import LearnedUnits
-from detectors.shared_units.learn_scores import LearnedScores
+from detectors.shared_units.learn_direction import LearnedDirections
 
 
 @dataclass(frozen=True)
@@ -21,15 +20,17 @@ class BatchInputs:
     Attributes:
         values: ``(N, U)`` float32, their units.
         combined: ``(N, K)`` the densities' combined scores, by every fold.
-        z: ``(N, K, S)`` the standardised scores that enter them.
+        features: ``(N, D)`` float16, standardised features of the last layer; None where the reference has none.
+        predicted: ``(N,)`` predicted classes, -1 where there is none.
         parts: ``(N,)`` part of the batch that each is of.
 
     Raises:
         ValueError: If lengths differ.
 
     Example:
-        >>> BatchInputs(np.zeros((2, 5), np.float32), np.zeros((2, 1)), np.zeros((2, 1, 3)), np.zeros(2, int)).z.shape
-        (2, 1, 3)
+        >>> zeros = np.zeros(2, int)
+        >>> BatchInputs(np.zeros((2, 5), np.float32), np.zeros((2, 1)), None, zeros, zeros).combined.shape
+        (2, 1)
 
     References:
         docs/method.md, section Shared units.
@@ -37,35 +38,20 @@ class BatchInputs:
 
     values: NDArray[np.float32]
     combined: NDArray[np.float64]
-    z: NDArray[np.float64]
+    features: NDArray[np.float16] | None
+    predicted: NDArray[np.int64]
     parts: NDArray[np.int64]
-
-    @classmethod
-    def of(
-        cls,
-        scores: NDArray[np.float64],
-        calibration: Calibration,
-        values: NDArray[np.float32],
-        parts: NDArray[np.int64],
-    ) -> BatchInputs:
-        """From raw scores ``(N, K, S)``.
-
-        Raises:
-            ValueError: If there are not as many scores as the calibration has, or lengths differ.
-        """
-        z = calibration.entering(scores)
-        return cls(values, calibration.combine_entering(z), z, parts)
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
         count = len(self.parts)
-        if self.combined.ndim != 2 or self.z.shape[:2] != self.combined.shape or len(self.combined) != count:
+        if self.combined.ndim != 2 or not len(self.combined) == len(self.predicted) == count:
             raise ValueError(
-                f"combined scores (N, K) and scores (N, K, S) of {count} inputs are needed, got {self.combined.shape} "
-                f"and {self.z.shape}"
+                f"combined scores (N, K) and classes of {count} inputs are needed, got {self.combined.shape} and "
+                f"{self.predicted.shape}"
             )
-        if len(self.values) != count:
-            raise ValueError(f"units of {count} inputs are needed, got {self.values.shape}")
+        if len(self.values) != count or (self.features is not None and len(self.features) != count):
+            raise ValueError(f"units and features of {count} inputs are needed, got {self.values.shape}")
 
 
 @dataclass(frozen=True)
@@ -76,7 +62,7 @@ class Joint:
         p_values: ``(N,)`` conformal p-value of everything together.
         evidence: ``(N,)`` what it is of, in nats, averaged over folds.
         units: ``(N,)`` the shared units' part of it.
-        scores: ``(N,)`` the part of the scores that suspects have in common.
+        direction: ``(N,)`` the part of the direction in which suspects differ.
         above: ``(N,)`` bool, whether the input's units are louder than any clean image's, by every fold.
 
     Example:
@@ -91,7 +77,7 @@ class Joint:
     p_values: NDArray[np.float64]
     evidence: NDArray[np.float64]
     units: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    direction: NDArray[np.float64]
     above: NDArray[np.bool_]
 
 
@@ -101,26 +87,26 @@ class JointJudge:
 
     Attributes:
         units: Units that the batch shares, for every part of it and every fold; None where they do not count.
-        scores: Likewise the scores that its suspects have in common.
+        directions: Likewise directions in which its suspects differ. The purer these are, the less units count beside.
         surprise: Turns the densities' scores into nats.
         folds: ``(c,)`` fold of each clean image that calibrates.
         clean: ``(c, P)`` joint evidence of those images, for every part.
         loudest: ``(P, K)`` the largest score of the units alone, over the clean images of each fold.
 
     Example:
+        >>> from detectors.shared_units.clean_scores import CleanScores
         >>> from detectors.shared_units.learn import learn_units
-        >>> from detectors.shared_units.learn_scores import CleanScores
         >>> from detectors.shared_units.similar_images import fit_shared_units
         >>> generator = np.random.default_rng(0)
         >>> clean, values = generator.random((40, 50), np.float32), generator.random((40, 50), np.float32)
         >>> values[::2, 3] += 1
         >>> zeros, fifths = np.zeros(40, int), np.arange(40) // 2 % 5
-        >>> known = CleanScores(np.zeros((40, 1)), np.ones(40, bool), generator.random(40), fifths)
+        >>> known = CleanScores(generator.random(40), np.ones(40, bool), fifths)
         >>> fitted = fit_shared_units({"layer": clean}, "layer", zeros, 1, known)
         >>> learned = learn_units(fitted.reference, values, fitted.strata.of(zeros, values), fifths)
-        >>> inputs = BatchInputs(values, generator.random((40, 5)), np.zeros((40, 5, 1)), fifths)
+        >>> inputs = BatchInputs(values, generator.random((40, 5)), None, zeros, fifths)
         >>> joint = joint_judge(fitted, learned, None).judge(inputs)
-        >>> bool(joint.units[::2].min() > joint.units[1::2].max()), float(joint.scores.max())
+        >>> bool(joint.units[::2].min() > joint.units[1::2].max()), float(joint.direction.max())
         (True, 0.0)
 
     References:
@@ -128,7 +114,7 @@ class JointJudge:
     """
 
     units: LearnedUnits | None
-    scores: LearnedScores | None
+    directions: LearnedDirections | None
     surprise: Surprise
     folds: NDArray[np.int64]
     clean: NDArray[np.float64]
@@ -138,33 +124,39 @@ class JointJudge:
         """Judge inputs.
 
         Raises:
-            ValueError: If they have other folds, units or scores.
+            ValueError: If they have other folds, units or features.
         """
-        nothing = np.zeros(inputs.combined.shape)
-        units = nothing if self.units is None else self.units.score(inputs.values, inputs.parts)
-        scores = nothing if self.scores is None else self.scores.score(inputs.z, inputs.parts)
-        if not units.shape == scores.shape == inputs.combined.shape:
+        units = direction = np.zeros(inputs.combined.shape)
+        if self.units is not None:
+            units = self.units.score(inputs.values, inputs.parts)
+        counted = units
+        if self.directions is not None:
+            if inputs.features is None:
+                raise ValueError("features of the inputs are needed")
+            direction = self.directions.score(inputs.features, inputs.predicted, inputs.parts)
+            counted = units * (1 - self.directions.purities[inputs.parts])
+        if not units.shape == direction.shape == inputs.combined.shape:
             raise ValueError(f"combined scores {units.shape} are needed, got {inputs.combined.shape}")
-        evidence = self.surprise(inputs.combined) + units + scores
+        evidence = self.surprise(inputs.combined) + counted + direction
         return Joint(
             joint_p_values(self.clean, self.folds, evidence, inputs.parts),
             evidence.mean(1),
             units.mean(1),
-            scores.mean(1),
+            direction.mean(1),
             np.asarray((units > self.loudest[inputs.parts]).all(1)),
         )
 
 
-def joint_judge(fitted: SharedUnits, units: LearnedUnits | None, scores: LearnedScores | None) -> JointJudge:
+def joint_judge(fitted: SharedUnits, units: LearnedUnits | None, directions: LearnedDirections | None) -> JointJudge:
     """Calibrate what a batch has taught, together with the densities.
 
     Args:
         fitted: Of the clean images.
         units: What :func:`~detectors.shared_units.learn.learn_units` learned with them; None where it does not count.
-        scores: Likewise of :func:`~detectors.shared_units.learn_scores.learn_scores`.
+        directions: Likewise of :func:`~detectors.shared_units.learn_direction.learn_directions`.
 
     Raises:
-        ValueError: If neither counts.
+        ValueError: If neither counts, or directions do of clean images without features.
 
     Example:
         See :class:`JointJudge`.
@@ -175,14 +167,20 @@ def joint_judge(fitted: SharedUnits, units: LearnedUnits | None, scores: Learned
     References:
         Vovk (2015), Cross-conformal predictors, Annals of Mathematics and Artificial Intelligence 74, 9-28.
     """
-    parts = [units.clean_scores(fitted.reference)] if units is not None else []
-    parts += [scores.clean_scores(fitted.scores)] if scores is not None else []
-    if not parts:
-        raise ValueError("units or scores that count are needed")
+    if units is None and directions is None:
+        raise ValueError("units or directions that count are needed")
     calibrates = fitted.reference.folds >= 0
     folds, combined = fitted.reference.folds[calibrates], fitted.scores.combined[calibrates]
     surprise = Surprise(np.sort(combined))
-    clean = surprise(combined)[:, None] + sum(part[calibrates] for part in parts)
-    own = parts[0][calibrates] if units is not None else np.zeros(clean.shape)
+    parts = len(units.units) if units is not None else len(directions.directions)  # type: ignore[union-attr]
+    own = counted = np.zeros((len(folds), parts))
+    if units is not None:
+        own = counted = units.clean_scores(fitted.reference)[calibrates]
+    clean = surprise(combined)[:, None]
+    if directions is not None:
+        if fitted.features is None:
+            raise ValueError("features of the clean images are needed")
+        counted = own * (1 - directions.purities[:, folds].T)
+        clean = clean + directions.clean_scores(fitted.features, fitted.reference.folds)[calibrates]
     loudest = np.stack([own[folds == fold].max(0) for fold in range(int(folds.max()) + 1)], axis=1)
-    return JointJudge(units, scores, surprise, folds, clean, loudest)
+    return JointJudge(units, directions, surprise, folds, clean + counted, loudest)

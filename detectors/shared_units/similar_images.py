@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import ClusterNode, linkage, to_tree
 
 from detectors.rows import CHUNK_ROWS, Rows, chunks
+from detectors.shared_units.clean_features import fit_clean_features
+from detectors.shared_units.clean_scores import CleanScores
 from detectors.shared_units.detector import SharedUnits, side_by_side
-from detectors.shared_units.learn_scores import CleanScores
 from detectors.shared_units.reference import UnitReference, fit_units
 from detectors.shared_units.strata import Strata, logarithmic
 
@@ -110,6 +111,7 @@ def fit_shared_units(
     predicted: NDArray[np.int64],
     num_classes: int,
     scores: CleanScores,
+    last: Sequence[str] = (),
 ) -> SharedUnits:
     """Fit to clean images, descriptor by descriptor.
 
@@ -119,19 +121,25 @@ def fit_shared_units(
         predicted: ``(n,)`` predicted classes.
         num_classes: Number of classes ``C``.
         scores: The densities' scores of the images, and their folds.
+        last: The last descriptors, those of the last layer, in which a direction of suspects is looked for; by default
+            the last one.
 
     Raises:
-        ValueError: If lengths differ, something is not finite, or there is no such descriptor.
+        ValueError: If lengths differ, something is not finite, there is no such descriptor, or others are the last.
 
     Example:
         >>> values, zeros = np.arange(12.0, dtype=np.float32)[:, None], np.zeros(12, int)
-        >>> scores = CleanScores(np.zeros((12, 1)), np.ones(12, bool), np.zeros(12), zeros)
+        >>> scores = CleanScores(np.zeros(12), np.ones(12, bool), zeros)
         >>> fit_shared_units({"layer": values}, "layer", zeros, 1, scores).strata.of(zeros, values).max()
         np.int64(1)
 
     References:
         docs/method.md, section Shared units.
     """
+    names = list(features)
+    last = tuple(last) or tuple(names[-1:])
+    if not last or tuple(names[-len(last) :]) != last:
+        raise ValueError(f"the last descriptors are {names[-len(last) :]}, not {list(last)}")
     first, _ = side_by_side(features, likened_by)
     likened = features[likened_by]
     strata = fit_strata(likened, predicted, num_classes, first)
@@ -152,4 +160,5 @@ def fit_shared_units(
         of_image,
         scores.folds,
     )
-    return SharedUnits(reference, strata, predicted.astype(np.int64), scores)
+    kept = fit_clean_features([features[name] for name in last], predicted, num_classes)
+    return SharedUnits(reference, strata, predicted.astype(np.int64), scores, kept)

@@ -94,6 +94,7 @@ def build_profile(
         None if bayesian is None else bayesian.posterior,
         unit_values=units.values,
         unit_images=units.images,
+        unit_features=units.features,
     )
 
 

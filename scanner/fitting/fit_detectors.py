@@ -17,9 +17,9 @@ from detectors.calibration.plan import CalibrationPlan, calibrate_by_plan
 from detectors.deep_features.detector import DeepFeatures, Fit, ImageClasses, fit_deep_features
 from detectors.deep_features.fit import FittedDescriptor
 from detectors.deep_features.recipe import Recipe
+from detectors.shared_units.clean_scores import CleanScores
+from detectors.shared_units.clean_scores import clean_scores as keep_clean_scores
 from detectors.shared_units.detector import SharedUnits
-from detectors.shared_units.learn_scores import CleanScores
-from detectors.shared_units.learn_scores import clean_scores as keep_clean_scores
 from detectors.shared_units.similar_images import fit_shared_units
 from scanner.base.errors import ModelError
 from scanner.base.progress import Progress
@@ -35,6 +35,8 @@ FITTED_AT_ONCE: Final = 4
 """Descriptors that are fitted at a time: each takes a few matrices of as many rows and columns as it has channels."""
 LIKENED_DEPTH: Final = 0.8
 """Depth, as a share of the weighted operators, of the layer by which pictures are likened."""
+MAX_FEATURE_BYTES: Final = 2**25
+"""Most of a profile for the features of clean images; a scan that works with them needs some twenty times as much."""
 
 
 def fit_detectors(
@@ -100,7 +102,9 @@ def _fit_densities(
 
 
 def _fit_units(subject: Subject, network: TappedNetwork, reference: Reference, scores: CleanScores) -> SharedUnits:
-    """Keep the loudest clean images of every unit, of a part of the images where the reference is very large.
+    """Keep the loudest clean images of every unit, and features of a last layer.
+
+    Of a part of the images where the reference is very large.
 
     Args:
         subject: The model and the reference.
@@ -110,14 +114,21 @@ def _fit_units(subject: Subject, network: TappedNetwork, reference: Reference, s
     """
     features = reference.features
     late = late_descriptors(network.descriptors)
-    rows = spread_over_folds(scores.folds, MAX_TABLE_BYTES // (4 * sum(d.dim for d in late)))
+    last = [d for d in late if d.tap == late[-1].tap]
+    most = min(MAX_TABLE_BYTES // (4 * _width(late)), MAX_FEATURE_BYTES // (2 * _width(last)))
+    rows = spread_over_folds(scores.folds, most)
     return fit_shared_units(
         features.spooled.only([d.key for d in late], rows),
         likened_by(network.descriptors).key,
         features.predicted[rows],
         subject.model.num_classes,
         scores.take(rows),
+        [d.key for d in last],
     )
+
+
+def _width(descriptors: Sequence[Descriptor]) -> int:
+    return sum(descriptor.dim for descriptor in descriptors)
 
 
 def spread_over_folds(folds: NDArray[np.int64], most: int) -> NDArray[np.int64]:

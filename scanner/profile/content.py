@@ -19,7 +19,7 @@ FORMAT = "latentscan profile"
 GROUPS = ("calibration",)
 BYTE_DATASETS = ("header", "graph", "weights")
 BAYESIAN_DATASETS = ("bayesian_graph", "bayesian_weights", "bayesian_stds")
-OPTIONAL_BYTE_DATASETS = ("gallery", "unit_values", "unit_images", "clean_images")
+OPTIONAL_BYTE_DATASETS = ("gallery", "unit_values", "unit_images", "unit_features", "clean_images")
 
 # What a reader accepts, and so what a writer may write. A profile of a large vision transformer has 2.5 GiB of
 # weights, a few hundred arrays and, with 22,000 named classes, 2 MiB of header.
@@ -51,6 +51,7 @@ class Profile:
         unit_values: The loudest values of every unit, as `scanner.profile.unit_arrays` reads them; uint8, shape
             (bytes,), empty in a profile of format 2.0.
         unit_images: Whose they are, likewise.
+        unit_features: The clean images' features of the last layer, likewise; empty in a profile before format 2.5.
         clean_images: Clean images that a trigger can be tried on, as `scanner.profile.clean_images` reads them; uint8,
             shape (bytes,), empty where there are none. No score depends on them.
         stored_header: The header's text in the file that this was read from: an older minor version has fields fewer
@@ -65,6 +66,7 @@ class Profile:
     gallery: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     unit_values: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     unit_images: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    unit_features: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     clean_images: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     stored_header: bytes | None = None
 
@@ -91,7 +93,7 @@ class Profile:
             stds = np.ascontiguousarray(self.posterior.stds, "<f4").view(np.uint8)
             parts = (np.frombuffer(self.posterior.graph, np.uint8), self.posterior.weights, stds)
             yield from zip(BAYESIAN_DATASETS, parts, strict=True)
-        optional = (self.gallery, self.unit_values, self.unit_images, self.clean_images)
+        optional = (self.gallery, self.unit_values, self.unit_images, self.unit_features, self.clean_images)
         yield from ((name, data) for name, data in zip(OPTIONAL_BYTE_DATASETS, optional, strict=True) if data.size)
         for name, array in self.calibration.items():
             yield f"calibration/{quote(name)}", np.asarray(array, "<f8")

@@ -24,7 +24,7 @@ from pydantic import (
 from scanner.base.text import portable
 from scanner.graph.structure.analyse import Structure
 
-SCHEMA_VERSION: Literal["2.4"] = "2.4"
+SCHEMA_VERSION: Literal["2.5"] = "2.5"
 
 _MAX_JSON_BYTES = 64 * 1024
 _MAX_CLASSES = 100_000
@@ -318,7 +318,7 @@ class SelfCheck(Part):
 class ProfileHeader(Part):
     """All that a profile states in words and small numbers."""
 
-    schema_version: Literal["2.0", "2.1", "2.2", "2.3", "2.4"] = Field(
+    schema_version: Literal["2.0", "2.1", "2.2", "2.3", "2.4", "2.5"] = Field(
         default=SCHEMA_VERSION, description="Version of the profile format."
     )
     tool: ToolInfo = Field(description="The program that wrote the profile.")

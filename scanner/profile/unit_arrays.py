@@ -1,7 +1,7 @@
 """The shared-units detector as a profile's arrays, and back.
 
-The loudest values of every unit are most of it, and are float32; they and the images that they are of are stored as
-bytes. What is small goes among the calibration's arrays.
+The loudest values of every unit, the images that they are of, and all images' features of the last layer are most of
+it, and are stored as bytes. What is small goes among the calibration's arrays.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.shared_units.clean_features import CleanFeatures
+from detectors.shared_units.clean_scores import CleanScores
 from detectors.shared_units.detector import SharedUnits
-from detectors.shared_units.learn_scores import CleanScores
 from detectors.shared_units.reference import UnitReference
 from detectors.shared_units.strata import Strata
 from scanner.base.errors import ProfileError
@@ -22,7 +23,8 @@ from scanner.profile.content import Profile
 _PREFIX: Final = "unit_"
 _SMALL: Final = ("width", "strata", "folds", "combined", "of_class", "first", "location", "scale", "centroids")
 _CLASSES: Final = "classes"
-_SCORES: Final = ("scores", "scored")
+_SCORED: Final = "scored"
+_FEATURES: Final = ("feature_location", "feature_scale")
 _HINT: Final = "Fit the profile again"
 _FARTHEST: Final = 1e9
 """Standardised logarithms of activations are far below it, and the scalar products of such are finite in float32."""
@@ -39,11 +41,13 @@ class UnitArrays:
     Attributes:
         values: uint8 ``(4 (m + 1) U,)``: float32 ``(m + 1, U)``, the kept values and, in the last row, the cut.
         images: uint8 ``(4 m U,)``: int32 ``(m, U)``.
+        features: uint8 ``(2 n D,)``: float16 ``(n, D)``.
         small: Float64 arrays that go among those of the calibration, by name.
     """
 
     values: NDArray[np.uint8]
     images: NDArray[np.uint8]
+    features: NDArray[np.uint8]
     small: dict[str, NDArray[np.float64]]
 
 
@@ -56,17 +60,21 @@ def units_to_arrays(units: SharedUnits) -> UnitArrays:
         "folds": reference.folds,
         _CLASSES: units.predicted,
         "combined": units.scores.combined,
-        "scores": units.scores.z,
-        "scored": units.scores.scored,
+        _SCORED: units.scores.scored,
         "of_class": strata.of_class,
         "first": np.array([strata.first]),
         "location": strata.location,
         "scale": strata.scale,
         "centroids": strata.centroids,
     }
+    features = np.zeros((0, 0), np.float16)
+    if units.features is not None:
+        features = units.features.features
+        small |= dict(zip(_FEATURES, (units.features.location, units.features.scale), strict=True))
     return UnitArrays(
         _bytes(np.concatenate([reference.values, reference.cut[None]]), "<f4"),
         _bytes(reference.images, "<i4"),
+        _bytes(features, "<f2"),
         {f"{_PREFIX}{name}": np.asarray(value, np.float64) for name, value in small.items()},
     )
 
@@ -78,7 +86,7 @@ def units_from_profile(profile: Profile) -> SharedUnits | None:
         ProfileError: If an array is missing, they do not fit together or would take too much memory.
     """
     arrays = profile.calibration
-    stored = (*_SMALL, _CLASSES, *_SCORES)
+    stored = (*_SMALL, _CLASSES, _SCORED, *_FEATURES)
     small = {name: arrays[f"{_PREFIX}{name}"] for name in stored if f"{_PREFIX}{name}" in arrays}
     present = {"values": profile.unit_values.size > 0, "images": profile.unit_images.size > 0}
     if not small and not any(present.values()):
@@ -135,25 +143,48 @@ def _units(profile: Profile, small: dict[str, NDArray[np.float64]], width: int) 
         raise ValueError("columns beyond the last")
     single = {name: small[name].astype(np.float32) for name in ("location", "scale", "centroids")}
     reference = UnitReference(values[:-1], images.astype(np.int32), values[-1], strata, folds)
-    return SharedUnits(reference, Strata(of_class, int(first[0]), **single), classes, _scores(profile, small, folds))
+    return SharedUnits(
+        reference,
+        Strata(of_class, int(first[0]), **single),
+        classes,
+        _scores(small, folds),
+        _features(profile, small, classes, width),
+    )
 
 
-def _scores(profile: Profile, small: dict[str, NDArray[np.float64]], folds: NDArray[np.int64]) -> CleanScores:
-    """Scores of the images; of an older profile combined ones alone.
+def _scores(small: dict[str, NDArray[np.float64]], folds: NDArray[np.int64]) -> CleanScores:
+    """Scores of the images; of an older profile of those alone that calibrate.
 
     Raises:
-        ValueError: If there are others than the profile's scores, or they are not finite, or too large.
+        ValueError: If it is not said of each whether it has any.
     """
-    if not any(name in small for name in _SCORES):
-        return CleanScores(np.zeros((len(folds), 0)), folds >= 0, small["combined"], folds)
-    if not all(name in small for name in _SCORES):
-        raise ValueError("scores of which it is not said which images have any, or the reverse")
-    z, scored = small["scores"], _integers(small["scored"])
-    if z.ndim != 2 or z.shape[1] != sum(score.combined for score in profile.header.scores):
-        raise ValueError("other scores than the profile's")
-    if not (np.abs(z) <= _HIGHEST).all() or not 0 <= scored.min(initial=0) <= scored.max(initial=0) <= 1:
-        raise ValueError("scores that are not finite, or too large")
-    return CleanScores(z, scored == 1, small["combined"], folds)
+    scored = _integers(small[_SCORED]) if _SCORED in small else np.asarray(folds >= 0, np.int64)
+    if not 0 <= scored.min(initial=0) <= scored.max(initial=0) <= 1:
+        raise ValueError("images of which it is not said whether they have scores")
+    return CleanScores(small["combined"], scored == 1, folds)
+
+
+def _features(
+    profile: Profile, small: dict[str, NDArray[np.float64]], classes: NDArray[np.int64], width: int
+) -> CleanFeatures | None:
+    """Features of the images; None in an older profile, which has none.
+
+    Raises:
+        ValueError: If a part is missing, they are of other images or descriptors, or they are not finite, or too large.
+    """
+    there = [name in small for name in _FEATURES]
+    if not profile.unit_features.size and not any(there):
+        return None
+    if not profile.unit_features.size or not all(there) or _SCORED not in small:
+        raise ValueError("features of which a part is missing")
+    location, scale = (small[name] for name in _FEATURES)
+    dims = np.cumsum([descriptor.dim for descriptor in reversed(profile.header.descriptors)])
+    if location.ndim != 1 or len(location) not in dims[dims <= width]:
+        raise ValueError("features of other descriptors")
+    if not (np.abs(location) <= _HIGHEST).all() or not ((scale >= 1 / _HIGHEST) & (scale <= _HIGHEST)).all():
+        raise ValueError("features that are not finite, or too large")
+    features = profile.unit_features.view("<f2").reshape(len(classes), len(location))
+    return CleanFeatures(features.astype(np.float16), classes, profile.header.num_classes, location, scale)
 
 
 def _classes_of(strata: NDArray[np.int64], of_class: NDArray[np.int64]) -> NDArray[np.int64]:

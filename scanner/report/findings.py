@@ -97,9 +97,9 @@ def _about_inputs(model: ModelInfo, top_inputs: Sequence[InputRow]) -> Iterator[
         if row.shared_units and row.density_p_value is not None:
             message = f"Flagged with p = {row.p_value:.2g} (its features alone: {row.density_p_value:.2g}): it shares "
             message += "units with other inputs that clean images do not."
-        elif row.common_scores and row.density_p_value is not None:
+        elif row.common_direction and row.density_p_value is not None:
             message = f"Flagged with p = {row.p_value:.2g} (its features alone: {row.density_p_value:.2g}): what is "
-            message += "unusual about it is what suspicious inputs of the batch have in common."
+            message += "unusual about it is what distinguishes suspicious inputs of the batch from all others."
         if row.finite is False:
             rule = NOT_FINITE_INPUT_RULE
             what = "logits" if row.predicted is None else "scores"

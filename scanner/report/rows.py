@@ -159,7 +159,7 @@ class _Parquet:
             "p_value": pa.float64(),
             "density_p_value": pa.float64(),
             "shared_units": pa.float64(),
-            "common_scores": pa.float64(),
+            "common_direction": pa.float64(),
             "score": pa.float64(),
             "flagged": pa.bool_(),
             "top_scores": pa.list_(top_score),

@@ -25,6 +25,7 @@ from scanner.profile.clean_images import clean_images
 from scanner.scanning.judge import judge_outputs
 from scanner.scanning.material import Wanted
 from scanner.scanning.options import ScanOptions
+from scanner.scanning.shared_units import features_of
 from scanner.scanning.shown import Shown
 from scanner.scanning.stages import Counted, OpenedScan
 from scanner.verdict.rules import load_rules
@@ -118,7 +119,10 @@ def ask_network(opened: OpenedScan, counted: Counted, options: ScanOptions) -> C
         if judge is not None:
             parts = np.arange(len(pixels)) % PARTS
             scores = np.where(finite[:, None, None], judged["scores"], 0.0)
-            p_values = judge.judge(BatchInputs.of(scores, calibration, outputs["units"], parts)).p_values
+            features = None if opened.units is None else features_of(outputs["units"], opened.units)
+            combined = calibration.combine(scores)
+            inputs = BatchInputs(outputs["units"], combined, features, judged["predicted"], parts)
+            p_values = judge.judge(inputs).p_values
         return Answers(outputs["logits"], ~finite | (p_values <= options.alpha * (1 + 1e-12)))
 
     def ask(pixels: NDArray[np.uint8]) -> Answers:

@@ -15,7 +15,7 @@ from detectors.shared_units.learn import PARTS
 from scanner.profile.header import ProfileHeader
 from scanner.profile.looks import ReferenceLooks
 from scanner.scanning.sample import INDEX, Sample
-from scanner.scanning.shared_units import BatchUnits, inputs_of
+from scanner.scanning.shared_units import BatchUnits
 
 COMBINED = "combined"
 AFFECTED = 5
@@ -68,7 +68,7 @@ def batch_drift(
 
     Args:
         sample: Inputs, each picture once.
-        units: What their units say, as it counts in who is flagged. The scores that suspects have in common do not:
+        units: What their units say, as it counts in who is flagged. The direction in which suspects differ does not:
             where all inputs drifted, the suspects are those that drifted most.
         header: Names of the scores.
         calibration: Of the profile.
@@ -79,7 +79,7 @@ def batch_drift(
     flagged = sample.values["p_values"] <= limit
     scores = sample.values["scores"]
     if units is not None and units.by_units is not None:
-        flagged |= units.by_units.judge(inputs_of(sample, calibration)).p_values <= limit
+        flagged |= units.by_units <= limit
     # Densities saw the reference's own images, which are therefore less suspicious than any others.
     own = np.array([clean is not None and clean.has(digest) for digest in sample.digests])
     rest = np.flatnonzero(~flagged & ~own)

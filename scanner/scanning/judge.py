@@ -83,7 +83,7 @@ def rows_of(batch: Batch, alpha: float) -> list[ScannedInput | UnreadableRow]:
             p_value=p_value,
             density_p_value=float(out["density_p_values"][position]),
             nats=float(out["nats"][position]),
-            common=float(out["common"][position]),
+            direction=float(out["direction"][position]),
             above=bool(out["above"][position]),
             evidence=float(out["evidence"][position]),
             score=float(out["combined"][position]),

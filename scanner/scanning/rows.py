@@ -34,7 +34,7 @@ class RowNamer:
             p_value=row.p_value,
             density_p_value=row.density_p_value,
             shared_units=row.nats,
-            common_scores=row.common,
+            common_direction=row.direction,
             score=row.score,
             flagged=row.flagged,
             top_scores=tuple(

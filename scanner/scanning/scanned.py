@@ -25,7 +25,7 @@ class ScannedInput:
         p_value: Combined conformal p-value; the smallest that there is where something is not finite.
         density_p_value: The same of densities and weight draws alone; equal to it where the batch has taught nothing.
         nats: What the units that the batch shares say of the input, in nats; 0 where it shares none.
-        common: What the scores that suspects of the batch have in common say of it, in nats; 0 where they do not count.
+        direction: What the direction in which suspects of the batch differ says of it, in nats; 0 where there is none.
         above: Whether the units that the batch shares are louder in it than in any clean image.
         evidence: What inputs are ordered by: the combined score, or where the batch has taught something the joint
             evidence in nats.
@@ -47,7 +47,7 @@ class ScannedInput:
     p_value: float
     density_p_value: float
     nats: float
-    common: float
+    direction: float
     above: bool
     evidence: float
     score: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,14 @@ from detectors.calibration.judge import Calibration
 from detectors.shared_units.detector import MIN_INPUTS, SharedUnits, UnitsTests
 from detectors.shared_units.joint import BatchInputs, JointJudge, joint_judge
 from detectors.shared_units.learn import PARTS, learn_units
-from detectors.shared_units.learn_scores import learn_scores
+from detectors.shared_units.learn_direction import Suspects, learn_directions
 from scanner.base.errors import ProfileError
 from scanner.inputs.pipeline import Batch
 from scanner.profile.header import DescriptorInfo, ProfileHeader
 from scanner.scanning.sample import Sample, digest_number
+
+FEATURES: Final = "features"
+"""What chunks keep of every input for a direction that is not known yet."""
 
 
 def batch_units(sample: Sample, fitted: SharedUnits, calibration: Calibration, alpha: float) -> BatchUnits | None:
@@ -34,23 +37,33 @@ def batch_units(sample: Sample, fitted: SharedUnits, calibration: Calibration, a
     values = sample.values["units"]
     tests = fitted.test(values, sample.values["predicted"])
     densities_p = batch_test_of(sample.values["p_values"], calibration.size, alpha).p_value
-    width, inputs = fitted.reference.units, inputs_of(sample, calibration)
-    if not tests.suspects_count(densities_p) or np.unique(inputs.parts).size < PARTS:
+    width, inputs = fitted.reference.units, inputs_of(sample, calibration, fitted)
+    if np.unique(inputs.parts).size < PARTS:
         return BatchUnits(tests, None, None, width)
-    units = scores = by_units = None
+    units = by_units = judge = None
     if tests.count(densities_p):
         units = learn_units(fitted.reference, values, tests.strata, inputs.parts)
-        by_units = joint_judge(fitted, units, None)
-    if fitted.scores.z.shape[1]:
-        scores = learn_scores(fitted.scores, inputs.combined, inputs.z, inputs.parts)
-    judge = by_units if scores is None else joint_judge(fitted, units, scores)
+        judge = joint_judge(fitted, units, None)
+        by_units = judge.judge(inputs).p_values
+    if fitted.features is not None and inputs.features is not None:
+        suspects = Suspects(inputs.combined, inputs.features, inputs.predicted, inputs.parts)
+        directions = learn_directions(fitted.scores, fitted.features, suspects)
+        if directions.purities.any():
+            judge = joint_judge(fitted, units, directions)
     return BatchUnits(tests, by_units, judge, width)
 
 
-def inputs_of(sample: Sample, calibration: Calibration) -> BatchInputs:
+def inputs_of(sample: Sample, calibration: Calibration, fitted: SharedUnits) -> BatchInputs:
     """The inputs of a sample, as judges take them."""
+    values = sample.values
     parts = np.array([digest % PARTS for digest in sample.digests])
-    return BatchInputs.of(sample.values["scores"], calibration, sample.values["units"], parts)
+    features = features_of(values["units"], fitted)
+    return BatchInputs(values["units"], calibration.combine(values["scores"]), features, values["predicted"], parts)
+
+
+def features_of(units: NDArray[np.float32], fitted: SharedUnits) -> NDArray[np.float16] | None:
+    """Standardised features ``(N, D)`` of inputs, of their units ``(N, U)``; None for a profile of an older format."""
+    return None if fitted.features is None else fitted.features.standardised(units)
 
 
 @dataclass(frozen=True)
@@ -59,15 +72,15 @@ class BatchUnits:
 
     Attributes:
         tests: Tests of its units.
-        by_units: Judges inputs by densities and the units that the batch shares; None where it shares none beyond
-            chance.
-        judge: Judges inputs by the scores that suspects have in common as well; None where neither counts. A profile of
-            an older format has not what the scores take.
+        by_units: ``(n,)`` p-values of the sample's inputs by densities and the units that the batch shares; None where
+            it shares none beyond chance.
+        judge: Judges inputs by the direction in which suspects differ and, the less pure these are, by those units;
+            None where neither counts. A profile of an older format has no features to find a direction in.
         width: Units that were looked at.
     """
 
     tests: UnitsTests
-    by_units: JointJudge | None
+    by_units: NDArray[np.float64] | None
     judge: JointJudge | None
     width: int
 
@@ -129,7 +142,7 @@ def with_shared_units(
     if not count:
         return out
     out["density_p_values"], out["evidence"] = out["p_values"], out["combined"]
-    out["nats"], out["common"], out["above"] = np.zeros(count), np.zeros(count), np.zeros(count, bool)
+    out["nats"], out["direction"], out["above"] = np.zeros(count), np.zeros(count), np.zeros(count, bool)
     if units is None or units.judge is None or fitted is None:
         return out
     values = np.full((count, fitted.reference.units), -np.inf, np.float32)
@@ -137,9 +150,10 @@ def with_shared_units(
     parts = np.array([digest_number(batch, position) % PARTS for position in range(count)])
     finite = out["finite"]
     scores = np.where(finite[:, None, None], out["scores"], 0.0)
-    joint = units.judge.judge(BatchInputs.of(scores, calibration, values, parts))
+    inputs = BatchInputs(values, calibration.combine(scores), out.get(FEATURES), out["predicted"], parts)
+    joint = units.judge.judge(inputs)
     out["p_values"] = np.where(finite, joint.p_values, out["p_values"])
     out["evidence"] = np.where(finite, joint.evidence, np.inf)
-    out["nats"], out["common"] = np.where(finite, joint.units, 0.0), np.where(finite, joint.scores, 0.0)
+    out["nats"], out["direction"] = np.where(finite, joint.units, 0.0), np.where(finite, joint.direction, 0.0)
     out["above"] = finite & joint.above
     return out

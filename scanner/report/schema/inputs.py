@@ -94,10 +94,10 @@ class InputRow(Part):
         default=None,
         description="What the units that the batch shares say of the input, in nats; 0 where it shares none.",
     )
-    common_scores: Finite = Field(
+    common_direction: Finite = Field(
         default=None,
-        description="What the scores that suspicious inputs of the batch have in common say of the input, in nats; 0 "
-        "where the batch is not suspicious.",
+        description="What the direction in which suspicious inputs of the batch differ from all others says of the "
+        "input, in nats; 0 where there are too few of them.",
     )
     score: Finite = Field(
         default=None,

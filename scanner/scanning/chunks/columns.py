@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.drift.appearance import WIDTH
 from scanner.scanning.judge import TOP_SCORES
+from scanner.scanning.shared_units import FEATURES
 from scanner.scanning.stages import OpenedScan
 
 LOUD: Final = ("loud_rows", "loud_units", "loud_values")
@@ -37,6 +38,7 @@ class Columns:
         scores: Scores ``S``.
         entering: Scores that enter the combined one.
         units: Late units ``U``; 0 where the profile keeps none.
+        features: Features ``D`` of the last layer; 0 where it keeps none.
     """
 
     classes: int
@@ -44,6 +46,7 @@ class Columns:
     scores: int
     entering: int
     units: int
+    features: int
 
     @classmethod
     def of(cls, opened: OpenedScan) -> Columns:
@@ -55,11 +58,15 @@ class Columns:
             calibration.scores.shape[1],
             int(calibration.enters.sum()),
             0 if fitted is None else fitted.reference.units,
+            0 if fitted is None or fitted.features is None else fitted.features.width,
         )
 
     def per_row(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Type, and shape of one row, of the arrays that have a row for every readable input."""
-        return {
+        features: dict[str, tuple[str, tuple[int, ...]]] = (
+            {FEATURES: ("<f2", (self.features,))} if self.features else {}
+        )
+        return features | {
             "finite": ("|b1", ()),
             "usable": ("|b1", ()),
             "predicted": ("<i8", ()),
@@ -115,6 +122,8 @@ class Columns:
         for name, low, high in bounds:
             if ((arrays[name] < low) | (arrays[name] >= high)).any():
                 raise UnsoundChunk(f"has an array {name!r} that refers to nothing")
+        if self.features and not np.isfinite(arrays[FEATURES]).all():
+            raise UnsoundChunk("has features that are not finite")
         p_values = arrays["p_values"]
         if not ((p_values > 0) & (p_values <= 1)).all():  # NaN fails both
             raise UnsoundChunk("has p-values that are none")

@@ -23,7 +23,7 @@ from scanner.inputs.preprocess import PreprocessSpec
 from scanner.scanning.chunks.folder import Chunks
 from scanner.scanning.judge import judge_outputs
 from scanner.scanning.sample import UNITS, candidates
-from scanner.scanning.shared_units import loud_only
+from scanner.scanning.shared_units import FEATURES, features_of, loud_only
 from scanner.scanning.stages import OpenedScan
 
 
@@ -80,6 +80,8 @@ def run_batches(
         if fitted is not None:
             judged[UNITS] = _units(outputs, fitted.reference.units)
             judged["usable"] = judged["finite"] & np.isfinite(judged[UNITS]).all(1)
+            if (features := features_of(judged[UNITS], fitted)) is not None:
+                judged[FEATURES] = features
         return judged
 
     for batch in run_pipeline(

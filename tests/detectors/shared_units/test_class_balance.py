@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from detectors.shared_units.class_balance import LEFT_OUT, balance_classes
+from detectors.shared_units.clean_scores import CleanScores
 from detectors.shared_units.detector import SharedUnits
-from detectors.shared_units.learn_scores import CleanScores
 from detectors.shared_units.similar_images import fit_shared_units
 
 IMAGES = arrays.arrays(np.int64, st.tuples(st.just(2), st.integers(0, 12)), elements=st.integers(0, 3))
@@ -57,7 +57,7 @@ def _fitted(rng: np.random.Generator) -> SharedUnits:
     labels = np.arange(100) % 40
     values = _images(rng, labels)
     features = {"likened": values[:, :6], "late": values[:, 6:]}
-    scores = CleanScores(np.zeros((100, 1)), np.ones(100, bool), np.zeros(100), np.arange(100) % 5)
+    scores = CleanScores(np.zeros(100), np.ones(100, bool), np.arange(100) % 5)
     return fit_shared_units(features, "likened", labels, 40, scores)
 
 

@@ -98,7 +98,7 @@ def test_the_digest_is_pinned():
     """A change of this value breaks every profile in use: raise the format's version with it."""
     old = sample_profile(schema_version="2.0")
     assert old.digest == "03708cb37d3b8ead9ddbb8eb0b8d77b6a383bde3da8cc0a575afcd4bf0ba4eb1"
-    assert sample_profile().digest == "7691c6bcb8c89a828bd004496614ea254aff5268699c3adaffe82eefd31d40bf"
+    assert sample_profile().digest == "882b7ef63a6e80ba116cd119c816439c21bb17f58cea79c706b7cd69e3c2a752"
 
 
 def test_the_digest_covers_everything():
@@ -266,9 +266,9 @@ def test_hdf5_of_something_else(tmp_path):
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("3.0", "profile format 3.0, this version reads 2.4"),
-        ("2.5", "profile format 2.5, this version reads 2.4"),
-        ("1.1", "profile format 1.1, this version reads 2.4"),
+        ("3.0", "profile format 3.0, this version reads 2.5"),
+        ("2.6", "profile format 2.6, this version reads 2.5"),
+        ("1.1", "profile format 1.1, this version reads 2.5"),
         ("0.9", "format 0.9"),
         ("one", "no version"),
     ],
@@ -279,7 +279,7 @@ def test_other_versions(path, version, message):
     refused(path, message)
 
 
-@pytest.mark.parametrize(("version", "advice"), [("1.1", "Run 'modelscan fit' again"), ("2.5", "Upgrade latentscan")])
+@pytest.mark.parametrize(("version", "advice"), [("1.1", "Run 'modelscan fit' again"), ("2.6", "Upgrade latentscan")])
 def test_what_to_do_about_another_version(path, version, advice):
     with h5py.File(path, "r+") as file:
         file.attrs["schema_version"] = np.bytes_(version)
@@ -385,12 +385,12 @@ def test_a_field_that_is_absent_keeps_the_digest(path, tmp_path):
     refused(path, "altered or damaged")
 
 
-@pytest.mark.parametrize("stated", ["1.1", "2.0", "2.5"])
+@pytest.mark.parametrize("stated", ["1.1", "2.0", "2.6"])
 def test_the_attribute_and_the_header_state_one_version(path, stated):
     replace_header(
-        path, sample_header().to_json().replace(b'"schema_version":"2.4"', f'"schema_version":"{stated}"'.encode())
+        path, sample_header().to_json().replace(b'"schema_version":"2.5"', f'"schema_version":"{stated}"'.encode())
     )
-    refused(path, "schema_version|states profile format 2.4, and its header 2.0")
+    refused(path, "schema_version|states profile format 2.5, and its header 2.0")
 
 
 @pytest.mark.parametrize("field", ["self_checks", "calibration", "scores"])

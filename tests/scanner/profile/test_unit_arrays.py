@@ -13,7 +13,7 @@ from PIL import Image
 from profile_samples import sample_profile
 
 import latentscan
-from detectors.shared_units.learn_scores import CleanScores
+from detectors.shared_units.clean_scores import CleanScores
 from detectors.shared_units.similar_images import fit_shared_units
 from scanner.base.errors import ProfileError
 from scanner.fitting import fit_detectors
@@ -25,6 +25,7 @@ from scanner.profile.unit_arrays import units_from_profile, units_to_arrays
 from scanner.profile.writer import write_profile
 
 IMAGES, UNITS, CLASSES = 60, 16, 3
+NO_BYTES = np.zeros(0, np.uint8)
 
 
 def fitted():
@@ -35,7 +36,7 @@ def fitted():
     predicted = generator.integers(0, CLASSES, IMAGES)
     scored = folds >= 0
     scored[-2:] = True  # as of images that set the scale
-    scores = CleanScores(generator.normal(size=(IMAGES, 1)), scored, generator.random(IMAGES), folds)
+    scores = CleanScores(generator.random(IMAGES), scored, folds)
     return fit_shared_units({"layer1:max": values}, "layer1:max", predicted, CLASSES, scores)
 
 
@@ -49,13 +50,14 @@ def with_units() -> Profile:
         calibration={**sample.calibration, "fold_sizes": sizes, **units.small},
         unit_values=units.values,
         unit_images=units.images,
+        unit_features=units.features,
     )
 
 
 def test_round_trip_through_a_file_is_exact(tmp_path: Path) -> None:
     write_profile(tmp_path / "a.h5", with_units())
     read = read_profile(tmp_path / "a.h5")
-    assert read.header.schema_version == "2.4"
+    assert read.header.schema_version == "2.5"
     back, expected = units_from_profile(read), fitted()
     assert back is not None
     for part in ("reference", "strata"):
@@ -69,6 +71,10 @@ def test_round_trip_through_a_file_is_exact(tmp_path: Path) -> None:
     for name, value in dataclasses.asdict(expected.scores).items():
         np.testing.assert_array_equal(getattr(back.scores, name), value, strict=True)
     np.testing.assert_array_equal(back.predicted, expected.predicted)
+    assert back.features is not None
+    assert expected.features is not None
+    for name, value in dataclasses.asdict(expected.features).items():
+        np.testing.assert_array_equal(getattr(back.features, name), value, strict=True)
     write_profile(tmp_path / "b.h5", read)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
@@ -81,6 +87,9 @@ def test_units_are_part_of_the_digest() -> None:
     images = profile.unit_images.copy()
     images[0] ^= 1
     assert dataclasses.replace(profile, unit_images=images).digest != profile.digest
+    features = profile.unit_features.copy()
+    features[0] ^= 1
+    assert dataclasses.replace(profile, unit_features=features).digest != profile.digest
 
 
 def test_an_older_profile_has_the_classes_that_its_strata_tell() -> None:
@@ -91,10 +100,23 @@ def test_an_older_profile_has_the_classes_that_its_strata_tell() -> None:
     assert own.any()
 
 
-def test_an_older_profile_has_combined_scores_alone() -> None:
-    back = units_from_profile(without("unit_scored")(without("unit_scores")(with_units())))
+def without_features(p):
+    for name in ("unit_feature_location", "unit_feature_scale"):
+        p = without(name)(p)
+    return dataclasses.replace(p, unit_features=NO_BYTES)
+
+
+def test_a_profile_of_format_2_4_has_no_features() -> None:
+    back = units_from_profile(small("scores", np.zeros((IMAGES, 1)))(without_features(with_units())))
     assert back is not None
-    assert back.scores.z.shape == (IMAGES, 0)
+    assert back.features is None
+    np.testing.assert_array_equal(back.scores.scored, fitted().scores.scored)
+
+
+def test_an_older_profile_has_combined_scores_alone() -> None:
+    back = units_from_profile(without("unit_scored")(without_features(with_units())))
+    assert back is not None
+    assert back.features is None
     np.testing.assert_array_equal(back.scores.scored, back.reference.folds >= 0)
     np.testing.assert_array_equal(back.scores.combined, fitted().scores.combined)
 
@@ -150,11 +172,19 @@ def images(where, value):
     return act
 
 
+def features(where, value):
+    def act(p):
+        halves = p.unit_features.view("<f2").copy()
+        halves[where] = value
+        return dataclasses.replace(p, unit_features=halves.view(np.uint8))
+
+    return act
+
+
 def cut(name, count):
     return lambda p: dataclasses.replace(p, **{name: getattr(p, name)[: len(getattr(p, name)) - count].copy()})
 
 
-NO_BYTES = np.zeros(0, np.uint8)
 HOSTILE = {
     "values that are no whole floats": cut("unit_values", 3),
     "values of half a row": cut("unit_values", 4),
@@ -217,12 +247,27 @@ HOSTILE = {
     **{f"no {name}": without(f"unit_{name}") for name in ("strata", "folds", "combined", "of_class", "first")},
     **{f"no {name}": without(f"unit_{name}") for name in ("location", "scale", "centroids")},
     "scores of nobody knows which images": without("unit_scored"),
-    "no scores of images that have some": without("unit_scores"),
-    "scores in a row": changed("scores", lambda a: a[:, 0]),
-    "other scores than the profile's": changed("scores", lambda a: np.tile(a, 2)),
-    "scores of fewer images": changed("scores", lambda a: a[1:]),
-    "a score of NaN": changed("scores", put(0, np.nan)),
-    "a score that is infinite": changed("scores", put(0, np.inf)),
+    "no features": lambda p: dataclasses.replace(p, unit_features=NO_BYTES),
+    "features of nobody knows what location": without("unit_feature_location"),
+    "features of nobody knows what scale": without("unit_feature_scale"),
+    "features of half an image": cut("unit_features", UNITS),
+    "half a feature": cut("unit_features", 1),
+    "features of fewer images": cut("unit_features", 2 * UNITS),
+    "a feature of NaN": features(5, np.nan),
+    "an infinite feature": features(5, np.inf),
+    "features of half a descriptor": lambda p: small("feature_location", np.zeros(UNITS // 2))(
+        small("feature_scale", np.ones(UNITS // 2))(p)
+    ),
+    "more features than units": lambda p: small("feature_location", np.zeros(2 * UNITS))(
+        small("feature_scale", np.ones(2 * UNITS))(p)
+    ),
+    "fewer scales": changed("feature_scale", lambda a: a[1:]),
+    "locations of features in a square": changed("feature_location", lambda a: a.reshape(4, 4)),
+    "a location of a feature that is not finite": changed("feature_location", put(0, np.inf)),
+    "a huge scale of a feature": changed("feature_scale", put(0, 1e308)),
+    "a scale of a feature of zero": changed("feature_scale", put(0, 0)),
+    "a scale of a feature below zero": changed("feature_scale", put(0, -1)),
+    "a tiny scale of a feature": changed("feature_scale", put(0, 1e-300)),
     "an image that calibrates without scores": changed("scored", put(0, 0)),
     "an image that is half scored": changed("scored", put(0, 0.5)),
     "an image that is scored twice": changed("scored", put(0, 2)),

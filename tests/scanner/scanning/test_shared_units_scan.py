@@ -108,7 +108,7 @@ def files(cli: Cli, tmp_path_factory) -> Path:
     return folder
 
 
-COLUMNS = ("p_value", "density_p_value", "shared_units", "common_scores", "flagged")
+COLUMNS = ("p_value", "density_p_value", "shared_units", "common_direction", "flagged")
 
 
 class Scanned:
@@ -152,15 +152,16 @@ def triggered(cli: Cli, files: Path) -> Scanned:
     return Scanned(cli, files / "triggered", files / "modelscan.h5", files / "of-triggered", "-v")
 
 
-def test_a_clean_batch_is_judged_by_densities_alone(clean: Scanned) -> None:
+def test_a_clean_batch_shares_nothing(clean: Scanned) -> None:
     assert clean.done.returncode == 0
     assert clean.check.status == "passed"
     assert clean.units.counted is False
     assert clean.units.inputs == CLEAN
     assert clean.units.sharing == 0
     assert clean.units.p_value > 0.01
-    assert all(row["p_value"] == row["density_p_value"] for row in clean.rows.values())
-    assert all(row["shared_units"] == row["common_scores"] == 0 for row in clean.rows.values())
+    assert all(row["shared_units"] == 0 for row in clean.rows.values())
+    # By chance a few more inputs may be suspicious than clean images are: these have a direction, which says little.
+    assert np.mean([row["flagged"] for row in clean.rows.values()]) < 0.05
     assert "Shared units  none beyond chance" in clean.done.stderr
 
 
@@ -328,8 +329,8 @@ def test_a_profile_of_format_2_0_gives_the_p_values_of_densities(
     assert list(old.report.batch.tests) == without
 
 
-def test_scores_of_suspects_count_beside_units(triggered: Scanned) -> None:
-    common = {name: row["common_scores"] for name, row in triggered.rows.items()}
+def test_the_direction_of_suspects_counts_beside_units(triggered: Scanned) -> None:
+    common = {name: row["common_direction"] for name, row in triggered.rows.items()}
     assert min(common.values()) >= 0
     of_triggered, of_clean = ([nats for name, nats in common.items() if name[0] == kind] for kind in "tc")
     assert np.median(of_triggered) > np.median(of_clean) + 0.5
@@ -339,13 +340,16 @@ def test_a_profile_of_format_2_3_gives_what_densities_and_units_give(
     cli: Cli, files: Path, triggered: Scanned, tmp_path: Path
 ) -> None:
     now = read_profile(files / "modelscan.h5")
-    known = {name: array for name, array in now.calibration.items() if name not in ("unit_scores", "unit_scored")}
+    since = ("unit_scored", "unit_feature_location", "unit_feature_scale")
+    known = {name: array for name, array in now.calibration.items() if name not in since}
     header = now.header.model_copy(update={"schema_version": "2.3"})
-    write_profile(tmp_path / "old.h5", replace(now, header=header, calibration=known, stored_header=None))
+    nothing = np.zeros(0, np.uint8)
+    old_profile = replace(now, header=header, calibration=known, unit_features=nothing, stored_header=None)
+    write_profile(tmp_path / "old.h5", old_profile)
     old = Scanned(cli, files / "triggered", tmp_path / "old.h5", tmp_path / "out")
     assert old.units == triggered.units
     assert old.report.batch.p_value == triggered.report.batch.p_value
-    assert {row["common_scores"] for row in old.rows.values()} == {0}
+    assert {row["common_direction"] for row in old.rows.values()} == {0}
     by_units = {name: row["shared_units"] for name, row in old.rows.items()}
     assert by_units == {name: row["shared_units"] for name, row in triggered.rows.items()}
 

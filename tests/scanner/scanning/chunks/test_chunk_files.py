@@ -26,7 +26,7 @@ from scanner.scanning.chunks.folder import NOT_SCANNED, Chunks
 from scanner.scanning.chunks.score import WantedItems, joined
 from scanner.scanning.chunks.temporary import temporary_chunks
 
-COLUMNS = Columns(classes=3, folds=2, scores=5, entering=4, units=6)
+COLUMNS = Columns(classes=3, folds=2, scores=5, entering=4, units=6, features=2)
 PLAN = "ab" * 32
 PLACE = Place(PLAN, 1, "CPUExecutionProvider")
 ODD = "detail with \N{RIGHT-TO-LEFT OVERRIDE}, \udcff and\na line"
@@ -55,6 +55,7 @@ def outputs_of(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
         "z": generator.normal(size=(rows, 5)),
         "top_scores": generator.integers(0, 5, (rows, 3)),
         "appearance": generator.random((rows, WIDTH), np.float32),
+        "features": generator.normal(size=(rows, 2)).astype("<f2"),
         "loud_rows": generator.integers(0, rows, loud).astype(np.int32),
         "loud_units": generator.integers(0, 6, loud).astype(np.int32),
         "loud_values": generator.random(loud, np.float32),
@@ -161,6 +162,8 @@ FORGERIES = {
     "lengths of units": put("kept_rows", np.array([0], np.int32)),
     "p-value": put("p_values", np.array([0.5, np.nan, 0.5])),
     "p-value of zero": put("p_values", np.array([0.5, 0.0, 0.5])),
+    "feature that is not finite": put("features", np.full((3, 2), np.inf, "<f2")),
+    "features of another width": put("features", np.zeros((3, 3), "<f2")),
     "type": put("combined", np.zeros(3, np.float32)),
     "objects": put("combined", np.array(["a", "b", "c"])),
     "shape": put("z", np.zeros((3, 4))),
