@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from detectors.probing.catalogue import library
+from detectors.probing.probe import Shape
+from detectors.probing.waves import Wave
 from reference import audit_networks
-from reference.audit_attacks import ATTACKS, CLEAN
+from reference.audit_attacks import ATTACKS, CLEAN, drawn_attack
 from reference.audit_cifar import BACKDOORED, CLEAN_NETWORKS, networks
 from reference.audit_cifar_halves import table as halves_table
 from reference.audit_cifar_others import table
@@ -136,6 +139,13 @@ def test_the_strongest_pair_of_each_clean_network_is_written():
     assert found["strongest_pairs"] == clean[:, -1].tolist()
     assert found["accuracy"] == [0.65, 0.65]
     assert "looks" not in found
+
+
+def test_of_the_gratings_of_the_test_one_has_a_number_of_periods_that_the_library_has():
+    known = {max(one.down, one.right) for one in library(Shape(32, 32, 3)) if isinstance(one, Wave)}
+    drawn = (drawn_attack("sinusoid", (3, 32, 32), seed) for seed in BACKDOORED)
+    periods = [int(one.trigger.description.split()[2]) for one in drawn if one is not None]
+    assert (periods, known) == ([3, 9, 5], {1, 2, 3, 4, 6, 8, 10})
 
 
 def test_networks_are_counted_by_either_cut_and_by_both():

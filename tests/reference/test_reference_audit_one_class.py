@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 
+from reference import audit_one_class
 from reference.audit_attacks import CLEAN
-from reference.audit_one_class import ATTACK, FURTHER, FURTHER_CLEAN, networks
+from reference.audit_networks import Made
+from reference.audit_one_class import ATTACK, FURTHER, FURTHER_CLEAN, NotSearchedError, networks, run
 from reference.audit_one_class_summary import (
     CLASSES,
     GROUPS,
@@ -121,3 +124,27 @@ def test_the_clean_networks_are_written_a_row_a_line():
     assert len(table["networks"]) == len(table["pairs"]) == sum(one["attack"] == CLEAN for one in records())
     assert table["looks"][0][:2] == [10, 0]
     assert len(text.splitlines()) < 200
+
+
+def test_a_network_that_cannot_be_searched_is_left_out_by_name_and_not_tried_again(monkeypatch, tmp_path, capsys):
+    tried: list[str] = []
+
+    def measure(part, made, *rest):
+        tried.append(made.name)
+        if made.seed == 1:
+            raise NotSearchedError("predicts some class for too few of the clean pictures")
+        return {"part": part, "name": made.name, "seconds": 1.0}
+
+    out = tmp_path / "out.json"
+    monkeypatch.setattr(audit_one_class, "measure", measure)
+    monkeypatch.setattr(audit_one_class, "panel_data", lambda name, folder: SimpleNamespace(title="digits"))
+    arguments = ["x", "--data-dir", str(tmp_path), "--networks", str(tmp_path), "--out", str(out)]
+    monkeypatch.setattr("sys.argv", arguments)
+    for _ in range(2):
+        assert run("Measure.", [("test", Made("mnist", ATTACK, seed)) for seed in range(3)], lambda found: []) == 0
+    assert tried == [Made("mnist", ATTACK, seed).name for seed in range(3)]
+    result = json.loads(out.read_text())
+    assert [one["name"] for one in result["networks"]] == [tried[0], tried[2]]
+    (left_out,) = result["left_out"]
+    assert (left_out["part"], left_out["name"], left_out["attack"]) == ("test", tried[1], ATTACK)
+    assert "too few" in left_out["why"]

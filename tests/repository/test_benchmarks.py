@@ -218,11 +218,11 @@ def test_the_tables_of_pairs_and_of_sizes_are_those_of_the_result_files() -> Non
 
 
 def test_the_tables_of_networks_for_colour_images_are_those_of_the_result_files() -> None:
-    from reference import audit_cifar_others, audit_cifar_summary
+    from reference import audit_cifar_halves, audit_cifar_others, audit_cifar_summary
 
-    measured, others = (
+    measured, others, halves = (
         json.loads((ROOT / f"reference/results/audit_{name}.json").read_text())["networks"]
-        for name in ("cifar", "cifar_others")
+        for name in ("cifar", "cifar_others", "cifar_halves")
     )
     text = (ROOT / "docs/audit.md").read_text()
     for table in (audit_cifar_summary.of_the_test, audit_cifar_summary.by_group, audit_cifar_summary.usual):
@@ -231,6 +231,7 @@ def test_the_tables_of_networks_for_colour_images_are_those_of_the_result_files(
     for name in told:
         assert getattr(audit_cifar_summary, name)(measured) in text
     assert "\n".join(audit_cifar_others.table(others, measured)) in text
+    assert "\n".join(audit_cifar_halves.table(halves, measured)) in text
 
 
 def test_the_clean_networks_that_are_shipped_are_those_of_the_result_files() -> None:
