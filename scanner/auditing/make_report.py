@@ -127,7 +127,14 @@ def _not_refined(refinement: Refinement) -> tuple[str, ...]:
 
 
 def _without_pairs(compared: Compared) -> tuple[str, ...]:
-    if compared.networks is None or not (why := compared.networks.pairs.why_not):
+    if compared.networks is None:
+        return ()
+    if compared.networks.pairs.strongest is not None:
+        return (
+            "Classes look too much alike to compare pair by pair: of all pairs only the one that is moved most is "
+            "compared, and a backdoor in one class may well not be noticed.",
+        )
+    if not (why := compared.networks.pairs.why_not):
         return ()
     return (f"{why} Compared by patterns about all classes alone: a backdoor in one class would not be noticed.",)
 

@@ -174,6 +174,7 @@ def test_where_classes_cannot_be_recognised_the_strongest_pair_is_compared_with_
     assert report.verdict.rule_ids == ("LS606",)
     assert (report.networks.compared_by, report.networks.loudest) == ("families and the strongest pair", "pairs")
     assert report.networks.p_value == 1 / 40
+    assert "a backdoor in one class may well not be noticed" in " ".join(report.warnings)
     (pair,) = (one for one in report.patterns if one.about == "one pair")
     assert (pair.source_name, pair.target_name, pair.usual) == ("red", "blue", 0.2)
     assert "on the clean ones the patch that moves some class most moves 20%" in report.verdict.reasons[0]
