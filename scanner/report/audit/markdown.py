@@ -36,6 +36,11 @@ def _lines(report: AuditReport) -> Iterator[str]:
         yield "Smallest by gradients, not compared with clean networks:"
         yield ""
         yield from (f"- {escape(refined(one))}" for one in smallest_refined(report))
+    if report.warnings:
+        yield ""
+        yield "Warnings:"
+        yield ""
+        yield from (f"- {escape(warning)}" for warning in report.warnings)
     yield ""
     ended = "" if search.complete else ", when the budget ended"
     yield f"{search.tried} patterns on {search.searched_on} clean images, {search.passes} passes{ended}; counted on "

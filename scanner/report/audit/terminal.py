@@ -12,6 +12,7 @@ from scanner.verdict.terms import Severity
 
 _WIDTH = 80
 _SHOWN = 4
+_SHOWN_WARNINGS = 5
 
 
 def print_audit(report: AuditReport, stream: TextIO) -> None:
@@ -61,4 +62,10 @@ def _lines(report: AuditReport) -> list[str]:
         lines += ["", "Smallest by gradients, not compared with clean networks"]
     for one in smallest_refined(report):
         lines += textwrap.wrap(printable(refined(one), 600), _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    if report.warnings:
+        lines += ["", "Warnings"]
+    for warning in report.warnings[:_SHOWN_WARNINGS]:
+        lines += textwrap.wrap(printable(warning, 600), _WIDTH, initial_indent="- ", subsequent_indent="  ")
+    if len(report.warnings) > _SHOWN_WARNINGS:
+        lines.append(f"- and {len(report.warnings) - _SHOWN_WARNINGS} more in the report")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -20,8 +21,10 @@ import latentscan
 from detectors.probing.probing import STATISTICS
 from scanner.auditing import clean_networks
 from scanner.cli.main import run
+from scanner.report.audit.markdown import markdown_bytes
 from scanner.report.audit.read import read_audit
 from scanner.report.audit.schema import AuditReport
+from scanner.report.audit.terminal import print_audit
 from scanner.report.audit.words import beside
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -182,6 +185,12 @@ def test_where_classes_cannot_be_recognised_the_strongest_pair_is_compared_with_
     assert here(place, "clean.onnx", report="again.json").verdict.outcome == "none found"
 
 
+def printed(report):
+    stream = io.StringIO()
+    print_audit(report, stream)
+    return stream.getvalue()
+
+
 def test_a_budget_without_room_for_pairs_leaves_them_out_and_says_so(place):
     (place / "few").mkdir()
     whole = here(place, "clean.onnx", report="few/0.json")
@@ -191,6 +200,9 @@ def test_a_budget_without_room_for_pairs_leaves_them_out_and_says_so(place):
     assert report.pairs is None
     assert report.networks.compared_by == "families"
     assert "a backdoor in one class would not be noticed" in " ".join(report.warnings)
+    for text in (printed(report), markdown_bytes(report).decode()):
+        assert "Warnings" in text
+        assert "a backdoor in one class would not be noticed" in " ".join(text.split())
 
 
 def test_a_report_becomes_any_other_format(place, found, monkeypatch, capfd):
