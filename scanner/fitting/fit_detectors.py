@@ -29,14 +29,12 @@ from scanner.fitting.reference_features import tail_key
 from scanner.fitting.stages import Detectors, Reference, Subject, TappedNetwork
 from scanner.graph.pool import Descriptor
 from scanner.inputs.threads import usable_cores
-from scanner.profile.unit_arrays import MAX_TABLE_BYTES
+from scanner.profile.unit_arrays import MAX_FEATURE_BYTES, MAX_TABLE_BYTES
 
 FITTED_AT_ONCE: Final = 4
 """Descriptors that are fitted at a time: each takes a few matrices of as many rows and columns as it has channels."""
 LIKENED_DEPTH: Final = 0.8
 """Depth, as a share of the weighted operators, of the layer by which pictures are likened."""
-MAX_FEATURE_BYTES: Final = 2**25
-"""Most of a profile for the features of clean images; a scan that works with them needs some twenty times as much."""
 
 
 def fit_detectors(

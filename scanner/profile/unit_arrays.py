@@ -32,6 +32,8 @@ _HIGHEST: Final = 1e150
 """Likewise for the densities' scores."""
 MAX_TABLE_BYTES: Final = 2**29
 """Most memory for the values of all clean images in all units: what a scan looks things up in."""
+MAX_FEATURE_BYTES: Final = 2**25
+"""Most of a profile for the features of clean images: a scan works with them in float64, and with several copies."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ def _features(
         return None
     if not profile.unit_features.size or not all(there) or _SCORED not in small:
         raise ValueError("features of which a part is missing")
+    if profile.unit_features.size > MAX_FEATURE_BYTES:
+        raise ValueError(f"features of {profile.unit_features.size} bytes are more than fit into memory")
     location, scale = (small[name] for name in _FEATURES)
     dims = np.cumsum([descriptor.dim for descriptor in reversed(profile.header.descriptors)])
     if location.ndim != 1 or len(location) not in dims[dims <= width]:

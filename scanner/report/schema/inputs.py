@@ -88,7 +88,8 @@ class InputRow(Part):
     )
     density_p_value: Share | None = Field(
         default=None,
-        description="The p-value by densities and weight draws alone; another one only where the batch is suspicious.",
+        description="The p-value by densities and weight draws alone; another one only where the batch shares units or "
+        "has suspects.",
     )
     shared_units: Finite = Field(
         default=None,

@@ -186,18 +186,23 @@ def test_a_direction_finds_more_than_scores_do() -> None:
     assert together > alone + 0.2
 
 
-def test_what_all_inputs_have_in_common_is_no_direction() -> None:
-    """Where all inputs drifted alike, those that are not suspicious take out what the suspects share with them."""
-    flagged = []
-    for seed in range(20):
-        known, kept, inputs = batch(seed, 300, 200, 5)
-        drifted = inputs.features.copy()
-        drifted[:, 1] += np.float16(1.5)
-        combined = inputs.combined + 0.4
-        flagged.append((p_values(known, kept, replace(inputs, combined=combined)) <= 0.05).mean())
-        moved = replace(inputs, features=drifted, combined=combined)
-        flagged[-1] = (p_values(known, kept, moved) <= 0.05).mean() - flagged[-1]
-    assert np.mean(flagged) < 0.1
+def test_what_all_inputs_have_in_common_counts_less_the_more_inputs_there_are() -> None:
+    """Inputs that are not suspects take out of the direction what suspects share with them: here a drift of all."""
+    ratios = {}
+    for rest in (20, 2000):
+        found = []
+        for seed in range(10):
+            known, kept, inputs = batch(seed, 100, 200 + rest, 5, 200)
+            drifted = inputs.features.copy()
+            drifted[:, 1] += np.float16(3)
+            combined = np.where(np.arange(200 + rest)[:, None] < 200, 99.0, -99.0) * np.ones((1, 5))
+            moved = replace(inputs, features=drifted, combined=combined)
+            directions = [one for by_fold in learn_directions(known, kept, moved).directions for one in by_fold if one]
+            weights = np.mean([one.weights for one in directions], axis=0)
+            found.append(3 * weights[1] / (weights[RAISED] * 6 / kept.scale[RAISED]))
+        ratios[rest] = np.mean(found)
+    assert ratios[20] > 0.6, "suspects are all there is, so the drift is theirs"
+    assert abs(ratios[2000]) < 0.25 * ratios[20]
 
 
 def test_few_suspects_say_nothing() -> None:

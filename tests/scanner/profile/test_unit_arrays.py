@@ -154,31 +154,21 @@ def without(name):
     )
 
 
-def values(where, value):
-    def act(p):
-        floats = p.unit_values.view("<f4").copy()
-        floats[where] = value
-        return dataclasses.replace(p, unit_values=floats.view(np.uint8))
+def stored(name, dtype):
+    """Changes numbers of a data set that is stored as bytes."""
 
-    return act
+    def at(where, value):
+        def act(p):
+            numbers = getattr(p, name).view(dtype).copy()
+            numbers[where] = value
+            return dataclasses.replace(p, **{name: numbers.view(np.uint8)})
 
+        return act
 
-def images(where, value):
-    def act(p):
-        numbers = p.unit_images.view("<i4").copy()
-        numbers[where] = value
-        return dataclasses.replace(p, unit_images=numbers.view(np.uint8))
-
-    return act
+    return at
 
 
-def features(where, value):
-    def act(p):
-        halves = p.unit_features.view("<f2").copy()
-        halves[where] = value
-        return dataclasses.replace(p, unit_features=halves.view(np.uint8))
-
-    return act
+values, images, features = stored("unit_values", "<f4"), stored("unit_images", "<i4"), stored("unit_features", "<f2")
 
 
 def cut(name, count):
@@ -294,6 +284,12 @@ def test_a_table_beyond_memory_is_refused_before_it_is_made(monkeypatch) -> None
         units_from_profile(with_units())
 
 
+def test_features_beyond_memory_are_refused_before_they_are_made(monkeypatch) -> None:
+    monkeypatch.setattr(unit_arrays, "MAX_FEATURE_BYTES", 2 * IMAGES * UNITS - 1)
+    with pytest.raises(ProfileError, match="more than fit into memory"):
+        units_from_profile(with_units())
+
+
 def test_many_images_in_a_small_file_are_refused() -> None:
     """Sixteen units of forty million images: 2.5 GB, were it made."""
     many = np.broadcast_to(np.float64(-1), (10**7,))
@@ -362,10 +358,14 @@ def test_scan_refuses_hostile_units(cli: Cli, profile: Path, tmp_path: Path, nam
     assert not (tmp_path / "out.json").exists()
 
 
-def test_a_large_reference_keeps_a_part_and_scans(tmp_path: Path, profile: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("bound", ["MAX_TABLE_BYTES", "MAX_FEATURE_BYTES"])
+def test_a_large_reference_keeps_a_part_and_scans(tmp_path: Path, profile: Path, monkeypatch, bound: str) -> None:
     """With room for 40 of 60 images."""
-    units = int(read_profile(profile).calibration["unit_width"][0])
-    monkeypatch.setattr(fit_detectors, "MAX_TABLE_BYTES", 4 * 40 * units)
+    calibration = read_profile(profile).calibration
+    units, widths = int(calibration["unit_width"][0]), calibration["unit_feature_scale"].size
+    monkeypatch.setattr(
+        fit_detectors, bound, 40 * {"MAX_TABLE_BYTES": 4 * units, "MAX_FEATURE_BYTES": 2 * widths}[bound]
+    )
     folder = profile.parent
     options = latentscan.FitOptions(folder / "model.onnx", folder / "ref", tmp_path / "part.h5", preprocess="unit")
     latentscan.fit(options)
